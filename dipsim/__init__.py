@@ -1,0 +1,76 @@
+"""dipsim: how fast, how accurate and how hungry is a large language model on a device too small for it?
+
+    import dipsim as ds
+
+Names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dipsim.errors import DipsimError, DipsimWarning
+    from dipsim.masking import Dense, Dip, DipCa, Gate, Glu, Up
+    from dipsim.model import ModelSpec
+    from dipsim.policies import Policy, ScorePolicy, register_policy
+    from dipsim.profile import HardwareProfile
+    from dipsim.results import Result
+    from dipsim.simulation import Simulation
+    from dipsim.trace import Trace, TraceWriter
+
+_HOMES = {
+    "DipsimError": "errors",
+    "DipsimWarning": "errors",
+    "Dense": "masking",
+    "Dip": "masking",
+    "DipCa": "masking",
+    "Gate": "masking",
+    "Glu": "masking",
+    "Up": "masking",
+    "ModelSpec": "model",
+    "Policy": "policies",
+    "ScorePolicy": "policies",
+    "register_policy": "policies",
+    "HardwareProfile": "profile",
+    "Result": "results",
+    "Simulation": "simulation",
+    "Trace": "trace",
+    "TraceWriter": "trace",
+}
+
+__all__ = [
+    "Dense",
+    "Dip",
+    "DipCa",
+    "DipsimError",
+    "DipsimWarning",
+    "Gate",
+    "Glu",
+    "HardwareProfile",
+    "ModelSpec",
+    "Policy",
+    "Result",
+    "ScorePolicy",
+    "Simulation",
+    "Trace",
+    "TraceWriter",
+    "Up",
+    "plots",
+    "register_policy",
+]
+__version__ = version("dipsim")
+
+
+def __getattr__(name: str) -> object:
+    if name == "plots":
+        return import_module("dipsim.plots")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dipsim' has no attribute '{name}'")
+    return getattr(import_module(f"dipsim.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,136 @@
+"""The outcome of one simulation: tables, summary and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from dipsim.budget import DramPlan
+from dipsim.profile import HardwareProfile
+from dipsim.units import scaled, three_digits
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one simulation.
+
+    Attributes:
+        tokens: one row per token; the warm-up ones are marked in `warm_up` and left out of everything else.
+        layers: one row per layer and group.
+        ttft_s: seconds of each prompt phase.
+        dram: bytes of DRAM by use.
+        profile: the device.
+        config: everything needed to run it again, under the names that `dipsim simulate` uses.
+    """
+
+    tokens: pd.DataFrame
+    layers: pd.DataFrame
+    ttft_s: tuple[float, ...]
+    dram: DramPlan
+    profile: HardwareProfile
+    config: dict[str, Any]
+
+    @cached_property
+    def counted(self) -> pd.DataFrame:
+        """The rows of `tokens` after warm-up."""
+        return self.tokens[~self.tokens["warm_up"].astype(bool)]
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row with every number of the JSON; nested names are joined by a dot (`tpot_s.p95`)."""
+        numbers = {key: value for key, value in self.to_dict().items() if key not in ("config", "slots")}
+        return pd.json_normalize(numbers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as plain data; None where a thing was not modelled."""
+        tokens, n_tokens = self.counted, len(self.counted)
+        seconds = tokens["token_s"]
+        by_group = self.layers.groupby("group", sort=False)[["hits", "active_columns"]].sum()
+        return {
+            "tok_per_s": n_tokens / seconds.sum(),
+            "tpot_s": {"mean": seconds.mean()} | {f"p{q}": seconds.quantile(q / 100) for q in (50, 95, 99)},
+            "ttft_s": sum(self.ttft_s) / len(self.ttft_s) if self.ttft_s else None,
+            "n_tokens": n_tokens,
+            "hit_rate": tokens["hits"].sum() / tokens["active_columns"].sum(),
+            "byte_hit_rate": tokens["hit_bytes"].sum() / tokens["active_bytes"].sum(),
+            "hit_rate_by_group": (by_group["hits"] / by_group["active_columns"]).to_dict(),
+            "bytes_per_token": {"flash": tokens["flash_bytes"].mean(), "dram": tokens["dram_bytes"].mean()},
+            "flash_reads_per_token": None if self.profile.flash.is_ideal else tokens["flash_reads"].mean(),
+            "mlp_density": tokens["density"].mean(),
+            "retained_magnitude": self._retained_magnitude(),
+            "energy_j_per_token": self._energy_j_per_token(),
+            "busy_s": self._busy_s(),
+            "bound": self._bound(),
+            "dram": vars(self.dram),
+            "slots": {str(name): rows["slots"].tolist() for name, rows in self.layers.groupby("group", sort=False)},
+            "config": self.config,
+            "dipsim_version": version("dipsim"),
+        }
+
+    def to_json(self) -> str:
+        """The numbers as JSON; null where a thing was not modelled."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False, default=lambda number: number.item()) + "\n"
+
+    def __repr__(self) -> str:
+        numbers = self.to_dict()
+        return "\n".join(f"{name:<20}{value}" for name, value in headline(numbers).items())
+
+    def _retained_magnitude(self) -> float:
+        total = self.counted["total_score"].sum()
+        return float(self.counted["kept_score"].sum() / total) if total > 0 else 1.0
+
+    def _energy_j_per_token(self) -> float | None:
+        energy, tokens = self.profile.energy, self.counted
+        if energy is None:
+            return None
+        amounts = {
+            "flash_bytes": energy.flash_j_per_byte,
+            "dram_bytes": energy.dram_j_per_byte,
+            "n_ops": energy.compute_j_per_op,
+            "token_s": energy.idle_w,
+        }
+        if any(joules is None for joules in amounts.values()):
+            return None
+        return sum(float(tokens[name].mean()) * joules for name, joules in amounts.items() if joules is not None)
+
+    def _busy_s(self) -> dict[str, float | None]:
+        busy: dict[str, float | None] = {name: self.counted[f"{name}_s"].sum() for name in ("flash", "dram", "compute")}
+        if self.profile.compute is None:
+            busy["compute"] = None
+        return busy
+
+    def _bound(self) -> str:
+        """The device that is busy longest."""
+        busy = {name: seconds for name, seconds in self._busy_s().items() if seconds is not None}
+        return max(busy, key=lambda name: busy[name])
+
+
+def headline(numbers: dict[str, Any]) -> dict[str, str]:
+    """The numbers that a reader wants first, with units, from `Result.to_dict()`."""
+    tpot, ttft, energy = numbers["tpot_s"], numbers["ttft_s"], numbers["energy_j_per_token"]
+    reads = numbers["flash_reads_per_token"]
+    return {
+        "throughput": f"{three_digits(numbers['tok_per_s'])} tok/s",
+        "TPOT": f"mean {scaled(tpot['mean'], 's')}, p50 {scaled(tpot['p50'], 's')}, "
+        f"p95 {scaled(tpot['p95'], 's')}, p99 {scaled(tpot['p99'], 's')}",
+        "TTFT": "no prompts in the trace" if ttft is None else scaled(ttft, "s"),
+        "hit rate": f"{numbers['hit_rate']:.3f} of columns, {numbers['byte_hit_rate']:.3f} of bytes ("
+        + ", ".join(f"{group} {rate:.3f}" for group, rate in numbers["hit_rate_by_group"].items())
+        + ")",
+        "retained magnitude": f"{numbers['retained_magnitude']:.3f} at MLP density {numbers['mlp_density']:.3f}",
+        "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
+        f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}"
+        + ("" if reads is None else f", {three_digits(reads)} Flash reads"),
+        "energy": "not modelled" if energy is None else f"{scaled(energy, 'J')} per token",
+        "bound": numbers["bound"],
+        "DRAM": f"{scaled(numbers['dram']['capacity_bytes'], 'B')}: "
+        + ", ".join(
+            f"{name} {scaled(numbers['dram'][f'{name}_bytes'], 'B')}"
+            for name in ("pinned", "kv", "cache", "streamed_pinned")
+        ),
+    }

@@ -1,0 +1,52 @@
+"""Strict records for what comes from files: unknown keys, wrong types and typos become one clear line."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import pydantic
+
+from dipsim.errors import DipsimError, suggestion
+
+
+class Record(pydantic.BaseModel):
+    """A frozen record that refuses unknown keys and does not guess types (integers pass for floats)."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, data: Any, where: str) -> Self:
+        """A record from plain data; `where` opens the message, for example a file's name.
+
+        Raises:
+            DipsimError: the first thing that is wrong, with a suggestion for a mistyped key.
+        """
+        try:
+            return cls.model_validate(data)
+        except pydantic.ValidationError as error:
+            raise DipsimError(f"{where}: {_first_fault(cls, error)}") from None
+
+
+def _first_fault(cls: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
+    # A typo makes two faults, an unknown key and a missing one: the typo is the one to name.
+    fault = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: unknown key{suggestion(str(fault['loc'][-1]), _keys_at(cls, fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"{place}: missing; it is required"
+    what = fault["msg"].removeprefix("Value error, ")
+    got = repr(fault["input"])
+    return f"{place or 'record'}: got {got if len(got) <= 60 else got[:57] + '...'}; {what[:1].lower()}{what[1:]}"
+
+
+def _keys_at(cls: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """The keys known at a path of nested records."""
+    for part in path:
+        field = cls.model_fields.get(str(part))
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        nested = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)]
+        if not nested:
+            return []
+        cls = nested[0]
+    return list(cls.model_fields)

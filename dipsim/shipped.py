@@ -1,0 +1,18 @@
+"""Where the files that ship with dipsim lie: profiles, traces and the model `tiny`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def folder(name: str) -> Path:
+    """The folder `hwprofiles`, `traces` or `tiny`: inside the installed package, else beside it in a checkout."""
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
+
+
+def names(kind: str, suffix: str) -> dict[str, Path]:
+    """Name -> path of every shipped file of a kind, sorted by name."""
+    return {path.name.removesuffix(suffix): path for path in sorted(folder(kind).glob(f"*{suffix}"))}

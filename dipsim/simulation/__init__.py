@@ -1,0 +1,197 @@
+"""One run: a trace replayed through a device, the mask chosen inside the simulated loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, Self
+
+from dipsim import masking as methods
+from dipsim.budget import budgets, plan_dram
+from dipsim.cache import check_admission
+from dipsim.errors import DipsimError
+from dipsim.masking import Masking
+from dipsim.model import ModelSpec
+from dipsim.policies import Policy, policies
+from dipsim.profile import HardwareProfile
+from dipsim.results import Result
+from dipsim.simulation.decode import Decoder, OnProgress
+from dipsim.simulation.machine import check_overlap
+from dipsim.simulation.setup import Setup
+from dipsim.trace import Trace
+from dipsim.units import parse_dram
+
+__all__ = ["Simulation"]
+
+
+class Simulation:
+    """A trace, a device, a method and a cache, checked and ready to run.
+
+    Args:
+        profile: the device.
+        trace: recorded scores.
+        masking: the method, for example `DipCa(density=0.5, gamma=0.2)`.
+        policy: eviction policy by name, or an instance that every cache gets a copy of.
+        admission: `always` or `priority` (which may bypass the cache).
+        dram: bytes this model may use (`4GB`, `512MiB` or a number), `0.5x` for that share of pinned + KV + MLP bytes,
+            None for the device's capacity less what it reserves.
+        budget: how cache bytes become slots, by name.
+        overlap: `none`, `io` or `pipelined`.
+        stream_pinned: stream pinned weights that do not fit, instead of refusing.
+        model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
+        context: positions of the KV cache at full context; None for the longest sequence of the trace.
+        tokens: how many of the trace's tokens to simulate; None for all.
+        warmup: tokens at the start of each sequence that are simulated but not counted.
+
+    Raises:
+        DipsimError: an unknown name, a value out of range, scores that the trace lacks, or things that do not go
+            together (`belady` with `dip-ca`: an oracle needs the masks of the future, and those would need the oracle).
+    """
+
+    def __init__(
+        self,
+        profile: HardwareProfile,
+        trace: Trace,
+        masking: Masking,
+        policy: str | Policy = "lfu",
+        *,
+        admission: str = "always",
+        dram: str | float | None = None,
+        budget: str = "uniform",
+        overlap: str = "pipelined",
+        stream_pinned: bool = True,
+        model: ModelSpec | None = None,
+        context: int | None = None,
+        tokens: int | None = None,
+        warmup: int = 0,
+    ) -> None:
+        model = model or trace.model
+        _check_shape(model, trace.model)
+        n_tokens = trace.n_tokens if tokens is None else tokens
+        _check_counts(trace, n_tokens, warmup)
+        n_positions = trace.n_positions if context is None else context
+        if n_positions < trace.n_positions:
+            raise DipsimError(
+                f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions"
+            )
+        new_policy = _policy_factory(policy)
+        _check_method(masking, trace, model, new_policy())
+        groups = masking.groups(model)
+        plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
+        self._setup = Setup(
+            profile=profile,
+            trace=trace,
+            model=model,
+            masking=masking,
+            groups=groups,
+            dram=plan,
+            slots=budgets[budget](model, groups, plan.cache_bytes),
+            new_policy=new_policy,
+            admission=check_admission(admission),
+            overlap=check_overlap(overlap),
+            n_tokens=n_tokens,
+            n_warm_up=warmup,
+        )
+        method = methods.options(masking)
+        self.config: dict[str, Any] = {
+            "trace": str(trace.path),
+            "profile": profile.model_dump(mode="json", by_alias=True),
+            "model": model.model_dump(mode="json"),
+            "method": method.pop("name"),
+            **method,
+            "policy": policy if isinstance(policy, str) else type(policy).__name__,
+            "admission": admission,
+            "dram": dram,
+            "budget": budget,
+            "overlap": overlap,
+            "stream_pinned": stream_pinned,
+            "context": n_positions,
+            "tokens": n_tokens,
+            "warmup": warmup,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The simulation that a result's `config` describes; its trace must still lie where it did.
+
+        Raises:
+            DipsimError: as the constructor.
+        """
+        own = ("policy", "admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
+        method = {
+            key: value for key, value in config.items() if key not in (*own, "trace", "profile", "model", "method")
+        }
+        return cls(
+            HardwareProfile.parse(config["profile"], "config: profile"),
+            Trace.open(config["trace"]),
+            methods.make(config["method"], **method),
+            model=ModelSpec.parse(config["model"], "config: model"),
+            **{key: config[key] for key in own},
+        )
+
+    def run(self, on_progress: OnProgress = lambda done, total: None) -> Result:
+        """Simulates every token. The same simulation always gives the same result.
+
+        Args:
+            on_progress: called now and then with the tokens done and the tokens to do.
+
+        Raises:
+            DipsimError: the trace turns out to be damaged, or a policy broke its contract.
+        """
+        setup = self._setup
+        log = Decoder(setup, on_progress).run()
+        return Result(
+            tokens=log.tokens(setup.model.mlp_bytes),
+            layers=log.layers(setup.groups, setup.slots),
+            ttft_s=tuple(log.ttft_s),
+            dram=setup.dram,
+            profile=setup.profile,
+            config=self.config,
+        )
+
+
+def _check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
+    for name in ("n_layers", "hidden_size", "intermediate_size"):
+        if getattr(model, name) != getattr(recorded, name):
+            raise DipsimError(
+                f"model: {name}: got {getattr(model, name)} for '{model.name}'; "
+                f"the trace was recorded with {getattr(recorded, name)} ('{recorded.name}')"
+            )
+
+
+def _check_counts(trace: Trace, n_tokens: int, n_warm_up: int) -> None:
+    if not 1 <= n_tokens <= trace.n_tokens:
+        raise DipsimError(f"tokens: got {n_tokens}; the trace has {trace.n_tokens}, at least 1 is needed")
+    longest = max(min(s.stop, n_tokens) - s.start for s in trace.sequences)
+    if not 0 <= n_warm_up < longest:
+        raise DipsimError(
+            f"warmup: got {n_warm_up}; must be at least 0 and below {longest}, the longest simulated sequence"
+        )
+
+
+def _check_method(masking: Masking, trace: Trace, model: ModelSpec, policy: Policy) -> None:
+    if policy.needs_future and masking.looks_at_residency:
+        raise DipsimError(
+            f"policy: {type(policy).__name__.lower()} with method '{masking.name}'; an oracle needs the masks of the "
+            "future, and these depend on what it keeps: choose an online policy, or method 'dip'"
+        )
+    for group in masking.groups(model):
+        if group.site is not None and group.site not in trace.sites:
+            sites = ",".join([*trace.sites, group.site])
+            raise DipsimError(
+                f"method '{masking.name}' needs scores at site '{group.site}', got a trace with "
+                f"{', '.join(trace.sites) or 'none'}; capture them: dipsim capture MODEL TEXT --sites {sites} -o OUT"
+            )
+
+
+def _capacity_bytes(profile: HardwareProfile, model: ModelSpec, dram: str | float | None, n_positions: int) -> float:
+    n_bytes, share = parse_dram(dram)
+    if share is not None:
+        return share * (model.pinned_bytes + model.kv_bytes_per_position * n_positions + model.mlp_bytes)
+    return profile.dram.capacity_bytes - profile.dram.reserved_bytes if n_bytes is None else n_bytes
+
+
+def _policy_factory(policy: str | Policy) -> Callable[[], Policy]:
+    if isinstance(policy, str):
+        return policies[policy]
+    return lambda: copy.deepcopy(policy)

@@ -1,0 +1,50 @@
+"""What exactly is simulated: everything a run needs, checked and worked out before its first event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dipsim.budget import DramPlan
+from dipsim.cache import Admission
+from dipsim.groups import Group
+from dipsim.masking import Masking
+from dipsim.model import ModelSpec
+from dipsim.policies import Policy
+from dipsim.profile import HardwareProfile
+from dipsim.simulation.machine import Overlap
+from dipsim.trace import Trace
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One run, ready to start.
+
+    Attributes:
+        slots: group name -> slots of the weight cache per layer; columns pinned, for a dense group beside masked ones.
+        new_policy: makes the policy of one cache.
+        n_tokens: tokens to simulate, from the trace's first on.
+        n_warm_up: tokens at the start of each sequence that are simulated but not counted.
+    """
+
+    profile: HardwareProfile
+    trace: Trace
+    model: ModelSpec
+    masking: Masking
+    groups: tuple[Group, ...]
+    dram: DramPlan
+    slots: dict[str, list[int]]
+    new_policy: Callable[[], Policy]
+    admission: Admission
+    overlap: Overlap
+    n_tokens: int
+    n_warm_up: int
+
+    def is_pinned(self, group: Group) -> bool:
+        """Whether the group is dense beside masked ones: its slots never change hands."""
+        return group.site is None and any(other.site is not None for other in self.groups)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Sites whose scores the method needs."""
+        return tuple(group.site for group in self.groups if group.site is not None)

@@ -1,0 +1,6 @@
+"""What did the model do: activation scores of every token, read lazily from or streamed to a Zarr v3 group."""
+
+from dipsim.trace.reading import Sequence, Trace
+from dipsim.trace.writing import TraceWriter
+
+__all__ = ["Sequence", "Trace", "TraceWriter"]

@@ -1,0 +1,29 @@
+"""What a trace file must hold: the attribute `dipsim` and the arrays beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dipsim.model import ModelSpec
+from dipsim.schema import Record
+
+FORMAT_VERSION = 1
+ATTRIBUTE = "dipsim"
+# Scores lie in chunks of this many tokens by one layer.
+CHUNK_TOKENS = 32
+
+
+class TraceAttributes(Record):
+    """The attribute `dipsim` of a trace's group."""
+
+    format_version: int
+    model: ModelSpec
+    source: dict[str, Any]
+    masking: dict[str, Any]
+    prompt_lengths: list[int]
+    dipsim_version: str
+
+
+def site_columns(model: ModelSpec, site: str) -> int:
+    """Columns of a site: hidden_size at the MLP's input, intermediate_size elsewhere."""
+    return model.hidden_size if site == "mlp_input" else model.intermediate_size

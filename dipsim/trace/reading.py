@@ -1,0 +1,210 @@
+"""Opens a trace without loading it, refuses what is damaged, and hands out blocks of scores."""
+
+from __future__ import annotations
+
+import itertools
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, ZipStore
+
+from dipsim import kernels, shipped
+from dipsim.errors import DipsimError, suggestion
+from dipsim.kernels import Uint16Array
+from dipsim.model import ModelSpec
+from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
+
+# What zarr and its codecs raise when bytes are not what they should be.
+_DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, OSError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Tokens `start` to `stop` (exclusive) of the trace, decoded after a prompt that the trace does not hold."""
+
+    start: int
+    stop: int
+    prompt_length: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Tokens `start` to `stop` (exclusive) of the trace, all of one sequence."""
+
+    sequence: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Recorded scores; open one with `Trace.open`.
+
+    Attributes:
+        path: where it lies.
+        model: the model it was recorded from.
+        source: how it came to be.
+        masking: the method under which it was captured, as plain data.
+        sites: the sites it has scores for.
+        sequences: its sequences, in order.
+        token_ids: int32 [token].
+    """
+
+    path: Path
+    model: ModelSpec
+    source: dict[str, Any]
+    masking: dict[str, Any]
+    sites: tuple[str, ...]
+    sequences: tuple[Sequence, ...]
+    token_ids: NDArray[np.int32]
+    _scores: dict[str, zarr.Array[Any]]
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all sequences, prompts left out."""
+        return int(self.token_ids.size)
+
+    @property
+    def n_positions(self) -> int:
+        """Longest sequence, its prompt included."""
+        return max(s.stop - s.start + s.prompt_length for s in self.sequences)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace('{self.path}', {self.model.name}, {self.n_tokens} tokens in {len(self.sequences)} sequences, "
+            f"sites {', '.join(self.sites)})"
+        )
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Opens a directory or `.zarr.zip`, or a shipped trace by its name. Scores are read when asked for.
+
+        Raises:
+            DipsimError: missing, half-written, damaged, of an unknown version, or not of the promised shape.
+        """
+        where = _find(path)
+        try:
+            group = zarr.open_group(_store(where), mode="r", zarr_format=3)
+            attributes = group.attrs.asdict()
+        except _DAMAGE as error:
+            raise DipsimError(f"{where}: not a readable Zarr v3 group: {_one_line(error)}") from None
+        parsed = _attributes(attributes, where)
+        try:
+            arrays = {name: array for name, array in group.members(max_depth=None) if isinstance(array, zarr.Array)}
+            token_ids = _vector(arrays, "token_ids", where)
+            sequences = _sequences(_vector(arrays, "sequence_ids", where), parsed.prompt_lengths, where)
+            scores = {name[7:]: array for name, array in sorted(arrays.items()) if name.startswith("scores/")}
+            for site, array in scores.items():
+                _check_scores(site, array, token_ids.size, parsed.model, where)
+        except _DAMAGE as error:
+            raise DipsimError(f"{where}: damaged: {_one_line(error)}") from None
+        return cls(where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores)
+
+    def read(self, site: str, start: int, stop: int) -> Uint16Array:
+        """Scores of tokens `start` to `stop` as float16 bit patterns, uint16 [token, layer, column].
+
+        Raises:
+            DipsimError: the site is missing, a chunk is damaged, or a score is NaN, infinite or negative.
+        """
+        if site not in self._scores:
+            raise DipsimError(
+                f"{self.path}: no scores at site '{site}', got {', '.join(self.sites) or 'none'}; capture them: "
+                f"dipsim capture MODEL TEXT --sites {','.join([*self.sites, site])} -o OUT"
+            )
+        try:
+            scores = np.ascontiguousarray(self._scores[site][start:stop])
+        except _DAMAGE as error:
+            raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
+        bits: Uint16Array = scores.view(np.uint16)
+        bits[bits == 0x8000] = 0  # minus zero
+        bad = kernels.first_bad(bits.reshape(-1))
+        if bad >= 0:
+            token, layer, column = np.unravel_index(bad, bits.shape)
+            raise DipsimError(
+                f"{self.path}: scores/{site}: token {start + int(token)}, layer {layer}, column {column}: "
+                f"got {scores[token, layer, column]}; scores are finite and not negative"
+            )
+        return bits
+
+    def blocks(self, n_tokens: int) -> Iterator[Block]:
+        """The first `n_tokens` tokens in pieces of one chunk and one sequence: what to hold in memory at once."""
+        for index, sequence in enumerate(self.sequences):
+            start, last = sequence.start, min(sequence.stop, n_tokens)
+            while start < last:
+                stop = min(last, (start // CHUNK_TOKENS + 1) * CHUNK_TOKENS)
+                yield Block(index, start, stop)
+                start = stop
+
+
+def _find(path: str | Path) -> Path:
+    known = shipped.names("traces", ".zarr.zip")
+    if str(path) in known:
+        return known[str(path)]
+    if not Path(path).exists():
+        raise DipsimError(
+            f"trace: no such file, got '{path}'; a path, or a shipped trace{suggestion(str(path), known)}"
+        )
+    return Path(path)
+
+
+def _store(path: Path) -> Store:
+    return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _attributes(attributes: dict[str, Any], where: Path) -> TraceAttributes:
+    own = attributes.get(ATTRIBUTE)
+    if not isinstance(own, dict):
+        raise DipsimError(f"{where}: no attribute '{ATTRIBUTE}'; not a trace, or one that was never completed")
+    if own.get("format_version") != FORMAT_VERSION:
+        raise DipsimError(
+            f"{where}: format_version: got {own.get('format_version')!r}; this dipsim reads {FORMAT_VERSION}"
+        )
+    return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
+
+
+def _vector(arrays: dict[str, zarr.Array[Any]], name: str, where: Path) -> NDArray[np.int32]:
+    if name not in arrays:
+        raise DipsimError(f"{where}: array '{name}' is missing; got {', '.join(sorted(arrays)) or 'no arrays'}")
+    if arrays[name].dtype != np.int32 or arrays[name].ndim != 1 or arrays[name].size == 0:
+        raise DipsimError(
+            f"{where}: {name}: got {arrays[name].dtype} {list(arrays[name].shape)}; must be int32 [token], not empty"
+        )
+    return np.asarray(arrays[name][:], dtype=np.int32)
+
+
+def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path) -> tuple[Sequence, ...]:
+    edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), ids.size]
+    if len(np.unique(ids)) != len(edges) - 1:
+        raise DipsimError(f"{where}: sequence_ids: a sequence comes back after another; its tokens must be adjacent")
+    if len(prompt_lengths) != len(edges) - 1 or min(prompt_lengths) < 0:
+        raise DipsimError(
+            f"{where}: prompt_lengths: got {prompt_lengths}; must be {len(edges) - 1} counts, one per sequence"
+        )
+    pairs = zip(itertools.pairwise(edges), prompt_lengths, strict=True)
+    return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
+
+
+def _check_scores(site: str, array: zarr.Array[Any], n_tokens: int, model: ModelSpec, where: Path) -> None:
+    shape = (n_tokens, model.n_layers, site_columns(model, site))
+    if array.dtype != np.float16 or array.shape != shape:
+        raise DipsimError(
+            f"{where}: scores/{site}: got {array.dtype} {list(array.shape)}; "
+            f"must be float16 [token, layer, column] = {list(shape)}"
+        )
+    # zarr reads a chunk that is not there as zeros, which would pass for scores.
+    if array.nchunks_initialized != array.nchunks:
+        raise DipsimError(
+            f"{where}: scores/{site}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are "
+            "missing; all must be written, all-zero ones too (zarr's write_empty_chunks)"
+        )

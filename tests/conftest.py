@@ -1,0 +1,87 @@
+"""Small traces and devices that the tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
+
+MakeTrace = Callable[..., Trace]
+
+
+def write_trace(
+    path: Path,
+    model: ModelSpec,
+    scores: dict[str, NDArray[np.float16]],
+    lengths: list[int] | None = None,
+    prompt_lengths: list[int] | None = None,
+) -> Trace:
+    """A trace of the given scores [token, layer, column]; one sequence without a prompt unless told."""
+    n_tokens = len(next(iter(scores.values())))
+    lengths = lengths or [n_tokens]
+    source = {"generator": "made by a test"}
+    with TraceWriter(
+        path,
+        model,
+        list(scores),
+        np.arange(n_tokens),
+        lengths,
+        prompt_lengths or [0] * len(lengths),
+        source=source,
+        masking={"name": "dense"},
+    ) as writer:
+        for site, values in scores.items():
+            for layer in range(model.n_layers):
+                writer.write(site, layer, 0, values[:, layer])
+    return Trace.open(path)
+
+
+@pytest.fixture
+def make_trace(tmp_path: Path) -> MakeTrace:
+    """`write_trace` into a folder of the test's own."""
+    count = iter(range(1000))
+    return lambda model, scores, **lengths: write_trace(tmp_path / f"{next(count)}.zarr", model, scores, **lengths)
+
+
+def device(flash: float = 1e9, dram: float = 20e9, **sections: dict[str, object]) -> HardwareProfile:
+    """A device with ideal Flash and infinitely fast compute, unless sections say otherwise."""
+    data: dict[str, object] = {
+        "schema": 1,
+        "name": "test",
+        "flash": {"read_bytes_per_s": flash} | sections.pop("flash_more", {}),
+        "dram": {"capacity_bytes": 1e9, "read_bytes_per_s": dram} | sections.pop("dram_more", {}),
+        **sections,
+    }
+    return HardwareProfile.parse(data, "test")
+
+
+def small_model(**changes: object) -> ModelSpec:
+    """Two layers, 8 columns at the input and 12 in between, 1 byte per weight."""
+    data: dict[str, object] = {
+        "name": "small",
+        "n_layers": 2,
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "head_dim": 4,
+        "vocab_size": 16,
+        "bits": {"mlp": 8, "attention": 8, "lm_head": 8, "embedding": 8, "kv": 8},
+    }
+    return ModelSpec.parse(data | changes, "test")
+
+
+def random_scores(model: ModelSpec, n_tokens: int, seed: int = 0, n_levels: int = 0) -> dict[str, NDArray[np.float16]]:
+    """Half-normal scores at all sites; `n_levels` rounds them so that many are equal."""
+    rng = np.random.default_rng(seed)
+    scores = {}
+    for site in ("mlp_input", "glu", "gate", "up"):
+        n_columns = model.hidden_size if site == "mlp_input" else model.intermediate_size
+        values = np.abs(rng.standard_normal((n_tokens, model.n_layers, n_columns)))
+        scores[site] = (np.round(values * n_levels) / n_levels if n_levels else values).astype(np.float16)
+    return scores

@@ -1,0 +1,118 @@
+"""Slow and obvious twins of what dipsim computes fast: written from DESIGN's words, without dipsim's kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float16]
+Mask = NDArray[np.bool_]
+
+
+def top_k(values: NDArray[np.generic], k: int) -> Mask:
+    """The k largest; equal ones go to the lower index."""
+    plain = values.tolist()
+    order = sorted(range(len(plain)), key=lambda i: (-plain[i], i))
+    mask = np.zeros(len(values), bool)
+    mask[order[:k]] = True
+    return mask
+
+
+def reweighted(scores: Scores, resident: Mask, gamma: float) -> NDArray[np.float32]:
+    """score if resident else gamma * score, in float32."""
+    values = scores.astype(np.float32)
+    return np.where(resident, values, np.float32(gamma) * values)
+
+
+def blended(scores: Scores, resident: Mask, gamma: float) -> NDArray[np.float32]:
+    """gamma * score / max(score) + (1 - gamma) * resident, in float32."""
+    values = scores.astype(np.float32)
+    share = values / values.max() if values.max() > 0 else values
+    return np.float32(gamma) * share + (np.float32(1) - np.float32(gamma)) * resident.astype(np.float32)
+
+
+def top_m(scores: Scores, resident: Mask, k: int, m: int, exempt: int) -> Mask:
+    """Fill k places: exempt, top-k and resident, top-m and resident, top-k not resident; best score first in each."""
+    best_first = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), i))
+    places = best_first[:exempt]
+    places += [i for i in best_first[:k] if resident[i]]
+    places += [i for i in best_first[:m] if resident[i]]
+    places += [i for i in best_first[:k] if not resident[i]]
+    mask = np.zeros(len(scores), bool)
+    mask[list(dict.fromkeys(places))[:k]] = True
+    return mask
+
+
+class Cache:
+    """A weight cache by the book: sets and sorting, one column at a time.
+
+    `policy` is lru, lfu, lfu-in-cache, fifo or belady; `masks` is the future that belady sees.
+    """
+
+    def __init__(self, n: int, slots: int, policy: str, admission: str, masks: Sequence[Mask] = ()) -> None:
+        self.n, self.slots, self.policy, self.admission, self.masks = n, slots, policy, admission, masks
+        self.resident: set[int] = set()
+        self.last = [-1] * n
+        self.count = [0] * n
+        self.entered = [-1] * n
+
+    def priority(self, column: int, t: int) -> tuple[float, ...]:
+        """Higher is kept; the last tie evicts the lower index first."""
+        if self.policy == "lru":
+            return (self.last[column], column)
+        if self.policy in ("lfu", "lfu-in-cache"):
+            return (self.count[column], self.last[column], column)
+        if self.policy == "fifo":
+            return (self.entered[column], column)
+        later = (u for u in range(t + 1, len(self.masks)) if self.masks[u][column])
+        return (-next(later, math.inf), column)
+
+    def update(self, active: Mask, scores: Scores | None, t: int) -> None:
+        """The state after a token."""
+        columns = np.flatnonzero(active).tolist()
+        missed = [c for c in columns if c not in self.resident]
+        for c in columns:
+            self.last[c] = t
+            self.count[c] += 1
+        if self.admission == "priority":
+            for c in missed:
+                self.entered[c] = t
+            candidates = self.resident | set(columns)
+            ranked = sorted(candidates, key=lambda c: self.priority(c, t), reverse=True)
+            kept = set(ranked[: self.slots])
+            gone = candidates - kept
+        else:
+            victims = sorted(self.resident - set(columns), key=lambda c: self.priority(c, t))
+            need = len(missed) - (self.slots - len(self.resident))
+            gone = set(victims[: max(0, need)])
+            room = self.slots - len(self.resident - gone)
+            by_score = sorted(missed, key=lambda c: (0 if scores is None else -scores[c], c))
+            for c in by_score[:room]:
+                self.entered[c] = t
+            gone |= set(by_score[room:])
+            kept = (self.resident | set(by_score[:room])) - gone
+        self.resident = kept
+        if self.policy == "lfu-in-cache":
+            for c in gone:
+                self.count[c] = 0
+
+
+def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int) -> list[int]:
+    """Bytes of each read: neighbours joined, widened to whole pages, and joined again where pages touch."""
+    pages = sorted(
+        {
+            page
+            for i in np.flatnonzero(wanted).tolist()
+            for page in range(math.floor(i * column_bytes / page_bytes), math.ceil((i + 1) * column_bytes / page_bytes))
+        }
+    )
+    runs: list[list[int]] = []
+    for page in pages:
+        if runs and runs[-1][-1] + 1 == page:
+            runs[-1].append(page)
+        else:
+            runs.append([page])
+    return [len(run) * page_bytes for run in runs]

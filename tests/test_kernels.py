@@ -1,0 +1,138 @@
+"""Every kernel equals its plain twin, ties, zeros and borders included."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dipsim import kernels
+
+# Few levels make ties; 0 and the smallest subnormal are always among them.
+TIED = st.sampled_from([0.0, 6e-8, 1e-7, 0.25, 0.5, 0.75, 1.0, 3.0, 65504.0])
+ANY = st.floats(0, 65504, width=16)
+
+
+@st.composite
+def score_arrays(draw: st.DrawFn) -> NDArray[np.float16]:
+    values = draw(st.lists(draw(st.sampled_from([TIED, ANY])), min_size=1, max_size=80))
+    return np.abs(np.array(values, np.float16))
+
+
+@st.composite
+def scores_and_k(draw: st.DrawFn) -> tuple[NDArray[np.float16], int]:
+    scores = draw(score_arrays())
+    return scores, draw(st.one_of(st.just(1), st.just(scores.size), st.integers(1, scores.size)))
+
+
+def chosen_by_kernel(keys: NDArray[np.generic], k: int) -> NDArray[np.bool_]:
+    mask = np.ones(keys.size, np.bool_)
+    kernels.top_k(keys, k, mask)
+    return mask
+
+
+def bools(size: int, seed: int) -> NDArray[np.bool_]:
+    return np.random.default_rng(seed).random(size) < 0.5
+
+
+@settings(deadline=None)
+@given(scores_and_k())
+def test_top_k_of_scores(case: tuple[NDArray[np.float16], int]) -> None:
+    scores, k = case
+    np.testing.assert_array_equal(chosen_by_kernel(scores.view(np.uint16), k), reference.top_k(scores, k))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=60), st.data())
+def test_top_k_of_wide_integers(values: list[int], data: st.DataObject) -> None:
+    keys = np.array(values, np.int64)
+    k = data.draw(st.integers(0, keys.size))
+    np.testing.assert_array_equal(chosen_by_kernel(keys, k), reference.top_k(keys, k))
+
+
+def test_top_k_of_a_whole_layer() -> None:
+    rng = np.random.default_rng(3)
+    scores = np.abs(rng.standard_normal(17920) * rng.standard_normal(17920)).astype(np.float16)
+    for k in (1, 6289, 17920):
+        np.testing.assert_array_equal(chosen_by_kernel(scores.view(np.uint16), k), reference.top_k(scores, k))
+
+
+@settings(deadline=None)
+@given(scores_and_k(), st.integers(0, 99), st.sampled_from([0.0, 1e-40, 0.2, 0.6, 1.0]))
+def test_reweighted_and_blended_keys(case: tuple[NDArray[np.float16], int], seed: int, gamma: float) -> None:
+    scores, k = case
+    resident = bools(scores.size, seed)
+    twins = ((kernels.reweighted_keys, reference.reweighted), (kernels.blended_keys, reference.blended))
+    for kernel, twin in twins:
+        keys = np.empty(scores.size, np.int32)
+        kernel(scores.view(np.uint16), resident, np.float32(gamma), keys)
+        np.testing.assert_array_equal(keys.view(np.float32), twin(scores, resident, gamma))
+        np.testing.assert_array_equal(chosen_by_kernel(keys, k), reference.top_k(twin(scores, resident, gamma), k))
+
+
+def test_every_float16_becomes_its_float32() -> None:
+    bits = np.arange(kernels.LARGEST_FINITE + 1, dtype=np.uint16)
+    values = np.empty(bits.size, np.float32)
+    kernels.score_values(bits, values)
+    np.testing.assert_array_equal(values, bits.view(np.float16).astype(np.float32))
+
+
+@settings(deadline=None)
+@given(score_arrays(), st.integers(0, 99))
+def test_score_sum_is_exact(scores: NDArray[np.float16], seed: int) -> None:
+    active = bools(scores.size, seed)
+    total, kept = kernels.score_sum(scores.view(np.uint16), active)
+    assert total * kernels.ULP == math.fsum(scores.tolist())
+    assert kept * kernels.ULP == math.fsum(scores[active].tolist())
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([-3.5, -1.0, -0.0, 0.0, 1e-300, 2.0, 1e18, math.inf]), min_size=1, max_size=40),
+    st.integers(0, 99),
+    st.data(),
+)
+def test_choose_victims(priorities: list[float], seed: int, data: st.DataObject) -> None:
+    priority = np.array(priorities)
+    candidates = bools(priority.size, seed)
+    n_victims = data.draw(st.integers(0, int(candidates.sum())))
+    victims = np.ones(priority.size, np.bool_)
+    kernels.choose_victims(priority, candidates, n_victims, victims)
+    order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (priority[c], c))
+    assert sorted(np.flatnonzero(victims).tolist()) == sorted(order[:n_victims])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.booleans(), min_size=1, max_size=60),
+    st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),
+    st.sampled_from([1, 512, 4096, 16384]),
+)
+def test_form_reads(wanted: list[bool], column_bytes: float, page_bytes: int) -> None:
+    mask = np.array(wanted)
+    reads = kernels.form_reads(mask, column_bytes, page_bytes)
+    assert reads.tolist() == reference.read_sizes(mask, column_bytes, page_bytes)
+
+
+def test_next_uses_across_two_blocks() -> None:
+    active = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]], np.bool_)
+    never = np.iinfo(np.int32).max
+    after = np.full(3, never, np.int32)
+    later, earlier = np.empty((2, 3), np.int32), np.empty((2, 3), np.int32)
+    kernels.next_uses(active[2:], 2, after, later)
+    kernels.next_uses(active[:2], 0, after, earlier)
+    assert earlier.tolist() == [[2, 1, never], [2, never, never]]
+    assert later.tolist() == [[never] * 3, [never] * 3]
+    assert after.tolist() == [0, 1, never]
+
+
+def test_first_bad_score() -> None:
+    scores = np.array([0, 1, 65504, np.inf, 2], np.float16)
+    assert kernels.first_bad(scores[:3].view(np.uint16)) == -1
+    assert kernels.first_bad(scores.view(np.uint16)) == 3
+    assert kernels.first_bad(np.array([1, -1], np.float16).view(np.uint16)) == 1
+    assert kernels.first_bad(np.array([np.nan], np.float16).view(np.uint16)) == 0

@@ -1,0 +1,207 @@
+"""Profiles and models: strict files, typos with a suggestion, shapes by hand."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import small_model
+
+from dipsim import DipsimError, HardwareProfile, ModelSpec, shipped
+from dipsim.registry import Registry
+from dipsim.units import parse_bytes, parse_dram, scaled, three_digits
+
+TEXT = """
+schema = 1
+name = "mine"
+[flash]
+read_bytes_per_s = 2e9
+latency_s = 1e-4
+queue_depth = 8
+page_bytes = 4096
+read_curve = [[4096, 1e9], [8192, 1.5e9]]
+[dram]
+capacity_bytes = 8_000_000_000
+read_bytes_per_s = 40e9
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_profile_from_a_file(tmp_path: Path) -> None:
+    profile = HardwareProfile.load(write(tmp_path, TEXT))
+    assert profile.flash.read_curve == [(4096, 1e9), (8192, 1.5e9)]
+    assert profile.dram.capacity_bytes == 8e9
+    assert not profile.flash.is_ideal
+    assert profile.compute is None
+
+
+@pytest.mark.parametrize("name", list(shipped.names("hwprofiles", ".toml")))
+def test_shipped_profiles_load_and_say_where_numbers_come_from(name: str) -> None:
+    profile = HardwareProfile.load(name)
+    assert profile.name == name
+    for line in shipped.names("hwprofiles", ".toml")[name].read_text().splitlines():
+        is_number = "=" in line.split("#")[0] and not line.startswith(("schema", "name", "description", "read_curve"))
+        is_point = line.strip().startswith("[") and "," in line
+        if is_number or is_point:
+            assert "#" in line, line
+
+
+def test_the_paper_device_is_ideal() -> None:
+    profile = HardwareProfile.load("a18-paper")
+    assert (profile.flash.read_bytes_per_s, profile.dram.read_bytes_per_s) == (1e9, 60e9)
+    assert profile.flash.is_ideal
+    assert profile.compute is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("latency_s", "latencys", "flash.latencys: unknown key; did you mean 'latency_s'"),
+        ("[dram]", "[drum]", "drum: unknown key; did you mean 'dram'"),
+        ("read_bytes_per_s = 40e9", "", "dram.read_bytes_per_s: missing; it is required"),
+        ("read_bytes_per_s = 2e9", "read_bytes_per_s = 0", "flash.read_bytes_per_s: got 0; input should be greater"),
+        ("read_bytes_per_s = 2e9", "read_bytes_per_s = -1.0", "flash.read_bytes_per_s: got -1.0"),
+        ("read_bytes_per_s = 2e9", "read_bytes_per_s = inf", "flash.read_bytes_per_s: got inf"),
+        ("read_bytes_per_s = 2e9", "read_bytes_per_s = '2e9'", "flash.read_bytes_per_s: got '2e9'"),
+        ("latency_s = 1e-4", "latency_s = -1e-4", "flash.latency_s: got -0.0001"),
+        ("queue_depth = 8", "queue_depth = 0", "flash.queue_depth: got 0"),
+        ("queue_depth = 8", "queue_depth = 1.5", "flash.queue_depth: got 1.5"),
+        ("[8192, 1.5e9]", "[4096, 1.5e9]", "read sizes must ascend, but 4096 follows 4096"),
+        ("[8192, 1.5e9]", "[8192, 3e9]", "a read of 8192 bytes is faster than one of 4096"),
+        ("[[4096, 1e9], [8192, 1.5e9]]", "[]", "a read_curve needs at least one"),
+        ("[8192, 1.5e9]", "[8192, 0]", "flash.read_curve.1.1: got 0"),
+        ("capacity_bytes", "reserved_bytes = 9e9\ncapacity_bytes", "reserved_bytes must be below capacity_bytes"),
+        ("schema = 1", "schema = 2", "schema: got 2"),
+        ("schema = 1", "", "schema: missing"),
+        ("schema = 1", "schema =", "not valid TOML"),
+    ],
+)
+def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in TEXT
+    path = write(tmp_path, TEXT.replace(old, new, 1))
+    with pytest.raises(DipsimError) as caught:
+        HardwareProfile.load(path)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_profile_lists_the_choices() -> None:
+    with pytest.raises(DipsimError, match="got 'a18-papr'; did you mean 'a18-paper'"):
+        HardwareProfile.load("a18-papr")
+
+
+def test_model_bytes_by_hand() -> None:
+    model = small_model(bits={"mlp": 4.5, "attention": 4, "lm_head": 8, "embedding": 16, "kv": 8})
+    assert model.mlp_bytes == 3 * 2 * 8 * 12 * 4.5 / 8
+    assert model.attention_bytes == 8 * 4 * (2 * 2 + 2 * 1) / 2
+    assert model.pinned_bytes == 2 * model.attention_bytes + 16 * 8
+    assert model.embedding_row_bytes == 16
+    assert model.kv_bytes_per_position == 2 * 1 * 4 * 2
+    tied = small_model(tied_embeddings=True, bits={"lm_head": 4, "embedding": 16})
+    assert tied.embedding_row_bytes == 4
+
+
+def test_presets() -> None:
+    medium = ModelSpec.load("phi-3-medium")
+    shape = (medium.n_layers, medium.hidden_size, medium.intermediate_size, medium.n_heads, medium.n_kv_heads)
+    assert shape == (40, 5120, 17920, 40, 10)
+    bits = medium.bits
+    assert (bits.mlp, bits.attention, bits.lm_head, bits.embedding, bits.kv) == (4, 4, 8, 8, 8)
+    assert {"phi-3-mini", "llama-3-8b", "mistral-7b", "tiny"} < set(ModelSpec.presets())
+
+
+def test_a_model_from_a_config_and_from_its_own_json(tmp_path: Path) -> None:
+    config = {
+        "hidden_size": 64,
+        "intermediate_size": 224,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": 100,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "tie_word_embeddings": True,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = ModelSpec.load(tmp_path)
+    assert (model.name, model.n_kv_heads, model.head_dim) == (tmp_path.name, 4, 16)
+    assert (model.activation, model.tied_embeddings) == ("gelu_pytorch_tanh", True)
+    (tmp_path / "spec.json").write_text(model.model_dump_json())
+    assert ModelSpec.load(tmp_path / "spec.json") == model
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"hidden_size": 4}, "num_hidden_layers: missing"),
+        ({"n_layers": 2, "hiden_size": 4}, "hiden_size: unknown key; did you mean 'hidden_size'"),
+        ({"n_layers": 2}, "name: missing"),
+        (small_model().model_dump() | {"hiddensize": 4}, "hiddensize: unknown key; did you mean 'hidden_size'"),
+        (small_model().model_dump() | {"n_heads": 3, "n_kv_heads": 2}, "n_heads (3) must be a multiple"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_bad_models(tmp_path: Path, data: object, message: str) -> None:
+    (tmp_path / "m.json").write_text(json.dumps(data))
+    with pytest.raises(DipsimError) as caught:
+        ModelSpec.load(tmp_path / "m.json")
+    assert message in str(caught.value)
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(DipsimError, match="got 'phi-3-med'; did you mean 'phi-3-medium'"):
+        ModelSpec.load("phi-3-med")
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("4GB", 4 * 10**9), ("512MiB", 512 * 2**20), ("1000B", 1000), ("1.5 kB", 1500), (".5GiB", 2**29), ("2tb", 2e12)],
+)
+def test_amounts_of_bytes(text: str, n_bytes: int) -> None:
+    assert parse_bytes(text, "x") == n_bytes
+
+
+@pytest.mark.parametrize("text", ["4", "GB", "-4GB", "4XB", "1e9B", "4GB!", ""])
+def test_what_is_no_amount(text: str) -> None:
+    with pytest.raises(DipsimError, match="x: not an amount of bytes"):
+        parse_bytes(text, "x")
+
+
+def test_dram_budgets() -> None:
+    assert parse_dram("0.5x") == (None, 0.5)
+    assert parse_dram("2GB") == (2e9, None)
+    assert parse_dram(123) == (123.0, None)
+    assert parse_dram(None) == (None, None)
+
+
+def test_numbers_for_people() -> None:
+    assert [three_digits(value) for value in (0, 0.1234, 1.234, 12.34, 1234.5)] == [
+        "0",
+        "0.123",
+        "1.23",
+        "12.3",
+        "1234",
+    ]
+    assert [scaled(value, "B") for value in (0, 2.5e9, 999, 1500)] == ["0 B", "2.50 GB", "999 B", "1.50 kB"]
+    assert scaled(150e-6, "s") == "150 µs"
+
+
+def test_a_registry_refuses_a_second_of_a_name_and_suggests() -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.register("one")(1)
+    assert registry["one"] == 1
+    with pytest.raises(DipsimError, match="thing 'one': registered twice"):
+        registry.register("one")(2)
+    with pytest.raises(DipsimError, match="thing: unknown name, got 'on'; did you mean 'one'"):
+        registry["on"]
+
+
+def test_shipped_toml_is_plain_toml() -> None:
+    for path in shipped.names("hwprofiles", ".toml").values():
+        assert tomllib.loads(path.read_text())["schema"] == 1

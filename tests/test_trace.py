@@ -1,0 +1,209 @@
+"""Traces: written by us or by anybody's zarr, opened lazily, and refused with the reason when damaged."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from conftest import random_scores, small_model, write_trace
+
+from dipsim import DipsimError, Trace, TraceWriter
+
+MODEL = small_model()
+
+
+def write(path: Path, n_tokens: int = 70) -> dict[str, np.ndarray]:
+    scores = random_scores(MODEL, n_tokens)
+    write_trace(path, MODEL, scores, [n_tokens - 30, 30], [5, 0])
+    return scores
+
+
+@pytest.mark.parametrize("name", ["t.zarr", "t.zarr.zip"])
+def test_round_trip(tmp_path: Path, name: str) -> None:
+    scores = write(tmp_path / name)
+    trace = Trace.open(tmp_path / name)
+    assert trace.model == MODEL
+    assert trace.sites == ("gate", "glu", "mlp_input", "up")
+    assert [(s.start, s.stop, s.prompt_length) for s in trace.sequences] == [(0, 40, 5), (40, 70, 0)]
+    assert (trace.n_tokens, trace.n_positions) == (70, 45)
+    assert trace.token_ids.tolist() == list(range(70))
+    for site, values in scores.items():
+        np.testing.assert_array_equal(trace.read(site, 0, 70).view(np.float16), values)
+        np.testing.assert_array_equal(trace.read(site, 31, 33).view(np.float16), values[31:33])
+    assert [path.name for path in tmp_path.iterdir()] == [name]  # nothing temporary is left
+
+
+def test_same_scores_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.zarr.zip", "b.zarr.zip"):
+        write(tmp_path / name)
+    assert (tmp_path / "a.zarr.zip").read_bytes() == (tmp_path / "b.zarr.zip").read_bytes()
+
+
+def test_blocks_lie_in_one_chunk_and_one_sequence(tmp_path: Path) -> None:
+    write(tmp_path / "t.zarr")
+    blocks = [(b.sequence, b.start, b.stop) for b in Trace.open(tmp_path / "t.zarr").blocks(68)]
+    assert blocks == [(0, 0, 32), (0, 32, 40), (1, 40, 64), (1, 64, 68)]
+
+
+def test_chunks_hold_32_tokens_of_one_layer(tmp_path: Path) -> None:
+    write(tmp_path / "t.zarr")
+    assert zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"].chunks == (32, 1, 12)
+
+
+def test_minus_zero_is_zero(tmp_path: Path) -> None:
+    scores = {"glu": np.full((3, 2, 12), -0.0, np.float16)}
+    assert not write_trace(tmp_path / "t.zarr", MODEL, scores).read("glu", 0, 3).any()
+
+
+def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    lengths: tuple[list[int], list[int]] = ([4], [0])
+    writer = TraceWriter(tmp_path / "t.zarr.zip", MODEL, ["glu"], np.arange(4), *lengths, source={}, masking={})
+    with pytest.raises(IndexError), writer:
+        writer.write("glu", 99, 0, np.ones((4, 12), np.float16))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_that_cannot_be(tmp_path: Path) -> None:
+    write(tmp_path / "t.zarr")
+    more = {"source": {}, "masking": {}}
+    for name, message in [
+        ("t.zarr", "exists already; give --force"),
+        ("t.npz", "a trace ends in .zarr"),
+        ("no/where.zarr", "its folder does not exist"),
+    ]:
+        with pytest.raises(DipsimError, match=message):
+            TraceWriter(tmp_path / name, MODEL, ["glu"], np.arange(4), [4], [0], **more)
+    with pytest.raises(DipsimError, match="got a sum of 3 for 4 tokens"):
+        TraceWriter(tmp_path / "u.zarr", MODEL, ["glu"], np.arange(4), [3], [0], **more)
+    with TraceWriter(tmp_path / "t.zarr", MODEL, ["glu"], np.arange(4), [4], [0], force=True, **more) as writer:
+        for layer in range(2):
+            writer.write("glu", layer, 0, np.ones((4, 12), np.float16))
+    assert Trace.open(tmp_path / "t.zarr").n_tokens == 4
+
+
+def edit_attribute(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        group = zarr.open_group(path, mode="a")
+        own = dict(group.attrs["dipsim"])
+        change(own)
+        group.attrs["dipsim"] = own
+
+    return edit
+
+
+def replace_array(name: str, values: np.ndarray) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        group = zarr.open_group(path, mode="a")
+        del group[name]
+        group.create_array(name, data=values, config={"write_empty_chunks": True})
+
+    return edit
+
+
+def put_score(token: int, layer: int, column: int, value: float) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        zarr.open_group(path, mode="a")["scores/glu"][token, layer, column] = np.float16(value)
+
+    return edit
+
+
+def cut_chunk(path: Path) -> None:
+    chunk = path / "scores/glu/c/1/1/0"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+
+
+def flip_bit(path: Path) -> None:
+    chunk = path / "scores/glu/c/1/1/0"
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+
+
+def read_all(path: Path) -> None:
+    trace = Trace.open(path)
+    for block in trace.blocks(trace.n_tokens):
+        trace.read("glu", block.start, block.stop)
+
+
+DAMAGE: list[tuple[Callable[[Path], object], str]] = [
+    (lambda path: (path / "zarr.json").unlink(), "not a readable Zarr v3 group"),
+    (lambda path: (path / "zarr.json").write_text("{"), "not a readable Zarr v3 group"),
+    (lambda path: zarr.open_group(path, mode="a").attrs.clear(), "never completed"),
+    (edit_attribute(lambda own: own.update(format_version=2)), "format_version: got 2; this dipsim reads 1"),
+    (edit_attribute(lambda own: own.pop("model")), "model: missing"),
+    (edit_attribute(lambda own: own.update(modell=1)), "modell: unknown key; did you mean 'model'"),
+    (edit_attribute(lambda own: own["model"].update(n_layers=0)), "model.n_layers: got 0"),
+    (edit_attribute(lambda own: own["model"].update(n_layers=3)), r"scores/gate: got float16 \[70, 2, 12\]; must be"),
+    (edit_attribute(lambda own: own.update(prompt_lengths=[1])), r"prompt_lengths: got \[1\]; must be 2 counts"),
+    (edit_attribute(lambda own: own.update(prompt_lengths=[1, -1])), r"prompt_lengths: got \[1, -1\]"),
+    (lambda path: (path / "scores/glu/c/1/1/0").unlink(), "1 of 6 chunks are missing"),
+    (cut_chunk, "scores/glu is damaged"),
+    (flip_bit, "scores/glu is damaged"),
+    (replace_array("token_ids", np.arange(70)), "token_ids: got int64"),
+    (replace_array("sequence_ids", np.arange(70, dtype=np.int32) % 2), "a sequence comes back after another"),
+    (replace_array("scores/glu", np.ones((70, 2, 12), np.float32)), "scores/glu: got float32"),
+    (replace_array("scores/glu", np.ones((69, 2, 12), np.float16)), r"scores/glu: got float16 \[69, 2, 12\]"),
+    (put_score(50, 1, 7, np.nan), "scores/glu: token 50, layer 1, column 7: got nan; scores are finite"),
+    (put_score(3, 0, 11, np.inf), "scores/glu: token 3, layer 0, column 11: got inf"),
+    (put_score(69, 1, 0, -0.5), "scores/glu: token 69, layer 1, column 0: got -0.5"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE)
+def test_damage_is_refused_with_the_reason(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    path = tmp_path / "t.zarr"
+    write(path)
+    damage(path)
+    with pytest.raises(DipsimError, match=message) as caught:
+        read_all(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_zip_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.zarr.zip"
+    write(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DipsimError, match="not a readable Zarr v3 group"):
+        Trace.open(path)
+    path.write_bytes(b"")
+    with pytest.raises(DipsimError, match="not a readable Zarr v3 group"):
+        Trace.open(path)
+    broken = bytearray(whole)
+    with zipfile.ZipFile(tmp_path / "t.zarr.zip", "w"):
+        pass
+    with pytest.raises(DipsimError, match="not a readable Zarr v3 group"):
+        Trace.open(path)
+    path.write_bytes(whole)
+    with zipfile.ZipFile(path) as archive:
+        offset = archive.getinfo("scores/glu/c/0/0/0").header_offset
+    broken[offset + 100] ^= 0xFF
+    path.write_bytes(broken)
+    with pytest.raises(DipsimError, match="scores/glu is damaged"):
+        Trace.open(path).read("glu", 0, 1)
+
+
+def test_no_such_trace() -> None:
+    with pytest.raises(DipsimError, match=r"trace: no such file, got 'tinny'; .*did you mean 'tiny'"):
+        Trace.open("tinny")
+
+
+def test_a_missing_site_says_how_to_capture_it(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path / "t.zarr", MODEL, {"glu": np.ones((2, 2, 12), np.float16)})
+    with pytest.raises(DipsimError, match="dipsim capture MODEL TEXT --sites glu,up -o OUT"):
+        trace.read("up", 0, 1)
+
+
+def test_an_object_array_is_never_unpickled(tmp_path: Path) -> None:
+    """An old Zarr v2 group could carry pickled objects: it is not even opened."""
+    path = tmp_path / "v2.zarr"
+    path.mkdir()
+    (path / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
+    (path / ".zattrs").write_text(json.dumps({"dipsim": {"format_version": 1}}))
+    with pytest.raises(DipsimError, match="not a readable Zarr v3 group"):
+        Trace.open(path)
