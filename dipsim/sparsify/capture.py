@@ -1,0 +1,117 @@
+"""Records a model's activation scores into a trace, in bounded memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from dipsim import masking as methods
+from dipsim.errors import DipsimError, suggestion
+from dipsim.groups import SITES
+from dipsim.masking import Masking
+from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.hooks import hooked
+from dipsim.sparsify.loading import LoadedModel
+from dipsim.trace import TraceWriter
+
+
+def capture(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    out: str | Path,
+    *,
+    masking: Masking,
+    sites: Sequence[str] = ("mlp_input", "glu"),
+    n_prompt: int = 0,
+    n_batch: int = 1,
+    text_source: dict[str, Any] | None = None,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Runs every window through the model and writes what is asked for.
+
+    Args:
+        loaded: the model; its mode and weights are afterwards as before.
+        ids: int64 [window, token]; each window is a sequence of the trace.
+        out: `NAME.zarr` or `NAME.zarr.zip`.
+        masking: `Dense()`, or the method under which the model is to run.
+        sites: scores to record.
+        n_prompt: first tokens of each window that are run dense and not recorded.
+        n_batch: windows in one forward pass.
+        text_source: what to say of the text in the trace.
+        force: replace an existing trace.
+        on_progress: called with the windows done and the windows to do.
+
+    Raises:
+        DipsimError: no gated MLPs, an unknown site, or an output that cannot be written.
+    """
+    for site in sites:
+        if site not in SITES:
+            raise DipsimError(f"sites: unknown name, got '{site}'{suggestion(site, SITES)}")
+    if not 0 <= n_prompt < ids.shape[1]:
+        raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
+    if n_batch < 1:
+        raise DipsimError(f"batch: got {n_batch}; must be at least 1")
+    model, spec = loaded.model, loaded.spec
+    mlps = find_gated_mlps(model, spec.n_layers)
+    n_recorded = ids.shape[1] - n_prompt
+    writer = TraceWriter(
+        out,
+        spec,
+        sites,
+        ids[:, n_prompt:].reshape(-1),
+        [n_recorded] * len(ids),
+        [n_prompt] * len(ids),
+        source=_source(loaded, text_source),
+        masking=methods.options(masking),
+        force=force,
+    )
+    with writer, _inference(model):
+        for first in range(0, len(ids), n_batch):
+            start = first * n_recorded
+
+            def record(site: str, layer: int, scores: NDArray[np.float16], start: int = start) -> None:
+                writer.write(site, layer, start, scores.reshape(-1, scores.shape[-1]))
+
+            batch = torch.from_numpy(ids[first : first + n_batch]).to(model.device)
+            with hooked(mlps, spec, masking, sites, n_prompt, record):
+                model(input_ids=batch, use_cache=False, logits_to_keep=1)
+            on_progress(min(first + n_batch, len(ids)), len(ids))
+
+
+@contextmanager
+def _inference(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every submodule gets its own mode back."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def text_source(name: str, text: str) -> dict[str, Any]:
+    """What a trace says of its text: its name without folders, and a hash of its content."""
+    return {"name": Path(name).name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _source(loaded: LoadedModel, text: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "kind": "captured",
+        "model": loaded.name,
+        "revision": loaded.revision,
+        "text": text,
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

@@ -1,0 +1,119 @@
+"""Where are a model's gated MLPs: found by what their layers do, not by their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dipsim.errors import DipsimError
+
+Activation = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class GatedMlp:
+    """down(activation(gate(x)) * up(x)), with gate and up as two layers or as the halves of one.
+
+    Attributes:
+        module: the whole MLP.
+        gate: the layer that computes the gate; with `up` in its second half where they are one layer.
+        up: the layer that computes the other factor; the same as `gate` where they are one layer.
+        down: the layer that reads the product.
+        activation: applied to the gate.
+    """
+
+    module: nn.Module
+    gate: nn.Linear
+    up: nn.Linear
+    down: nn.Linear
+    activation: Activation
+
+    def factors(self, gate_output: Tensor, up_output: Tensor) -> tuple[Tensor, Tensor]:
+        """Both factors of the product, (activation(W_gate x), W_up x), from what the layers returned."""
+        if self.gate is self.up:
+            gate_output, up_output = gate_output.chunk(2, dim=-1)
+        return self.activation(gate_output), up_output
+
+
+def find_gated_mlps(model: nn.Module, n_layers: int) -> list[GatedMlp]:
+    """The gated MLPs of a model, in the order of its layers.
+
+    A module is one if it holds two layers d -> f (or one d -> 2f) and one f -> d, and if a probe shows that the last
+    one reads activation(gate) * up.
+
+    Raises:
+        DipsimError: not exactly one per layer; the message says what was looked for and found.
+    """
+    found = [mlp for module in model.modules() if (mlp := _as_gated_mlp(module)) is not None]
+    if len(found) != n_layers:
+        raise DipsimError(
+            f"model {type(model).__name__}: looked for one gated MLP in each of {n_layers} layers (two linear layers "
+            f"d -> f or one d -> 2f, an activation, one f -> d), found {len(found)}; modules that hold linear layers: "
+            f"{_holders(model)}"
+        )
+    return found
+
+
+def _as_gated_mlp(module: nn.Module) -> GatedMlp | None:
+    linears = [child for child in module.children() if isinstance(child, nn.Linear)]
+    for down in linears:
+        others = [layer for layer in linears if layer is not down]
+        d, f = down.out_features, down.in_features
+        shapes = [(layer.in_features, layer.out_features) for layer in others]
+        if shapes == [(d, f), (d, f)]:
+            pairs = [(others[0], others[1]), (others[1], others[0])]
+        elif shapes == [(d, 2 * f)]:
+            pairs = [(others[0], others[0])]
+        else:
+            continue
+        candidates = [GatedMlp(module, *pair, down, act) for pair in pairs for act in _activations(module)]
+        return next((mlp for mlp in candidates if _computes_product(mlp)), None)
+    return None
+
+
+def _activations(module: nn.Module) -> Iterator[Activation]:
+    """Children without weights, and functions kept as attributes."""
+    for child in module.children():
+        if not isinstance(child, nn.Linear) and not list(child.parameters()):
+            yield child
+    for value in vars(module).values():
+        if inspect.isfunction(value) or inspect.isbuiltin(value):
+            yield value
+
+
+@torch.no_grad()
+def _computes_product(mlp: GatedMlp) -> bool:
+    """Runs the module on one random input and looks whether its last layer reads activation(gate) * up."""
+    seen: dict[nn.Module, Tensor] = {}
+    weight = mlp.down.weight
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn(1, 1, mlp.down.out_features, generator=generator).to(weight.device, weight.dtype)
+    handles = [
+        layer.register_forward_hook(lambda layer, _, output: seen.__setitem__(layer, output.clone()))
+        for layer in {mlp.gate, mlp.up}
+    ]
+    handles.append(mlp.down.register_forward_pre_hook(lambda layer, args: seen.__setitem__(layer, args[0].clone())))
+    try:
+        mlp.module(probe)
+        gate, up = mlp.factors(seen[mlp.gate], seen[mlp.up])
+        product = (gate * up).float()
+        return torch.allclose(product, seen[mlp.down].float(), rtol=0.02, atol=0.02 * float(product.abs().max()))
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError):
+        return False  # it wants other arguments, so it is no plain MLP
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _holders(model: nn.Module) -> str:
+    names = Counter(
+        f"{type(module).__name__}({', '.join(names)})"
+        for module in model.modules()
+        if (names := [name for name, child in module.named_children() if isinstance(child, nn.Linear)])
+    )
+    return "; ".join(f"{count} x {name}" for name, count in names.most_common(4)) or "none"

@@ -1,0 +1,107 @@
+"""Which model and which text: any Hugging Face causal LM by path or id, `tiny` by name, and a text cut into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from dipsim import shipped
+from dipsim.errors import DipsimError, suggestion
+from dipsim.model import ModelSpec
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with what is needed to use it and to say where it came from.
+
+    Attributes:
+        name: `tiny`, the id, or the folder's name.
+        revision: commit of the hub's repository, None for local files.
+    """
+
+    model: transformers.PreTrainedModel
+    tokenizer: transformers.PreTrainedTokenizerBase
+    name: str
+    revision: str | None
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Its shape at the default bits."""
+        return ModelSpec.from_config(self.model.config.to_dict(), self.name, f"model {self.name}")
+
+
+def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
+    """A model and its tokenizer; weights are read from safetensors only, no code of the repository is run.
+
+    Args:
+        name_or_path: `tiny`, a folder, or an id of the Hugging Face hub (its files may be cached).
+        device: where torch puts it, for example `cpu` or `cuda`.
+        dtype: `auto` for the checkpoint's own, or float32, bfloat16, float16.
+
+    Raises:
+        DipsimError: it cannot be loaded, or the device or dtype is unknown.
+    """
+    if dtype not in DTYPES:
+        raise DipsimError(f"dtype: unknown name, got '{dtype}'{suggestion(dtype, DTYPES)}")
+    path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
+    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = {"trust_remote_code": False}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
+        torch.nn.Module.to(model, torch.device(device))
+    except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
+        what = " ".join(str(error).split())
+        raise DipsimError(f"model '{name_or_path}': cannot be loaded: {what[:300]}") from None
+    name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
+    return LoadedModel(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
+
+
+def read_text(path: str) -> str:
+    """A UTF-8 text file, or `held-out` for the text that `tiny` was never trained on.
+
+    Raises:
+        DipsimError: it is missing, unreadable or empty.
+    """
+    where = shipped.folder("tiny") / "held_out.txt" if path == "held-out" else Path(path)
+    try:
+        text = where.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DipsimError(f"text '{path}': not UTF-8: {error.reason} at byte {error.start}") from None
+    except OSError as error:
+        raise DipsimError(f"text '{path}': cannot be read: {error.strerror}; a file, or 'held-out'") from None
+    if not text.strip():
+        raise DipsimError(f"text '{path}': is empty")
+    return text
+
+
+def windows(
+    tokenizer: transformers.PreTrainedTokenizerBase, text: str, n_window: int, n_windows: int | None
+) -> NDArray[np.int64]:
+    """The text's tokens in windows that follow one another, int64 [window, token]; a shorter rest is left out.
+
+    No special tokens are added, as is usual for perplexity.
+
+    Raises:
+        DipsimError: the text has too few tokens.
+    """
+    ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
+    available = ids.size // n_window
+    wanted = available if n_windows is None else n_windows
+    if not 1 <= wanted <= available:
+        raise DipsimError(
+            f"text: got {ids.size} tokens, {available} windows of {n_window}; "
+            f"{'one' if n_windows is None else n_windows} asked for"
+        )
+    return ids[: wanted * n_window].reshape(wanted, n_window)

@@ -1,0 +1,269 @@
+"""Capture on real model classes: scores and masks as a plain forward gives them, and no trace of the hooks after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain_decoder
+import pytest
+import reference
+import torch
+import transformers
+from conftest import device
+from torch import Tensor, nn
+
+from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up
+from dipsim.groups import SITES
+from dipsim.masking import Masking
+from dipsim.sparsify.capture import capture
+from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
+
+SHAPE = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "llama": lambda: transformers.LlamaConfig(**SHAPE),
+    "mistral": lambda: transformers.MistralConfig(**SHAPE, sliding_window=None),
+    "qwen3": lambda: transformers.Qwen3Config(**SHAPE, head_dim=8),
+    "gemma": lambda: transformers.GemmaConfig(**SHAPE, head_dim=8, tie_word_embeddings=True),
+    "phi3": lambda: transformers.Phi3Config(**SHAPE),
+}
+IDS = np.random.default_rng(0).integers(0, 50, (3, 11))
+
+
+def random_model(family: str, dtype: torch.dtype = torch.float64) -> LoadedModel:
+    torch.manual_seed(7)
+    model = transformers.AutoModelForCausalLM.from_config(FAMILIES[family](), attn_implementation="eager")
+    for parameter in model.parameters():  # initial weights are too small to tell one site from another
+        if parameter.ndim > 1:
+            nn.init.normal_(parameter, std=0.3)
+    return LoadedModel(model.to(dtype), None, family, None)  # type: ignore[arg-type]
+
+
+def as_scores(magnitude: Tensor) -> np.ndarray:
+    return magnitude.float().clamp(max=65504).half().numpy()
+
+
+def choose_for(masking: Masking, loaded: LoadedModel) -> plain_decoder.ChooseMask:
+    """The method's masks from the twin's top-k on float16 scores."""
+    groups = {group.site: group for group in masking.groups(loaded.spec)}
+
+    def choose(site: str, magnitude: Tensor) -> Tensor:
+        if site not in groups:
+            return torch.ones_like(magnitude)
+        keep = masking.keeps[site == "glu"] if isinstance(masking, Dip) else masking.masked_keep  # type: ignore[attr-defined]
+        k = max(1, int(keep * groups[site].n_columns))
+        return torch.from_numpy(np.stack([reference.top_k(row, k) for row in as_scores(magnitude)])).to(magnitude)
+
+    return choose
+
+
+def hooks_on(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+METHODS: list[Masking] = [Dense(), Dip(density=0.5), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4)]
+
+
+@pytest.mark.parametrize("masking", METHODS, ids=lambda masking: masking.name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_scores_equal_a_plain_forward(tmp_path: Path, family: str, masking: Masking) -> None:
+    loaded = random_model(family)
+    capture(loaded, IDS, tmp_path / "t.zarr", masking=masking, sites=SITES, n_batch=2)
+    trace = Trace.open(tmp_path / "t.zarr")
+    assert trace.token_ids.tolist() == IDS.reshape(-1).tolist()
+    for number, row in enumerate(IDS):
+        logits, seen = plain_decoder.forward(loaded.model, torch.from_numpy(row), choose_for(masking, loaded))
+        if isinstance(masking, Dense):  # the plain forward itself is right
+            torch.testing.assert_close(
+                logits, loaded.model(torch.from_numpy(row)[None]).logits[0], rtol=1e-4, atol=1e-4
+            )
+        for (site, layer), magnitude in seen.items():
+            got = trace.read(site, number * 11, number * 11 + 11)[:, layer].view(np.float16)
+            expected = as_scores(magnitude)
+            # transformers keeps norms and angles in float32; one float16 step is 1e-3.
+            np.testing.assert_allclose(got, expected, rtol=2e-3, atol=1e-4 * expected.max(), err_msg=f"{site} {layer}")
+            np.testing.assert_array_equal(got == 0, expected == 0, f"{site} {layer}")
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+def test_replay_chooses_the_masks_that_the_hooks_applied(tmp_path: Path, family: str) -> None:
+    loaded = random_model(family, torch.float32)
+    applied: dict[tuple[str, int], list[np.ndarray]] = {}
+
+    def watch(site: str, layer: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def see(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if args[0].shape[1] > 1:  # not the probe that looks for gated MLPs
+                applied.setdefault((site, layer), []).extend((args[0][0] != 0).numpy())
+
+        return see
+
+    mlps = find_gated_mlps(loaded.model, 2)
+    for layer, mlp in enumerate(mlps):
+        mlp.gate.register_forward_hook(watch("mlp_input", layer))
+        mlp.down.register_forward_hook(watch("glu", layer))
+    capture(loaded, IDS, tmp_path / "t.zarr.zip", masking=Dip(density=0.5))
+
+    chosen: dict[tuple[str, int], list[np.ndarray]] = {}
+
+    class Watched(Dip):
+        def select(self, group: Any, scores: Any, resident: Any, token: int, mask: Any) -> None:
+            super().select(group, scores, resident, token, mask)
+            rows = [rows for (site, _), rows in chosen.items() if site == group.site]
+            layer = min(range(2), key=lambda layer: len(chosen.setdefault((group.site, layer), [])))
+            assert len(rows) <= 2
+            chosen[group.site, layer].append(mask.copy())
+
+    trace = Trace.open(tmp_path / "t.zarr.zip")
+    Simulation(device(), trace, Watched(density=0.5), "lru", dram="1x").run()
+    assert chosen.keys() == applied.keys()
+    for key, rows in applied.items():
+        np.testing.assert_array_equal(np.stack(chosen[key]), np.stack(rows), str(key))
+
+
+def test_prompt_is_dense_and_not_recorded(tmp_path: Path) -> None:
+    loaded = random_model("llama")
+    for name, masking in (("dense", Dense()), ("masked", Dip(density=0.3))):
+        capture(loaded, IDS, tmp_path / f"{name}.zarr", masking=masking, n_prompt=4)
+    dense, masked = (Trace.open(tmp_path / f"{name}.zarr") for name in ("dense", "masked"))
+    assert [(s.start, s.stop, s.prompt_length) for s in masked.sequences] == [(0, 7, 4), (7, 14, 4), (14, 21, 4)]
+    assert masked.token_ids.tolist() == IDS[:, 4:].reshape(-1).tolist()
+    # The first layer's input after a dense prompt is that of the dense model.
+    np.testing.assert_array_equal(masked.read("mlp_input", 0, 7)[:, 0], dense.read("mlp_input", 0, 7)[:, 0])
+    assert (masked.read("glu", 0, 7) != dense.read("glu", 0, 7)).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_half_precision_models(tmp_path: Path, dtype: torch.dtype) -> None:
+    loaded = random_model("llama", dtype)
+    capture(loaded, IDS, tmp_path / "t.zarr", masking=Dense())
+    scores = Trace.open(tmp_path / "t.zarr").read("glu", 0, 11).view(np.float16).astype(np.float64)
+    _, seen = plain_decoder.forward(loaded.model.double(), torch.from_numpy(IDS[0]))
+    error = np.abs(scores[:, 0] - as_scores(seen["glu", 0])).max() / scores.max()
+    assert error < {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}[dtype]
+
+
+def test_model_is_as_before(tmp_path: Path) -> None:
+    loaded = random_model("phi3")
+    loaded.model.train()
+    loaded.model.model.layers[0].eval()
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    modes = [module.training for module in loaded.model.modules()]
+    capture(loaded, IDS, tmp_path / "t.zarr", masking=Dip(density=0.5), sites=SITES)
+    assert hooks_on(loaded.model) == 0
+    assert [module.training for module in loaded.model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
+
+
+def test_hooks_leave_and_no_file_stays_when_the_model_raises(tmp_path: Path) -> None:
+    loaded = random_model("llama")
+    with pytest.raises(IndexError):
+        capture(loaded, IDS + 50, tmp_path / "t.zarr", masking=Dense())  # ids beyond the vocabulary
+    assert hooks_on(loaded.model) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_activations_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    loaded = random_model("llama")
+    nn.init.constant_(loaded.model.model.layers[1].post_attention_layernorm.weight, float("nan"))
+    with pytest.raises(DipsimError, match="layer 1, site 'mlp_input': got infinite or NaN activations"):
+        capture(loaded, IDS, tmp_path / "t.zarr", masking=Dense())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gate_and_up_are_told_apart_by_what_they_do(family: str) -> None:
+    for mlp in find_gated_mlps(random_model(family).model, 2):
+        names = {module: name for name, module in mlp.module.named_modules()}
+        expected = ("gate_up_proj", "gate_up_proj") if family == "phi3" else ("gate_proj", "up_proj")
+        assert (names[mlp.gate], names[mlp.up], names[mlp.down]) == (*expected, "down_proj")
+
+
+def test_names_and_order_do_not_matter() -> None:
+    class Oddly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.second = nn.Linear(12, 6)
+            self.a = nn.Linear(6, 12)
+            self.b = nn.Linear(6, 12)
+            self.squash = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.a(x) * self.squash(self.b(x)))
+
+    (found,) = find_gated_mlps(nn.Sequential(Oddly()), 1)
+    assert found.gate is found.module.b
+    assert found.up is found.module.a
+
+
+def test_a_model_without_gated_mlps_is_refused() -> None:
+    config = transformers.OPTConfig(
+        vocab_size=50, hidden_size=16, ffn_dim=24, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=16
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    message = r"looked for one gated MLP in each of 2 layers .* found 0; modules that hold linear layers: .*fc1, fc2"
+    with pytest.raises(DipsimError, match=message):
+        find_gated_mlps(model, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"masking": DipCa(density=0.5)}, "method 'dip-ca': its masks depend on the cache"),
+        ({"sites": ("gluu",)}, "sites: unknown name, got 'gluu'; did you mean 'glu'"),
+        ({"n_prompt": 11}, "prompt: got 11 tokens"),
+        ({"n_batch": 0}, "batch: got 0"),
+    ],
+)
+def test_refusals(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DipsimError, match=message):
+        capture(random_model("llama"), IDS, tmp_path / "t.zarr", **({"masking": Dense()} | options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_refusals(tmp_path: Path) -> None:
+    with pytest.raises(DipsimError, match="cannot be loaded"):
+        load_model(str(tmp_path))
+    with pytest.raises(DipsimError, match="dtype: unknown name, got 'float23'; did you mean 'float32'"):
+        load_model("tiny", dtype="float23")
+    with pytest.raises(DipsimError, match="cannot be loaded"):
+        load_model("tiny", device="nowhere")
+    with pytest.raises(DipsimError, match="cannot be read"):
+        read_text(str(tmp_path / "no.txt"))
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(DipsimError, match="not UTF-8"):
+        read_text(str(tmp_path / "latin.txt"))
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(DipsimError, match="is empty"):
+        read_text(str(tmp_path / "empty.txt"))
+
+
+def test_a_saved_model_loads_by_path_and_is_named_by_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my-model"
+    random_model("qwen3", torch.bfloat16).model.save_pretrained(folder)
+    load_model("tiny").tokenizer.save_pretrained(folder)
+    loaded = load_model(str(folder))
+    assert loaded.name == "my-model"
+    assert loaded.model.dtype == torch.bfloat16
+    assert (loaded.spec.n_layers, loaded.spec.head_dim, loaded.spec.name) == (2, 8, "my-model")
+
+
+def test_windows_follow_one_another() -> None:
+    loaded = load_model("tiny")
+    text = read_text("held-out")[:2000]
+    ids = loaded.tokenizer.encode(text, add_special_tokens=False)
+    assert windows(loaded.tokenizer, text, 100, 2).reshape(-1).tolist() == ids[:200]
+    assert len(windows(loaded.tokenizer, text, 100, None)) == len(ids) // 100
+    with pytest.raises(DipsimError, match="windows of 100000; one asked for"):
+        windows(loaded.tokenizer, text, 100_000, None)
