@@ -1,0 +1,63 @@
+"""The command `dipsim`: tables on stdout, messages and progress on stderr, exit 2 for what the user can mend."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, cast
+
+import typer
+
+from dipsim.cli import catalogue
+from dipsim.cli.capture import capture
+from dipsim.cli.demo import demo
+from dipsim.cli.simulate import simulate
+from dipsim.cli.terminal import complain, show_warning
+from dipsim.errors import DipsimError
+
+app = typer.Typer(
+    name="dipsim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How fast, how accurate and how hungry is a large language model on a device too small for it? "
+    "Replays recorded activation scores through simulated Flash, DRAM, weight cache and compute.",
+    epilog="Start with 'dipsim demo'. Every command has its own --help.",
+)
+app.command()(demo)
+app.command()(simulate)
+app.command()(capture)
+app.add_typer(catalogue.list_app, name="list")
+app.add_typer(catalogue.show_app, name="show")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        from dipsim import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+# What the parser raises for a wrong command line; typer shows only this subclass of it.
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
+
+
+def main() -> None:
+    """Runs the command line; every mistake of the user's becomes one line on stderr and exit code 2."""
+    warnings.showwarning = show_warning
+    try:
+        sys.exit(app(standalone_mode=False))
+    except DipsimError as error:
+        complain(str(error))
+    except UsageError as error:
+        if message := error.format_message():
+            complain(message)
+        sys.exit(2)  # no command was given, and typer has printed the help
+    except OSError as error:
+        complain(f"{error.filename or 'system'}: {error.strerror or error}")
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)

@@ -1,0 +1,67 @@
+"""`dipsim capture`: scores of a real model on a text."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dipsim.errors import DipsimError
+
+
+def capture(
+    model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
+    text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
+    sites: Annotated[
+        str, typer.Option(help="Scores to record, of mlp_input, glu, gate, up; gate and up for the methods so named.")
+    ] = "mlp_input,glu",
+    sequence_tokens: Annotated[int, typer.Option(help="Recorded tokens of each sequence.")] = 128,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="Tokens before them: run dense, not recorded, counted as KV positions.")
+    ] = 0,
+    sequences: Annotated[int | None, typer.Option(help="How many sequences; all that the text has by default.")] = None,
+    batch: Annotated[int, typer.Option(help="Sequences in one forward pass.")] = 1,
+    method: Annotated[str, typer.Option(help="Run the model under this mask: dense, glu, gate, up or dip.")] = "dense",
+    density: Annotated[float | None, typer.Option(help="Active share of the MLP under the mask, in (0, 1].")] = None,
+    keep_input: Annotated[float | None, typer.Option(help="dip: share kept at the MLP's input.")] = None,
+    keep_glu: Annotated[float | None, typer.Option(help="dip: share kept at the down projection.")] = None,
+    device: Annotated[str, typer.Option(help="Where torch runs the model: cpu, cuda, mps ...")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing trace.")] = False,
+) -> None:
+    """Record per-token activation scores of a real model, dense or under a mask.
+
+    Example: dipsim capture tiny held-out -o my.zarr.zip --sequences 4
+    """
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
+        raise DipsimError("capture: torch and transformers are not installed; pip install 'dipsim[capture]'")
+    from dipsim import masking
+    from dipsim.cli.terminal import progress, say
+    from dipsim.sparsify import capture as recording
+    from dipsim.sparsify.loading import load_model, read_text, windows
+
+    chosen = masking.make(method, density=density, keep_input=keep_input, keep_glu=keep_glu)
+    content = read_text(text)
+    loaded = load_model(model, device, dtype)
+    ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences)
+    with progress("capturing sequences") as on_progress:
+        recording.capture(
+            loaded,
+            ids,
+            out,
+            masking=chosen,
+            sites=tuple(site.strip() for site in sites.split(",")),
+            n_prompt=prompt_tokens,
+            n_batch=batch,
+            text_source=recording.text_source(text, content),
+            force=force,
+            on_progress=on_progress,
+        )
+    say(
+        f"{len(ids)} sequences of {sequence_tokens} tokens, {out.stat().st_size / 1e6:.1f} MB in {out}"
+        if out.is_file()
+        else f"{len(ids)} sequences of {sequence_tokens} tokens in {out}"
+    )

@@ -1,0 +1,70 @@
+"""What the terminal shows: tables on stdout, one-line complaints, warnings and progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dipsim.errors import DipsimWarning
+
+# A pipe has no width of its own; tables must not be cut there.
+stdout = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+stderr = Console(stderr=True, highlight=False)
+
+
+def complain(message: str) -> NoReturn:
+    """Prints one line and leaves with exit code 2."""
+    say(f"error: {' '.join(message.split())}")
+    sys.exit(2)
+
+
+def say(message: str) -> None:
+    """One line on stderr, whatever the terminal's width."""
+    stderr.print(f"dipsim: {message}", markup=False, soft_wrap=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Our own warnings in one line; those of libraries as Python shows them."""
+    if issubclass(category, DipsimWarning):
+        say(f"warning: {message}")
+    else:
+        stderr.print(warnings.formatwarning(message, category, filename, lineno, line), markup=False, end="")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, left: int = 1) -> None:
+    """Prints a table on stdout; the first `left` columns are text, the others numbers."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    stdout.print(made)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr (only on a terminal); yields what is to be called with done and total."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,109 @@
+"""Figures from tidy tables: made for print at column width (8.5 cm) and for the colour-blind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from dipsim.files import replacing
+
+# Okabe and Ito's palette; each method also has its own marker, so that grey prints can be read.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE = Path(__file__).with_name("plots.mplstyle")
+COLUMN_WIDTH_INCHES = 8.5 / 2.54
+
+
+def throughput_by_dram(frame: pd.DataFrame) -> Figure:
+    """Tokens per second against DRAM, a line for each method.
+
+    Args:
+        frame: columns `method`, `dram_bytes`, `tok_per_s`, one row per run.
+    """
+    with style.context(STYLE):
+        figure, axes = _column_figure()
+        for index, (method, rows) in enumerate(frame.groupby("method", sort=False)):
+            rows = rows.sort_values("dram_bytes")
+            axes.plot(
+                rows["dram_bytes"] / 1e6,
+                rows["tok_per_s"],
+                color=COLOURS[index],
+                marker=MARKERS[index],
+                label=str(method),
+            )
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        _label_line_ends(axes)
+        axes.set_xlabel("DRAM for this model (MB)")
+        axes.set_ylabel("throughput (tokens/s)")
+        return figure
+
+
+def hit_rate_by_policy(frame: pd.DataFrame) -> Figure:
+    """Hit rate of each policy, a row of markers for each method.
+
+    Args:
+        frame: columns `method`, `policy`, `hit_rate`, one row per run.
+    """
+    with style.context(STYLE):
+        figure, axes = _column_figure()
+        methods = list(frame["method"].unique())
+        policies = list(frame["policy"].unique())
+        width = 0.8 / len(methods)
+        for index, method in enumerate(methods):
+            rows = frame[frame["method"] == method]
+            x = (
+                np.array([policies.index(policy) for policy in rows["policy"]])
+                + (index - (len(methods) - 1) / 2) * width
+            )
+            axes.bar(x, rows["hit_rate"], 0.9 * width, color=COLOURS[index], label=str(method))
+            for position, value in zip(x, rows["hit_rate"], strict=True):
+                axes.annotate(f"{value:.2f}", (position, value), ha="center", va="bottom", fontsize=6)
+        axes.set_xticks(range(len(policies)), policies)
+        axes.set_ylim(0, 1)
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel("eviction policy")
+        axes.set_ylabel("hit rate (hits / active columns)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(methods))
+        return figure
+
+
+def save(figure: Figure, frame: pd.DataFrame, path: Path) -> None:
+    """Writes the figure (its format by the path's ending) and its data as CSV beside it."""
+    with replacing(path) as temporary, style.context(STYLE):
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(temporary, bbox_inches="tight", metadata=metadata)
+    with replacing(path.with_suffix(".csv")) as temporary:
+        frame.to_csv(temporary, index=False)
+
+
+def _column_figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 0.75 * COLUMN_WIDTH_INCHES), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _label_line_ends(axes: Axes) -> None:
+    """Each line's label at its right end, moved up where two would overlap."""
+    to_share = axes.transScale + axes.transLimits  # data to shares of the axes, whatever the scale
+    lowest = 0.0
+    for line in sorted(axes.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1])):
+        end = [float(np.asarray(values)[-1]) for values in line.get_data()]
+        x, y = to_share.transform(end)
+        y = max(float(y), lowest)
+        lowest = y + 0.08
+        axes.annotate(
+            str(line.get_label()),
+            (float(x) + 0.02, y),
+            xycoords="axes fraction",
+            va="center",
+            color=line.get_color(),
+            annotation_clip=False,
+        )

@@ -1,0 +1,247 @@
+"""The command line end to end, in a process of its own: outputs, exit codes, one-line complaints, no leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from conftest import random_scores, small_model, write_trace
+
+from dipsim import HardwareProfile, Simulation, Trace, shipped
+from dipsim.masking import make
+
+COMMAND = [sys.executable, "-c", "from dipsim.cli import main; main()"]
+
+
+def run(
+    *arguments: str, cwd: Path | None = None, limit: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, preexec_fn=limit, check=False
+    )
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr of a command that the user can mend."""
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("dipsim: error: ")
+    return lines[0]
+
+
+def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    done = run(
+        "simulate",
+        "tiny",
+        "--method",
+        "dip-ca",
+        "--gamma",
+        "0.3",
+        "--dram",
+        "0.6x",
+        "--tokens",
+        "64",
+        "--json",
+        str(out),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for word in ("throughput", "tok/s", "hit rate", "retained magnitude", "bound"):
+        assert word in done.stdout
+    trace = Trace.open(shipped.names("traces", ".zarr.zip")["tiny"])
+    masking = make("dip-ca", density=0.5, gamma=0.3)
+    result = Simulation(HardwareProfile.load("a18-paper"), trace, masking, "lfu", dram="0.6x", tokens=64).run()
+    assert out.read_text() == result.to_json()
+
+
+def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    run("simulate", "tiny", "--profile", "oneplus-12-ufs4", "--tokens", "40", "--json", str(out))
+    numbers = json.loads(out.read_text())
+    names = """tok_per_s tpot_s ttft_s n_tokens hit_rate byte_hit_rate hit_rate_by_group bytes_per_token
+        flash_reads_per_token mlp_density retained_magnitude energy_j_per_token busy_s bound dram slots config
+        dipsim_version"""
+    assert list(numbers) == names.split()
+    assert set(numbers["tpot_s"]) == {"mean", "p50", "p95", "p99"}
+    assert set(numbers["bytes_per_token"]) == {"flash", "dram"}
+    assert set(numbers["busy_s"]) == {"flash", "dram", "compute"}
+    assert set(numbers["dram"]) == {
+        "capacity_bytes", "pinned_bytes", "kv_bytes", "cache_bytes", "streamed_pinned_bytes",
+    }  # fmt: skip
+    n_layers = numbers["config"]["model"]["n_layers"]
+    assert {name: len(slots) for name, slots in numbers["slots"].items()} == {"up_gate": n_layers, "down": n_layers}
+    assert all(value is not None for value in numbers.values())
+
+
+def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> None:
+    for _ in range(2):  # the second run replaces the first one's files
+        done = run("demo", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert "0.5x means" in done.stdout
+    for method, policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
+        assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == policies
+    names = ["hit-rate-by-policy.csv", "hit-rate-by-policy.svg", "throughput-by-dram.csv", "throughput-by-dram.svg"]
+    assert sorted(path.name for path in (tmp_path / "dipsim-demo").iterdir()) == names
+
+
+def test_lists_and_profiles() -> None:
+    expected = {
+        "profiles": ("a18-paper", "oneplus-12-ufs4", "desktop-pcie4"),
+        "models": ("phi-3-medium", "llama-3-8b", "tiny"),
+        "methods": ("dense", "glu", "gate", "up", "dip", "dip-ca"),
+        "policies": ("none", "lru", "lfu", "lfu-in-cache", "fifo", "belady"),
+    }
+    for kind, names in expected.items():
+        done = run("list", kind)
+        assert done.returncode == 0, done.stderr
+        first_words = {line.split(" ")[0] for line in done.stdout.splitlines()}
+        assert set(names) <= first_words
+    shown = run("show", "profile", "a18-paper").stdout
+    assert shown.strip() == shipped.names("hwprofiles", ".toml")["a18-paper"].read_text().strip()
+
+
+def test_help_teaches_and_is_quick() -> None:
+    run("--help")
+    start = time.perf_counter()
+    done = run("--help")
+    assert time.perf_counter() - start < 3  # well under a second on a quiet machine; never the seconds torch takes
+    assert done.returncode == 0
+    assert "dipsim demo" in done.stdout
+    assert "Example: dipsim simulate" in run("simulate", "--help").stdout
+    assert run("--version").stdout.strip() == "0.1.0"
+
+
+def test_capture_then_simulate(tmp_path: Path) -> None:
+    trace = tmp_path / "mine.zarr.zip"
+    arguments = (
+        "--sequences",
+        "2",
+        "--sequence-tokens",
+        "16",
+        "--prompt-tokens",
+        "4",
+        "--method",
+        "dip",
+        "--density",
+        "0.5",
+    )
+    done = run("capture", "tiny", "held-out", "-o", str(trace), *arguments)
+    assert done.returncode == 0, done.stderr
+    opened = Trace.open(trace)
+    assert opened.source["model"] == "tiny"
+    assert opened.source["text"]["name"] == "held-out"
+    assert opened.masking == {"name": "dip", "density": 0.5, "keep_input": None, "keep_glu": None}
+    assert (opened.n_tokens, opened.n_positions, opened.sites) == (32, 20, ("glu", "mlp_input"))
+    assert run("simulate", str(trace)).returncode == 0
+    assert "exists already; give --force" in complaint(run("capture", "tiny", "held-out", "-o", str(trace)))
+    assert run("capture", "tiny", "held-out", "-o", str(trace), *arguments, "--force").returncode == 0
+    assert "needs scores at site 'up', got a trace with glu, mlp_input; capture them: dipsim capture" in complaint(
+        run("simulate", str(trace), "--method", "up", "--density", "0.8")
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.zarr.zip"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["simulate", "nothing.zarr"], "trace: no such file, got 'nothing.zarr'"),
+        (["simulate", "tiny", "--profile", "a18-papr"], "did you mean 'a18-paper'"),
+        (["simulate", "tiny", "--policy", "lrru"], "did you mean 'lru'"),
+        (["simulate", "tiny", "--method", "dippp"], "method: unknown name, got 'dippp'"),
+        (["simulate", "tiny", "--model", "phi-3-medum"], "did you mean 'phi-3-medium'"),
+        (["simulate", "tiny", "--model", "phi-3-medium"], "model: n_layers: got 40 for 'phi-3-medium'"),
+        (["simulate", "tiny", "--density", "1.2"], "density: got 1.2; must be above 0 and at most 1"),
+        (["simulate", "tiny", "--gamma", "-0.1"], "gamma: got -0.1; must be in [0, 1]"),
+        (["simulate", "tiny", "--method", "dip", "--gamma", "0.5"], "gamma: method 'dip' has no such option"),
+        (["simulate", "tiny", "--policy", "belady"], "belady with method 'dip-ca'"),
+        (["simulate", "tiny", "--dram", "4"], "write a number with a unit"),
+        (["simulate", "tiny", "--dram", "100kB", "--no-stream-pinned"], "dram: too small for attention, LM head"),
+        (["simulate", "tiny", "--overlap", "io2"], "overlap: unknown name, got 'io2'"),
+        (["simulate", "tiny", "--tokens", "many"], "Invalid value for '--tokens'"),
+        (["simulate", "tiny", "--polcy", "lru"], "No such option: --polcy"),
+        (["simulate"], "Missing argument"),
+        (["simulat"], "No such command 'simulat'"),
+        (["show", "profile", "nokia"], "profile: neither a name nor a file, got 'nokia'"),
+        (["simulate", "tiny", "--json", "no/where.json"], "its folder does not exist"),
+        (["capture", "tiny", "no.txt", "-o", "x.zarr"], "text 'no.txt': cannot be read"),
+        (["capture", "no-such-model", "held-out", "-o", "x.zarr"], "model 'no-such-model': cannot be loaded"),
+        (["capture", "tiny", "held-out", "-o", "x.npz"], "a trace ends in .zarr"),
+        (["capture", "tiny", "held-out", "-o", "x.zarr", "--sites", "glu,gat"], "did you mean 'gate'"),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in complaint(run(*arguments, cwd=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_score_and_a_bad_profile_are_named(tmp_path: Path) -> None:
+    write_trace(tmp_path / "t.zarr", small_model(), random_scores(small_model(), 40))
+    zarr.open_group(tmp_path / "t.zarr", mode="a")["scores/mlp_input"][35, 1, 6] = np.float16(np.nan)
+    out = tmp_path / "out.json"
+    line = complaint(run("simulate", str(tmp_path / "t.zarr"), "--json", str(out)))
+    assert "scores/mlp_input: token 35, layer 1, column 6: got nan" in line
+    assert not out.exists()
+    (tmp_path / "p.toml").write_text('schema = 1\nname = "p"\n[flash]\nread_bytes_per_sec = 1e9\n[dram]\n')
+    line = complaint(run("simulate", "tiny", "--profile", str(tmp_path / "p.toml")))
+    assert "flash.read_bytes_per_sec: unknown key; did you mean 'read_bytes_per_s'" in line
+
+
+def test_an_existing_result_stays_unless_forced(tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    out.write_text("mine")
+    arguments = ("simulate", "tiny", "--tokens", "4", "--json", str(out))
+    assert "exists already; give --force" in complaint(run(*arguments))
+    assert out.read_text() == "mine"
+    assert run(*arguments, "--force").returncode == 0
+    assert json.loads(out.read_text())["n_tokens"] == 4
+
+
+def test_a_warning_is_one_line_and_no_failure() -> None:
+    done = run("simulate", "tiny", "--dram", "200kB", "--tokens", "4")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0].startswith("dipsim: warning: attention and LM head do not fit into DRAM")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on file size stands in for a full disk: writing fails half-way."""
+
+    def small_files_only() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    arguments = ("capture", "tiny", "held-out", "-o", "t.zarr.zip", "--sequences", "2")
+    line = complaint(run(*arguments, cwd=tmp_path, limit=small_files_only))
+    assert "File too large" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "capture", "tiny", "held-out", "-o", "t.zarr.zip"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*partial")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(tmp_path.glob(".*partial")), "capture never began to write"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []

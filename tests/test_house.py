@@ -1,0 +1,112 @@
+"""The layers: imports point strictly downwards, each library lives behind its doors, nothing heavy loads early."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dipsim
+
+SOURCE = Path(dipsim.__file__).parent
+LAYERS = [
+    {"errors"},
+    {"units", "kernels", "shipped", "files", "schema"},
+    {"model", "registry"},
+    {"groups", "profile", "trace"},
+    {"policies", "masking", "budget"},
+    {"cache", "devices", "results"},
+    {"simulation"},
+    {"plots"},
+    {"cli"},
+]
+LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
+SIDE_DOOR = "sparsify"
+DOORS = {
+    "simpy": {"devices", "simulation"},
+    "numba": {"kernels"},
+    "zarr": {"trace"},
+    "torch": {SIDE_DOOR},
+    "transformers": {SIDE_DOOR},
+    "peft": {SIDE_DOOR},
+    "matplotlib": {"plots"},
+    "typer": {"cli"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "pydantic": {"model", "profile", "schema"},
+    "joblib": set(),
+}
+
+
+def part_of(path: Path) -> str:
+    """The module or folder below dipsim/ that a file belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module of a file, and whether the import stands at the top level."""
+    tree = ast.parse(path.read_text())
+    at_top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in at_top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module or "", id(node) in at_top
+            if node.module == "dipsim":
+                yield from ((f"dipsim.{alias.name}", id(node) in at_top) for alias in node.names)
+
+
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_point_downwards_and_through_the_doors(path: Path) -> None:
+    own = part_of(path)
+    for name, at_top in imports(path):
+        library, _, rest = name.partition(".")
+        if library in DOORS:
+            assert own in DOORS[library], f"{name} has no door in {own}"
+        if library != "dipsim" or not rest:
+            continue
+        other = rest.split(".")[0]
+        if other in (own, "__version__"):
+            continue
+        if other == SIDE_DOOR:
+            assert own == "cli", "only the command line opens sparsify"
+            assert not at_top, "the command line opens sparsify lazily"
+        elif own == SIDE_DOOR:
+            assert LEVEL[other] <= LEVEL["masking"], f"sparsify must not use {other}"
+        else:
+            assert LEVEL[other] < LEVEL[own], f"{own} must not import {other}"
+
+
+def test_every_module_has_a_layer_and_answers_for_its_length() -> None:
+    for path in FILES:
+        assert part_of(path) in {*LEVEL, SIDE_DOOR}, path
+        assert len(path.read_text().splitlines()) <= 330, f"{path} outgrew its shape: make it a folder"
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys; {code}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_dipsim_loads_nothing_heavy() -> None:
+    assert not {"torch", "matplotlib", "numba", "pandas", "zarr", "transformers"} & loaded_after("import dipsim")
+
+
+def test_simulating_does_not_load_torch_or_matplotlib() -> None:
+    assert not {"torch", "matplotlib", "typer"} & loaded_after("from dipsim import Simulation, Trace, DipCa")
+
+
+def test_public_names_are_there_and_documented() -> None:
+    for name in dipsim.__all__:
+        assert getattr(dipsim, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'Simulatoin'"):
+        dipsim.Simulatoin  # noqa: B018

@@ -1,0 +1,60 @@
+"""Figures show every row of their table, name their axes with units, and come with their data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dipsim import plots
+
+DRAM = pd.DataFrame(
+    {"method": ["dip"] * 3 + ["dense"] * 3, "dram_bytes": [3e6, 1e6, 2e6] * 2, "tok_per_s": [30.0, 10, 20, 3, 1, 2]}
+)
+POLICIES = pd.DataFrame(
+    {"method": ["dip", "dip", "dip-ca"], "policy": ["lru", "belady", "lru"], "hit_rate": [0.4, 0.6, 0.8]}
+)
+
+
+def test_throughput_by_dram_draws_a_sorted_line_per_method() -> None:
+    (axes,) = plots.throughput_by_dram(DRAM).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert lines == {"dip": [[1, 10], [2, 20], [3, 30]], "dense": [[1, 1], [2, 2], [3, 3]]}
+    assert axes.get_xlabel() == "DRAM for this model (MB)"
+    assert axes.get_ylabel() == "throughput (tokens/s)"
+    assert {text.get_text() for text in axes.texts} == {"dip", "dense"}
+    assert len({line.get_marker() for line in axes.get_lines()}) == 2  # told apart without colour
+
+
+def test_line_labels_do_not_overlap() -> None:
+    same = pd.DataFrame({"method": ["a", "a", "b", "b"], "dram_bytes": [1e6, 2e6] * 2, "tok_per_s": [1.0, 5, 2, 5]})
+    (axes,) = plots.throughput_by_dram(same).axes
+    heights = sorted(text.xy[1] for text in axes.texts)
+    assert heights[1] - heights[0] >= 0.079
+
+
+def test_hit_rate_by_policy_has_a_bar_per_row() -> None:
+    (axes,) = plots.hit_rate_by_policy(POLICIES).axes
+    heights = {round(float(bar.get_x() + bar.get_width() / 2), 2): bar.get_height() for bar in axes.patches}
+    assert heights == {-0.2: 0.4, 0.8: 0.6, 0.2: 0.8}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["lru", "belady"]
+    assert axes.get_ylim() == (0, 1)
+    assert axes.get_ylabel() == "hit rate (hits / active columns)"
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
+def test_saved_with_data_beside_and_the_same_bytes_twice(tmp_path: Path, suffix: str) -> None:
+    paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for path in paths:
+        plots.save(plots.throughput_by_dram(DRAM), DRAM, path)
+    pd.testing.assert_frame_equal(pd.read_csv(paths[0].with_suffix(".csv")), DRAM)
+    if suffix != ".pdf":  # a PDF holds the time it was made
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_width_is_a_column_of_a_paper() -> None:
+    figure = plots.throughput_by_dram(DRAM)
+    np.testing.assert_allclose(figure.get_size_inches()[0] * 2.54, 8.5)

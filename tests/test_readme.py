@@ -1,0 +1,44 @@
+"""Every block of README.md runs, in the order in which a reader would type them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from dipsim import HardwareProfile, Simulation, Trace
+from dipsim.masking import make
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_blocks_run(tmp_path: Path) -> None:
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    n_run = 0
+    for language, block in BLOCKS:
+        if language == "sh" and "pip install" in block:
+            continue  # set-up: what runs these tests has done it
+        if language == "toml":
+            (tmp_path / "my-phone.toml").write_text(block)
+            assert HardwareProfile.load(tmp_path / "my-phone.toml").name == "my-phone"
+            continue
+        command = ["bash", "-euc", block] if language == "sh" else [sys.executable, "-c", block]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        n_run += 1
+    assert n_run >= 5
+    mine = Trace.open(tmp_path / "mine.zarr")
+    result = Simulation(HardwareProfile.load("a18-paper"), mine, make("dip", density=0.5), "lfu", dram="0.8x").run()
+    assert len(result.tokens) == 100
+
+
+def test_set_up_is_two_lines() -> None:
+    set_up = next(block for _, block in BLOCKS if "pip install" in block)
+    assert set_up.splitlines() == [
+        "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt . && .venv/bin/dipsim demo",
+        ".venv/bin/pip install -c constraints.txt '.[test]' && .venv/bin/pytest",
+    ]
