@@ -56,7 +56,7 @@ def plan_dram(model: ModelSpec, capacity_bytes: float, n_positions: int, stream_
             f"attention and LM head do not fit into DRAM: {scaled(overflow, 'B')} of them are streamed from Flash "
             "every token, and no MLP column is cached",
             DipsimWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return DramPlan(capacity_bytes, model.pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow)
 

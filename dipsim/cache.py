@@ -7,24 +7,12 @@ from typing import Literal
 import numpy as np
 
 from dipsim import kernels
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
 from dipsim.policies import Policy
 
 Admission = Literal["always", "priority"]
 ADMISSIONS: tuple[Admission, ...] = ("always", "priority")
-
-
-def check_admission(admission: str) -> Admission:
-    """The admission of that name.
-
-    Raises:
-        DipsimError: there is none.
-    """
-    for known in ADMISSIONS:
-        if admission == known:
-            return known
-    raise DipsimError(f"admission: unknown name, got '{admission}'{suggestion(admission, ADMISSIONS)}")
 
 
 class WeightCache:
@@ -43,7 +31,7 @@ class WeightCache:
     """
 
     def __init__(self, n_columns: int, slots: int, policy: Policy, admission: Admission = "always") -> None:
-        self.slots = policy.capacity(slots)
+        self.slots = slots
         self.policy = policy
         self.admission = admission
         self.resident: BoolArray = np.zeros(n_columns, np.bool_)
@@ -71,48 +59,41 @@ class WeightCache:
         columns = np.flatnonzero(active)
         missed = columns[~self.resident[columns]]
         self.policy.on_access(columns, token)
+        self.policy.on_insert(missed, token)
         if self.admission == "priority":
-            self._keep_best(missed, token)
+            self.resident[missed] = True
+            gone = self._evict(self.resident, self._n_resident + missed.size - self.slots)
         else:
-            self._admit(active, missed, columns.size - missed.size, scores, token)
+            gone = self._admit(active, missed, columns.size - missed.size, scores)
+        if gone.size:
+            self.policy.on_evict(gone, token)
+        self._n_resident += missed.size - gone.size
 
-    def _keep_best(self, missed: Int64Array, token: int) -> None:
-        self.policy.on_insert(missed, token)
-        self.resident[missed] = True
-        self._n_resident += missed.size
-        self._evict(self.resident, self._n_resident - self.slots, token)
-
-    def _admit(
-        self, active: BoolArray, missed: Int64Array, n_hits: int, scores: Uint16Array | None, token: int
-    ) -> None:
+    def _admit(self, active: BoolArray, missed: Int64Array, n_hits: int, scores: Uint16Array | None) -> Int64Array:
+        """Misses enter and inactive columns make room; returns who leaves or is refused."""
         room = self.slots - self._n_resident
-        if missed.size > room:
-            n_victims = min(missed.size - room, self._n_resident - n_hits)
-            self._evict(self.resident & ~active, n_victims, token)
-            missed = self._highest_scoring(missed, room + n_victims, scores, token)
-        self.policy.on_insert(missed, token)
-        self.resident[missed] = True
-        self._n_resident += missed.size
+        n_victims = min(missed.size - room, self._n_resident - n_hits)
+        victims = self._evict(self.resident & ~active, n_victims)
+        admitted = self._highest_scoring(missed, room + victims.size, scores)
+        self.resident[missed[admitted]] = True
+        return np.concatenate([victims, missed[~admitted]])
 
-    def _evict(self, candidates: BoolArray, n_victims: int, token: int) -> None:
+    def _evict(self, candidates: BoolArray, n_victims: int) -> Int64Array:
         if n_victims <= 0:
-            return
+            return np.empty(0, np.int64)
         self.policy.victims(candidates, n_victims, self._victims)
-        if np.count_nonzero(self._victims & candidates) != n_victims or np.count_nonzero(self._victims) != n_victims:
+        victims = np.flatnonzero(self._victims)
+        if victims.size != n_victims or not candidates[victims].all():
             raise DipsimError(
-                f"policy {type(self.policy).__name__}: victims() chose {np.count_nonzero(self._victims)} columns; "
+                f"policy {type(self.policy).__name__}: victims() chose {victims.size} columns; "
                 f"must be exactly {n_victims} of the candidates"
             )
-        self.resident &= ~self._victims
-        self._n_resident -= n_victims
-        self.policy.on_evict(np.flatnonzero(self._victims), token)
+        self.resident[victims] = False
+        return victims
 
-    def _highest_scoring(self, missed: Int64Array, n: int, scores: Uint16Array | None, token: int) -> Int64Array:
-        """The n best of the missed columns; the policy hears of the refused ones."""
-        if n >= missed.size:
-            return missed
-        chosen = np.arange(missed.size) < n
-        if scores is not None:
+    def _highest_scoring(self, missed: Int64Array, n: int, scores: Uint16Array | None) -> BoolArray:
+        """Which of the missed columns are the n best; without scores, the lowest indices."""
+        chosen: BoolArray = np.arange(missed.size) < n
+        if scores is not None and n < missed.size:
             kernels.top_k(scores[missed], n, chosen)
-        self.policy.on_evict(missed[~chosen], token)
-        return missed[chosen]
+        return chosen

@@ -15,7 +15,10 @@ from dipsim.profile import ComputeSpec, DramSpec, FlashSpec
 
 
 class Device:
-    """Serves one job at a time, first come first served, as one SimPy process."""
+    """Serves one job at a time, first come first served, as one SimPy process.
+
+    A deque and three events a job; `simpy.Resource` with a process per job takes five, and jobs are most of a run.
+    """
 
     def __init__(self, env: simpy.Environment) -> None:
         self._env = env
@@ -50,11 +53,13 @@ class ReadBatch:
         n_reads: requests.
         n_bytes: bytes moved, whole pages where the profile has pages.
         service_s: time of the batch alone.
+        first_data_s: time until its first data arrives.
     """
 
     n_reads: int = 0
     n_bytes: float = 0.0
     service_s: float = 0.0
+    first_data_s: float = 0.0
 
 
 class Flash(Device):
@@ -98,7 +103,7 @@ class Flash(Device):
         service_s = self._spec.latency_s + transfer_s
         if self._spec.queue_depth is not None:
             service_s = max(service_s, self._spec.latency_s * math.ceil(reads.size / self._spec.queue_depth))
-        return ReadBatch(reads.size, n_bytes, service_s)
+        return ReadBatch(reads.size, n_bytes, service_s, self._spec.latency_s)
 
     def _curve_seconds(self, reads: Float64Array) -> float:
         """Sum of t(B), piecewise linear through the measured points: flat below the first (a small read costs no less

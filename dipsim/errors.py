@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 
 class DipsimError(Exception):
@@ -21,3 +24,15 @@ def suggestion(name: str, choices: Iterable[str]) -> str:
     if close:
         return f"; did you mean '{close[0]}'? (choices: {', '.join(known)})"
     return f"; choices: {', '.join(known)}"
+
+
+def choose(kind: str, name: str, choices: Sequence[Name]) -> Name:
+    """The one of the choices that has this name.
+
+    Raises:
+        DipsimError: none has.
+    """
+    for known in choices:
+        if known == name:
+            return known
+    raise DipsimError(f"{kind}: unknown name, got '{name}'{suggestion(str(name), choices)}")

@@ -14,10 +14,12 @@ def check_output(path: Path, force: bool) -> None:
     """Refuses an output before any work is done.
 
     Raises:
-        DipsimError: it exists and `force` is not set, or its folder does not exist.
+        DipsimError: it exists and `force` is not set, it is no regular file, or its folder does not exist.
     """
     if not path.parent.is_dir():
         raise DipsimError(f"output: got '{path}'; its folder does not exist")
+    if path.exists() and not path.is_file():
+        raise DipsimError(f"output: got '{path}'; it is there already and not a regular file")
     if path.exists() and not force:
         raise DipsimError(f"output: '{path}' exists already; give --force to replace it")
 
@@ -29,6 +31,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # which output it was, not the temporary name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

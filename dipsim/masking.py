@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 import numpy as np
 
 from dipsim import kernels
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, choose, suggestion
 from dipsim.groups import Group, Site, mlp_group
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.model import ModelSpec
@@ -18,7 +18,11 @@ from dipsim.registry import Registry
 
 
 class Masking(Protocol):
-    """A method: its groups, and the mask of one group from this token's scores and what is resident."""
+    """A method: its groups, and the mask of one group from this token's scores and what is resident.
+
+    Implement it as a dataclass: its fields are the options that results and traces record. Set `looks_at_residency` if
+    `select` reads `resident`; an oracle cannot look ahead of such a method.
+    """
 
     name: ClassVar[str]
     looks_at_residency: ClassVar[bool]
@@ -27,7 +31,15 @@ class Masking(Protocol):
         """The groups of every layer, in the order in which a token needs them."""
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
-        """Sets `mask` (bool [column]) for a masked group; `token` counts from 0 in its sequence."""
+        """Sets `mask` (bool [column], at least one column) for a masked group.
+
+        Args:
+            group: one of `groups` that has a site.
+            scores: float16 bit patterns [column].
+            resident: bool [column], what DRAM held before the token.
+            token: index in its sequence, from 0.
+            mask: to be filled.
+        """
 
 
 methods: Registry[type[Any]] = Registry("method")
@@ -219,7 +231,7 @@ class DipCa(Dip):
     """Cache-aware DIP: the groups of `dip`, with columns that are resident preferred.
 
     Args:
-        gamma: in [0, 1]; 1 is exactly `dip`, 0.2 the published setting.
+        gamma: in [0, 1]; 1 is exactly `dip`, 0.2 the published setting. The rule `top-m` has no use for it.
         rule: `reweight` (score if resident else gamma * score), `blend` (gamma * score / max(score) +
             (1 - gamma) * resident) or `top-m` (resident columns among the best m are taken before others).
         exempt_top: the best columns by raw score that are treated as if resident.
@@ -239,10 +251,7 @@ class DipCa(Dip):
         super().__post_init__()
         if not 0 <= self.gamma <= 1:
             raise DipsimError(f"gamma: got {self.gamma}; must be in [0, 1]")
-        if self.rule not in ("reweight", "blend", "top-m"):
-            raise DipsimError(
-                f"rule: unknown name, got '{self.rule}'{suggestion(self.rule, ('reweight', 'blend', 'top-m'))}"
-            )
+        choose("rule", self.rule, ("reweight", "blend", "top-m"))
         if self.exempt_top < 0:
             raise DipsimError(f"exempt_top: got {self.exempt_top}; must be at least 0 columns")
         if not 1 <= self.top_m < math.inf:
@@ -271,7 +280,7 @@ class DipCa(Dip):
     def _class_keys(self, scores: Uint16Array, resident: BoolArray, k: int) -> np.ndarray[Any, np.dtype[np.int32]]:
         """Places in order: exempt, top-k and resident, top-m and resident, top-k not resident, the rest."""
         in_k = _best(scores, k)
-        in_m = _best(scores, min(scores.size, math.floor(self.top_m * k)))
+        in_m = _best(scores, math.floor(min(scores.size, self.top_m * k)))
         classes = in_k.astype(np.uint8)
         classes[in_m & resident] = 2
         classes[in_k & resident] = 3

@@ -10,10 +10,13 @@ import pydantic
 
 from dipsim import shipped
 from dipsim.errors import DipsimError, suggestion
-from dipsim.schema import Record
+from dipsim.schema import Count, Record
 
-Count = Annotated[int, pydantic.Field(gt=0)]
 BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]
+
+
+# The sizes that every config.json must give.
+CONFIG_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
 
 class Bits(Record):
@@ -129,14 +132,17 @@ class ModelSpec(Record):
         """The model that a Hugging Face `config.json` describes, at the default bits.
 
         Raises:
-            DipsimError: a size is missing.
+            DipsimError: a size is missing or no count.
         """
-        config = config.get("text_config", config)
-        required = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
-        for key in required:
-            if config.get(key) is None:
-                raise DipsimError(f"{where}: {key}: missing; a model's config needs {', '.join(required)}")
+        config = config | (config.get("text_config") or {})  # of a model that also sees or hears
+        for key in CONFIG_SIZES:
+            if not isinstance(config.get(key), int) or config[key] < 1:
+                raise DipsimError(
+                    f"{where}: {key}: got {config.get(key)!r}; must be a count, as must {', '.join(CONFIG_SIZES)}"
+                )
         n_heads = config["num_attention_heads"]
+        # Gemma ties its embeddings without saying so in its files.
+        tied_by_default = str(config.get("model_type", "")).startswith("gemma")
         spec = {
             "name": name,
             "n_layers": config["num_hidden_layers"],
@@ -146,7 +152,7 @@ class ModelSpec(Record):
             "n_kv_heads": config.get("num_key_value_heads") or n_heads,
             "head_dim": config.get("head_dim") or config["hidden_size"] // n_heads,
             "vocab_size": config["vocab_size"],
-            "tied_embeddings": bool(config.get("tie_word_embeddings", False)),
+            "tied_embeddings": bool(config.get("tie_word_embeddings", tied_by_default)),
             "activation": config.get("hidden_activation") or config.get("hidden_act") or "silu",
         }
         return cls.parse(spec, where)

@@ -16,15 +16,16 @@ from dipsim.files import replacing
 # Okabe and Ito's palette; each method also has its own marker, so that grey prints can be read.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
 STYLE = Path(__file__).with_name("plots.mplstyle")
 COLUMN_WIDTH_INCHES = 8.5 / 2.54
 
 
 def throughput_by_dram(frame: pd.DataFrame) -> Figure:
-    """Tokens per second against DRAM, a line for each method.
+    """Tokens per second against DRAM, a line for each method, labelled with the score magnitude it retains.
 
     Args:
-        frame: columns `method`, `dram_bytes`, `tok_per_s`, one row per run.
+        frame: columns `method`, `dram_bytes`, `tok_per_s`, `retained_magnitude`, one row per run.
     """
     with style.context(STYLE):
         figure, axes = _column_figure()
@@ -33,9 +34,9 @@ def throughput_by_dram(frame: pd.DataFrame) -> Figure:
             axes.plot(
                 rows["dram_bytes"] / 1e6,
                 rows["tok_per_s"],
-                color=COLOURS[index],
-                marker=MARKERS[index],
-                label=str(method),
+                color=COLOURS[index % len(COLOURS)],
+                marker=MARKERS[index % len(MARKERS)],
+                label=f"{method}\nretains {_span(rows['retained_magnitude'])}",
             )
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -48,7 +49,7 @@ def throughput_by_dram(frame: pd.DataFrame) -> Figure:
 
 
 def hit_rate_by_policy(frame: pd.DataFrame) -> Figure:
-    """Hit rate of each policy, a row of markers for each method.
+    """Hit rate of each policy, a bar for each method.
 
     Args:
         frame: columns `method`, `policy`, `hit_rate`, one row per run.
@@ -64,7 +65,15 @@ def hit_rate_by_policy(frame: pd.DataFrame) -> Figure:
                 np.array([policies.index(policy) for policy in rows["policy"]])
                 + (index - (len(methods) - 1) / 2) * width
             )
-            axes.bar(x, rows["hit_rate"], 0.9 * width, color=COLOURS[index], label=str(method))
+            axes.bar(
+                x,
+                rows["hit_rate"],
+                0.9 * width,
+                label=str(method),
+                color=COLOURS[index % len(COLOURS)],
+                hatch=HATCHES[index % len(HATCHES)],
+                edgecolor="white",
+            )
             for position, value in zip(x, rows["hit_rate"], strict=True):
                 axes.annotate(f"{value:.2f}", (position, value), ha="center", va="bottom", fontsize=6)
         axes.set_xticks(range(len(policies)), policies)
@@ -90,20 +99,28 @@ def _column_figure() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def _span(values: pd.Series[float]) -> str:
+    """`0.70-0.75`, or one number where all are alike."""
+    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
+    return low if low == high else f"{low}\u2013{high}"
+
+
 def _label_line_ends(axes: Axes) -> None:
-    """Each line's label at its right end, moved up where two would overlap."""
+    """Each line's label at its right end, moved down where two would overlap."""
     to_share = axes.transScale + axes.transLimits  # data to shares of the axes, whatever the scale
-    lowest = 0.0
-    for line in sorted(axes.get_lines(), key=lambda line: float(np.asarray(line.get_ydata())[-1])):
+    highest = 0.95
+    for line in sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1])):
         end = [float(np.asarray(values)[-1]) for values in line.get_data()]
         x, y = to_share.transform(end)
-        y = max(float(y), lowest)
-        lowest = y + 0.08
+        y = min(float(y), highest)
+        highest = y - 0.16
         axes.annotate(
             str(line.get_label()),
             (float(x) + 0.02, y),
             xycoords="axes fraction",
             va="center",
+            linespacing=1.0,
+            fontsize=7,
             color=line.get_color(),
             annotation_clip=False,
         )

@@ -4,9 +4,9 @@ A cache calls its policy in this order for every token (the access loop is writt
 
     foresee    only if `needs_future`
     on_access  all active columns, resident or not
-    on_insert  the missed columns that want to enter
+    on_insert  the missed columns, all of which want to enter
     victims    which of the candidates leave, where room is short
-    on_evict   the columns that leave, and those that were refused
+    on_evict   the columns that leave, and the missed ones that were refused
 
 A policy that ranks columns by one number derives from `ScorePolicy` and fills `priority`; one that keeps a queue
 implements the protocol `Policy` itself.
@@ -35,9 +35,6 @@ class Policy(Protocol):
     def start(self, n_columns: int) -> None:
         """A new sequence: the cache is empty and nothing has been seen."""
 
-    def capacity(self, slots: int) -> int:
-        """How many of the slots the policy uses."""
-
     def foresee(self, next_use: Int32Array) -> None:
         """The token at which each column is next active, after this one; only called if `needs_future`."""
 
@@ -45,10 +42,10 @@ class Policy(Protocol):
         """These columns (ascending) are active at this token of the sequence, resident or not."""
 
     def on_insert(self, columns: Int64Array, token: int) -> None:
-        """These missed columns want to enter."""
+        """These missed columns (ascending) want to enter."""
 
     def on_evict(self, columns: Int64Array, token: int) -> None:
-        """These columns leave the cache or were refused."""
+        """These columns leave the cache, or wanted to enter and were refused."""
 
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
         """Sets `out` to exactly `n_victims` of the candidates (bool [column])."""
@@ -67,10 +64,6 @@ class ScorePolicy:
     def start(self, n_columns: int) -> None:
         """Forget everything."""
         self.priority = np.zeros(n_columns)
-
-    def capacity(self, slots: int) -> int:
-        """All of the slots."""
-        return slots
 
     def foresee(self, next_use: Int32Array) -> None:
         """Ignored."""
@@ -104,11 +97,7 @@ def register_policy(name: str) -> Callable[[P], P]:
 
 @register_policy("none")
 class NoCache(ScorePolicy):
-    """Keep nothing: every active column comes from Flash."""
-
-    def capacity(self, slots: int) -> int:
-        """None of the slots."""
-        return 0
+    """Keep nothing: every active column comes from Flash. A simulation gives it no slots."""
 
 
 @register_policy("lru")

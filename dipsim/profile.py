@@ -10,7 +10,7 @@ import pydantic
 
 from dipsim import shipped
 from dipsim.errors import DipsimError, suggestion
-from dipsim.schema import Record
+from dipsim.schema import Count, Record
 
 Positive = Annotated[float, pydantic.Field(gt=0)]
 NotNegative = Annotated[float, pydantic.Field(ge=0)]
@@ -19,15 +19,15 @@ NotNegative = Annotated[float, pydantic.Field(ge=0)]
 class FlashSpec(Record):
     """Flash storage. With `read_bytes_per_s` alone it is ideal: time = bytes / rate.
 
-    Any of the other fields makes reads count: neighbouring missed columns join into one read, reads are widened to
-    whole `page_bytes`, each costs what `read_curve` says at a full queue, the first data arrives after `latency_s`,
-    and a batch of n reads takes at least latency_s * ceil(n / queue_depth).
+    With `latency_s`, `page_bytes` or `read_curve`, reads count: neighbouring missed columns join into one read, reads
+    are widened to whole pages, each costs what the curve says at a full queue, the first data arrives after
+    `latency_s`, and a batch of n reads takes at least latency_s * ceil(n / queue_depth).
     """
 
     read_bytes_per_s: Positive
     latency_s: NotNegative = 0.0
-    queue_depth: Annotated[int, pydantic.Field(gt=0)] | None = None
-    page_bytes: Annotated[int, pydantic.Field(gt=0)] | None = None
+    queue_depth: Count | None = None
+    page_bytes: Count | None = None
     read_curve: list[tuple[Positive, Positive]] | None = None
 
     @pydantic.field_validator("read_curve", mode="before")

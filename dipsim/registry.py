@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from dipsim.errors import DipsimError, suggestion
@@ -16,7 +17,7 @@ class Registry(Generic[T]):
 
     Args:
         kind: what one entry is called in messages, for example `policy`.
-        entry_point_group: group under which other packages offer entries; loaded at the first look-up.
+        entry_point_group: group under which other packages offer entries; each is loaded when asked for.
     """
 
     def __init__(self, kind: str, entry_point_group: str | None = None) -> None:
@@ -28,11 +29,12 @@ class Registry(Generic[T]):
         """Decorator that files its argument under the name.
 
         Raises:
-            DipsimError: the name is taken.
+            DipsimError: the name is taken, unless by an earlier definition of the same class (a notebook cell run
+                again).
         """
 
         def add(entry: T) -> T:
-            if name in self._entries:
+            if name in self._entries and not _same_definition(self._entries[name], entry):
                 raise DipsimError(f"{self.kind} '{name}': registered twice; each name once")
             self._entries[name] = entry
             return entry
@@ -40,20 +42,35 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        self._load_entry_points()
+        if name in self._points:
+            self.register(name)(self._load(self._points[name]))
         if name not in self._entries:
-            raise DipsimError(f"{self.kind}: unknown name, got '{name}'{suggestion(name, self._entries)}")
+            raise DipsimError(f"{self.kind}: unknown name, got '{name}'{suggestion(name, self)}")
         return self._entries[name]
 
-    def __iter__(self) -> Iterator[str]:
-        self._load_entry_points()
-        return iter(self._entries)
+    def loaded(self, name: str) -> T | None:
+        """The entry if it is there without loading another package."""
+        return self._entries.get(name)
 
-    def _load_entry_points(self) -> None:
-        if self._group is None:
-            return
-        group, self._group = self._group, None
-        for point in entry_points(group=group):
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._entries, *self._points]))
+
+    @cached_property
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self._group)} if self._group else {}
+
+    def _load(self, point: EntryPoint) -> T:
+        try:
             entry: T = point.load()
-            if self._entries.get(point.name) is not entry:
-                self.register(point.name)(entry)
+        except Exception as error:  # whatever another package's code raises
+            raise DipsimError(
+                f"{self.kind} '{point.name}': its package ({point.value}) fails to load: {error}"
+            ) from error
+        return entry
+
+
+def _same_definition(one: object, other: object) -> bool:
+    def place(thing: object) -> tuple[object, object]:
+        return getattr(thing, "__module__", thing), getattr(thing, "__qualname__", thing)
+
+    return place(one) == place(other)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pydantic
 
 from dipsim.errors import DipsimError, suggestion
+
+# Bounded, so that arithmetic on what a stranger's file says cannot overflow.
+Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
+CountOrZero = Annotated[int, pydantic.Field(ge=0, le=2**40)]
 
 
 class Record(pydantic.BaseModel):
@@ -49,4 +53,4 @@ def _keys_at(cls: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list
         if not nested:
             return []
         cls = nested[0]
-    return list(cls.model_fields)
+    return [field.alias or name for name, field in cls.model_fields.items()]

@@ -17,6 +17,7 @@ _FACTORS = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
+_MOST = 1e18
 _AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[A-Za-z]+)")
 
 
@@ -32,7 +33,10 @@ def parse_bytes(text: str, where: str) -> int:
         raise DipsimError(
             f"{where}: not an amount of bytes, got '{text}'; write a number with a unit: 4GB, 512MiB, 1000B"
         )
-    return round(float(match["number"]) * factor)
+    n_bytes = float(match["number"]) * factor
+    if n_bytes > _MOST:
+        raise DipsimError(f"{where}: got '{text}'; more than {scaled(_MOST, 'B')}")
+    return round(n_bytes)
 
 
 def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | None, float | None]:
@@ -45,8 +49,8 @@ def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | N
         return None, None
     if isinstance(dram, str) and re.fullmatch(r"\d*\.?\d+\s*[xX]", dram.strip()):
         share = float(dram.strip()[:-1])
-        if share <= 0:
-            raise DipsimError(f"{where}: share of the model, got '{dram}'; must be above 0x")
+        if not 0 < share <= 1000:
+            raise DipsimError(f"{where}: share of the model, got '{dram}'; must be above 0x and at most 1000x")
         return None, share
     n_bytes = parse_bytes(dram, where) if isinstance(dram, str) else float(dram)
     if not 0 < n_bytes < float("inf"):
@@ -56,7 +60,16 @@ def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | N
 
 def scaled(value: float, unit: str) -> str:
     """A number with an SI prefix and three significant digits: `scaled(2.5e9, "B/s")` is `2.50 GB/s`."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
+    for factor, prefix in (
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "µ"),
+        (1e-9, "n"),
+    ):
         if abs(value) >= factor:
             return f"{three_digits(value / factor)} {prefix}{unit}"
     return f"{value:.3g} {unit}" if value else f"0 {unit}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import libcachesim
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dipsim import DipsimError, ScorePolicy
-from dipsim.cache import Admission, WeightCache, check_admission
+from dipsim.cache import ADMISSIONS, Admission, WeightCache
+from dipsim.errors import choose
 from dipsim.policies import Policy, policies
 
 NAMES = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
@@ -142,8 +145,41 @@ def test_a_new_sequence_starts_cold_and_forgets_counts() -> None:
     assert replay(cache, masks_of([[0], [2, 3], [2, 3]], 4))[-1] == {2, 3}
 
 
-def test_policy_none_keeps_nothing() -> None:
-    assert replay(WeightCache(4, 4, policies["none"](), "always"), masks_of([[0, 1], [0]], 4)) == [set(), set()]
+@pytest.mark.parametrize("admission", ADMISSIONS)
+def test_a_policy_hears_everything_in_one_order(admission: Admission) -> None:
+    """access, insert, victims, evict; who was never inserted is never evicted, so a queue of one's own stays true."""
+    calls: list[tuple[str, list[int]]] = []
+
+    class Queue(ScorePolicy):
+        def start(self, n_columns: int) -> None:
+            super().start(n_columns)
+            self.queue: list[int] = []
+
+        def on_access(self, columns: NDArray[np.int64], token: int) -> None:
+            calls.append(("access", columns.tolist()))
+
+        def on_insert(self, columns: NDArray[np.int64], token: int) -> None:
+            calls.append(("insert", columns.tolist()))
+            self.queue += columns.tolist()
+
+        def on_evict(self, columns: NDArray[np.int64], token: int) -> None:
+            calls.append(("evict", columns.tolist()))
+            for column in columns.tolist():
+                self.queue.remove(column)
+
+        def victims(self, candidates: NDArray[np.bool_], n_victims: int, out: NDArray[np.bool_]) -> None:
+            calls.append(("victims", []))
+            out[:] = False
+            out[[column for column in self.queue if candidates[column]][:n_victims]] = True
+
+    policy = Queue()
+    cache = WeightCache(6, 2, policy, admission)
+    for t, columns in enumerate([[0, 1, 2], [2, 3], [4], [1, 4, 5]]):
+        cache.update(masks_of([columns], 6)[0], None, t)
+        assert sorted(policy.queue) == np.flatnonzero(cache.resident).tolist()
+    order = {"access": 0, "insert": 1, "victims": 2, "evict": 3}
+    steps = [order[name] for name, _ in calls]
+    assert all(after > before or after == 0 for before, after in itertools.pairwise(steps))
 
 
 def test_statistics_survive_eviction_in_lfu_but_not_in_lfu_in_cache() -> None:
@@ -192,6 +228,6 @@ def test_a_broken_policy_is_named() -> None:
 
 def test_unknown_names() -> None:
     with pytest.raises(DipsimError, match="admission: unknown name, got 'allways'; did you mean 'always'"):
-        check_admission("allways")
+        choose("admission", "allways", ADMISSIONS)
     with pytest.raises(DipsimError, match="policy: unknown name, got 'lfru'"):
         policies["lfru"]

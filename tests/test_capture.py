@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import transformers
 from conftest import device
 from torch import Tensor, nn
 
-from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up
+from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up, shipped
 from dipsim.groups import SITES
 from dipsim.masking import Masking
 from dipsim.sparsify.capture import capture
@@ -207,6 +209,33 @@ def test_names_and_order_do_not_matter() -> None:
     assert found.up is found.module.a
 
 
+def test_an_activation_that_is_only_called_is_found_too() -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w1, self.w2, self.w3 = nn.Linear(6, 12), nn.Linear(12, 6), nn.Linear(6, 12)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.w2(torch.nn.functional.silu(self.w1(x)) * self.w3(x))
+
+    (found,) = find_gated_mlps(nn.Sequential(Bare()), 1)
+    assert found.gate is found.module.w1
+
+
+def test_weights_that_the_checkpoint_lacks_are_not_made_up(tmp_path: Path) -> None:
+    folder = tmp_path / "deeper"
+    shutil.copytree(shipped.folder("tiny"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 4}))
+    with pytest.raises(DipsimError, match=r"9 weights are missing .* the first is model.layers.3"):
+        load_model(str(folder))
+    weights = folder / "model.safetensors"
+    (folder / "config.json").write_text(json.dumps(config))
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(DipsimError, match="cannot be loaded"):
+        load_model(str(folder))
+
+
 def test_a_model_without_gated_mlps_is_refused() -> None:
     config = transformers.OPTConfig(
         vocab_size=50, hidden_size=16, ffn_dim=24, num_hidden_layers=2, num_attention_heads=4, word_embed_proj_dim=16
@@ -222,13 +251,15 @@ def test_a_model_without_gated_mlps_is_refused() -> None:
     [
         ({"masking": DipCa(density=0.5)}, "method 'dip-ca': its masks depend on the cache"),
         ({"sites": ("gluu",)}, "sites: unknown name, got 'gluu'; did you mean 'glu'"),
+        ({"sites": ("glu", "glu")}, "sites: got glu, glu; each once"),
+        ({"ids": np.zeros((1, 3000), np.int64)}, "window: got 3000 tokens; model 'llama' has positions for 2048"),
         ({"n_prompt": 11}, "prompt: got 11 tokens"),
         ({"n_batch": 0}, "batch: got 0"),
     ],
 )
 def test_refusals(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DipsimError, match=message):
-        capture(random_model("llama"), IDS, tmp_path / "t.zarr", **({"masking": Dense()} | options))
+        capture(random_model("llama"), out=tmp_path / "t.zarr", **({"masking": Dense(), "ids": IDS} | options))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -267,3 +298,6 @@ def test_windows_follow_one_another() -> None:
     assert len(windows(loaded.tokenizer, text, 100, None)) == len(ids) // 100
     with pytest.raises(DipsimError, match="windows of 100000; one asked for"):
         windows(loaded.tokenizer, text, 100_000, None)
+    for n_window, n_windows in ((0, None), (-5, None), (10, 0)):
+        with pytest.raises(DipsimError, match="both must be at least 1"):
+            windows(loaded.tokenizer, text, n_window, n_windows)

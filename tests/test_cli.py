@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from conftest import random_scores, small_model, write_trace
@@ -92,10 +93,14 @@ def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> N
         done = run("demo", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert "0.5x means" in done.stdout
+    assert done.stderr.count("\n") == 1  # where the figures are, and no warnings
     for method, policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
         assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == policies
     names = ["hit-rate-by-policy.csv", "hit-rate-by-policy.svg", "throughput-by-dram.csv", "throughput-by-dram.svg"]
     assert sorted(path.name for path in (tmp_path / "dipsim-demo").iterdir()) == names
+    rates = pd.read_csv(tmp_path / "dipsim-demo" / names[0]).set_index(["method", "policy"])["hit_rate"]
+    # The regime shows something: the cache works, the policies differ, and cache-aware masking beats them all.
+    assert 0.1 < rates["dip", "lru"] < rates["dip", "lfu"] < rates["dip", "belady"] < rates["dip-ca", "lfu"] < 0.99
 
 
 def test_lists_and_profiles() -> None:
@@ -176,9 +181,14 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
         (["simulate"], "Missing argument"),
         (["simulat"], "No such command 'simulat'"),
         (["show", "profile", "nokia"], "profile: neither a name nor a file, got 'nokia'"),
+        (["simulate", "tiny", "--method", "gate"], "method 'gate': give one of density and keep"),
+        (["simulate", "tiny", "--json", ".", "--force"], "not a regular file"),
+        (["simulate", "tiny", "--json", "/dev/null", "--force"], "not a regular file"),
         (["simulate", "tiny", "--json", "no/where.json"], "its folder does not exist"),
         (["capture", "tiny", "no.txt", "-o", "x.zarr"], "text 'no.txt': cannot be read"),
         (["capture", "no-such-model", "held-out", "-o", "x.zarr"], "model 'no-such-model': cannot be loaded"),
+        (["capture", "tiny", "held-out", "-o", "x.zarr", "--method", "dip-ca", "--density", "0.5"], "capture does not"),
+        (["capture", "tiny", "held-out", "-o", "x.zarr", "--sequence-tokens", "0"], "both must be at least 1"),
         (["capture", "tiny", "held-out", "-o", "x.npz"], "a trace ends in .zarr"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sites", "glu,gat"], "did you mean 'gate'"),
     ],
@@ -198,6 +208,14 @@ def test_a_bad_score_and_a_bad_profile_are_named(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text('schema = 1\nname = "p"\n[flash]\nread_bytes_per_sec = 1e9\n[dram]\n')
     line = complaint(run("simulate", "tiny", "--profile", str(tmp_path / "p.toml")))
     assert "flash.read_bytes_per_sec: unknown key; did you mean 'read_bytes_per_s'" in line
+
+
+def test_names_from_strangers_are_shown_as_they_are(tmp_path: Path) -> None:
+    model = small_model(name="[/x][red]m")
+    write_trace(tmp_path / "t.zarr", model, random_scores(model, 3))
+    done = run("simulate", str(tmp_path / "t.zarr"))
+    assert done.returncode == 0, done.stderr
+    assert "[/x][red]m on a18-paper" in done.stdout
 
 
 def test_an_existing_result_stays_unless_forced(tmp_path: Path) -> None:

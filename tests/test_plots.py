@@ -11,7 +11,12 @@ import pytest
 from dipsim import plots
 
 DRAM = pd.DataFrame(
-    {"method": ["dip"] * 3 + ["dense"] * 3, "dram_bytes": [3e6, 1e6, 2e6] * 2, "tok_per_s": [30.0, 10, 20, 3, 1, 2]}
+    {
+        "method": ["dip"] * 3 + ["dense"] * 3,
+        "dram_bytes": [3e6, 1e6, 2e6] * 2,
+        "tok_per_s": [30.0, 10, 20, 3, 1, 2],
+        "retained_magnitude": [0.7, 0.8, 0.75, 1, 1, 1],
+    }
 )
 POLICIES = pd.DataFrame(
     {"method": ["dip", "dip", "dip-ca"], "policy": ["lru", "belady", "lru"], "hit_rate": [0.4, 0.6, 0.8]}
@@ -21,18 +26,19 @@ POLICIES = pd.DataFrame(
 def test_throughput_by_dram_draws_a_sorted_line_per_method() -> None:
     (axes,) = plots.throughput_by_dram(DRAM).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
-    assert lines == {"dip": [[1, 10], [2, 20], [3, 30]], "dense": [[1, 1], [2, 2], [3, 3]]}
+    dip, dense = "dip\nretains 0.70\u20130.80", "dense\nretains 1.00"
+    assert lines == {dip: [[1, 10], [2, 20], [3, 30]], dense: [[1, 1], [2, 2], [3, 3]]}
     assert axes.get_xlabel() == "DRAM for this model (MB)"
     assert axes.get_ylabel() == "throughput (tokens/s)"
-    assert {text.get_text() for text in axes.texts} == {"dip", "dense"}
+    assert {text.get_text() for text in axes.texts} == {dip, dense}
     assert len({line.get_marker() for line in axes.get_lines()}) == 2  # told apart without colour
 
 
 def test_line_labels_do_not_overlap() -> None:
-    same = pd.DataFrame({"method": ["a", "a", "b", "b"], "dram_bytes": [1e6, 2e6] * 2, "tok_per_s": [1.0, 5, 2, 5]})
+    same = DRAM.assign(tok_per_s=[5.0, 1, 2, 5, 1, 2])
     (axes,) = plots.throughput_by_dram(same).axes
     heights = sorted(text.xy[1] for text in axes.texts)
-    assert heights[1] - heights[0] >= 0.079
+    assert heights[1] - heights[0] >= 0.159
 
 
 def test_hit_rate_by_policy_has_a_bar_per_row() -> None:
@@ -58,3 +64,8 @@ def test_saved_with_data_beside_and_the_same_bytes_twice(tmp_path: Path, suffix:
 def test_width_is_a_column_of_a_paper() -> None:
     figure = plots.throughput_by_dram(DRAM)
     np.testing.assert_allclose(figure.get_size_inches()[0] * 2.54, 8.5)
+
+
+def test_more_methods_than_colours_still_draw() -> None:
+    many = pd.concat([POLICIES.assign(method=f"m{number}") for number in range(9)])
+    assert len(plots.hit_rate_by_policy(many).axes[0].patches) == 27

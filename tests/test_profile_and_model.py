@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,7 @@ def test_the_paper_device_is_ideal() -> None:
         ("[[4096, 1e9], [8192, 1.5e9]]", "[]", "a read_curve needs at least one"),
         ("[8192, 1.5e9]", "[8192, 0]", "flash.read_curve.1.1: got 0"),
         ("capacity_bytes", "reserved_bytes = 9e9\ncapacity_bytes", "reserved_bytes must be below capacity_bytes"),
+        ("schema = 1", "schem = 1", "schem: unknown key; did you mean 'schema'"),
         ("schema = 1", "schema = 2", "schema: got 2"),
         ("schema = 1", "", "schema: missing"),
         ("schema = 1", "schema =", "not valid TOML"),
@@ -118,16 +121,24 @@ def test_presets() -> None:
     assert {"phi-3-mini", "llama-3-8b", "mistral-7b", "tiny"} < set(ModelSpec.presets())
 
 
+CONFIG = {
+    "hidden_size": 64,
+    "intermediate_size": 224,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "vocab_size": 100,
+}
+
+
+def test_configs_of_several_kinds() -> None:
+    assert not ModelSpec.from_config(CONFIG, "m").tied_embeddings
+    assert ModelSpec.from_config(CONFIG | {"model_type": "gemma2"}, "m").tied_embeddings
+    seeing = {"text_config": CONFIG, "tie_word_embeddings": True, "hidden_size": 7}
+    assert ModelSpec.from_config(seeing, "m") == ModelSpec.from_config(CONFIG | {"tie_word_embeddings": True}, "m")
+
+
 def test_a_model_from_a_config_and_from_its_own_json(tmp_path: Path) -> None:
-    config = {
-        "hidden_size": 64,
-        "intermediate_size": 224,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "vocab_size": 100,
-        "hidden_activation": "gelu_pytorch_tanh",
-        "tie_word_embeddings": True,
-    }
+    config = CONFIG | {"hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True}
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = ModelSpec.load(tmp_path)
     assert (model.name, model.n_kv_heads, model.head_dim) == (tmp_path.name, 4, 16)
@@ -139,7 +150,10 @@ def test_a_model_from_a_config_and_from_its_own_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"hidden_size": 4}, "num_hidden_layers: missing"),
+        ({"hidden_size": 4}, "num_hidden_layers: got None; must be a count"),
+        (CONFIG | {"hidden_size": "8"}, "hidden_size: got '8'"),
+        (CONFIG | {"num_attention_heads": 0}, "num_attention_heads: got 0"),
+        (CONFIG | {"text_config": None, "vocab_size": None}, "vocab_size: got None"),
         ({"n_layers": 2, "hiden_size": 4}, "hiden_size: unknown key; did you mean 'hidden_size'"),
         ({"n_layers": 2}, "name: missing"),
         (small_model().model_dump() | {"hiddensize": 4}, "hiddensize: unknown key; did you mean 'hidden_size'"),
@@ -200,6 +214,34 @@ def test_a_registry_refuses_a_second_of_a_name_and_suggests() -> None:
         registry.register("one")(2)
     with pytest.raises(DipsimError, match="thing: unknown name, got 'on'; did you mean 'one'"):
         registry["on"]
+
+
+def test_a_cell_that_is_run_again_replaces_its_entry() -> None:
+    registry: Registry[type] = Registry("thing")
+    for _ in range(2):
+
+        @registry.register("mine")
+        class Mine:
+            pass
+
+    assert registry["mine"] is Mine
+
+
+def test_entry_points_load_when_asked_for_and_a_broken_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("counter", "collections:Counter", "things"),
+        EntryPoint("broken", "no_such_package:Thing", "things"),
+        EntryPoint("own", "collections:OrderedDict", "things"),
+    ]
+    monkeypatch.setattr("dipsim.registry.entry_points", lambda group: points if group == "things" else [])
+    registry: Registry[object] = Registry("thing", "things")
+    registry.register("own")(dict)
+    assert list(registry) == ["own", "counter", "broken"]
+    assert registry["counter"] is Counter
+    with pytest.raises(DipsimError, match=r"thing 'broken': its package .no_such_package:Thing. fails to load"):
+        registry["broken"]
+    with pytest.raises(DipsimError, match="thing 'own': registered twice"):
+        registry["own"]
 
 
 def test_shipped_toml_is_plain_toml() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from dipsim import (
 )
 from dipsim.budget import plan_dram, uniform
 from dipsim.masking import Masking
+from dipsim.policies import policies
 
 # small_model: d = 8, f = 12, 2 layers, 1 byte per weight.
 ATTENTION = 8 * 4 * (2 * 2 + 2 * 1)  # bytes per layer
@@ -144,6 +146,21 @@ def test_reads_beyond_the_curve_go_on_at_the_last_rate(make_trace: MakeTrace) ->
     trace = make_trace(small_model(), random_scores(small_model(), 1))
     result = Simulation(profile, trace, Dense(), "none", dram=PINNED + KV).run()
     expected = 8 * 0 + 24 / 1e5 + 2 * (192 + 96) / 1.2e5  # the row of 8 bytes costs no less than the first point
+    assert result.tokens["token_s"][0] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("ops_per_s", "compute_s"), [(1e5, 1e-3 + 2 * 192 / 1e5), (1e9, 0.0)])
+def test_pipelined_works_on_data_from_flash_only_once_it_arrives(
+    make_trace: MakeTrace, ops_per_s: float, compute_s: float
+) -> None:
+    """Dense without cache: operations on what Flash delivers start at latency_s and end no earlier than the data."""
+    profile = device(1e6, 1e15, flash_more={"latency_s": 1e-3}, compute={"ops_per_s": ops_per_s})
+    trace = make_trace(small_model(), random_scores(small_model(), 1))
+    result = Simulation(profile, trace, Dense(), "none", dram=PINNED + KV).run()
+    row = 1e-3 + 8 / 1e6
+    down_s = 0.0 if compute_s == 0 else 1e-3 + 2 * 96 / ops_per_s
+    groups = max(1e-3 + 192 / 1e6, compute_s) + max(1e-3 + 96 / 1e6, down_s)
+    expected = row + 2 * groups + 2 * PINNED / ops_per_s
     assert result.tokens["token_s"][0] == pytest.approx(expected, rel=1e-6)
 
 
@@ -446,6 +463,35 @@ def test_a_policy_of_ones_own_by_name_and_by_instance(make_trace: MakeTrace) -> 
     assert results[0]["hits"].sum() != results[2]["hits"].sum()
     with pytest.raises(DipsimError, match="policy 'lru': registered twice"):
         register_policy("lru")(Mru)
+    with pytest.raises(DipsimError, match="policy: got the class Mru; give a registered name or an instance"):
+        Simulation(device(), trace, Dip(density=0.3), Mru)  # type: ignore[arg-type]
+
+
+def test_config_of_a_registered_instance_runs_again(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 4))
+    simulation = Simulation(device(), trace, Dip(density=0.3), policies["fifo"](), dram="1x")
+    assert simulation.config["policy"] == "fifo"
+    assert Simulation.from_config(simulation.config).run().to_json() == simulation.run().to_json()
+    with pytest.raises(DipsimError, match="config: policy: missing"):
+        Simulation.from_config({})
+
+
+def test_policy_none_has_no_slots_but_dense_groups_stay_pinned(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 3))
+    numbers = Simulation(device(), trace, Glu(keep=0.5), "none", dram="1x").run().to_dict()
+    assert numbers["slots"] == {"up_gate": [8, 8], "down": [0, 0]}
+    assert numbers["hit_rate_by_group"] == {"up_gate": 1.0, "down": 0.0}
+
+
+def test_a_method_that_keeps_nothing_is_named(make_trace: MakeTrace) -> None:
+    @dataclass(frozen=True)
+    class Nothing(Dip):
+        def select(self, group: Any, scores: Any, resident: Any, token: int, mask: Any) -> None:
+            mask[:] = False
+
+    trace = make_trace(small_model(), random_scores(small_model(), 3))
+    with pytest.raises(DipsimError, match="mask of group 'up_gate' is empty"):
+        Simulation(device(), trace, Nothing(density=0.5), "lru").run()
 
 
 def test_progress_counts_both_passes_of_an_oracle(make_trace: MakeTrace) -> None:
@@ -469,6 +515,8 @@ def test_progress_counts_both_passes_of_an_oracle(make_trace: MakeTrace) -> None
         ({"budget": "unifrm"}, "did you mean 'uniform'"),
         ({"dram": "4"}, "dram: not an amount of bytes, got '4'"),
         ({"dram": "0x"}, "dram: share of the model, got '0x'"),
+        ({"dram": "9" * 400 + "GB"}, "more than"),
+        ({"dram": "9" * 400 + "x"}, "dram: share of the model"),
         ({"dram": math.nan}, "dram: bytes this model may use, got nan"),
         ({"tokens": 0}, "tokens: got 0"),
         ({"tokens": 6}, "tokens: got 6; the trace has 5"),

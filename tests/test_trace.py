@@ -63,8 +63,37 @@ def test_minus_zero_is_zero(tmp_path: Path) -> None:
 def test_an_error_while_writing_leaves_nothing(tmp_path: Path) -> None:
     lengths: tuple[list[int], list[int]] = ([4], [0])
     writer = TraceWriter(tmp_path / "t.zarr.zip", MODEL, ["glu"], np.arange(4), *lengths, source={}, masking={})
-    with pytest.raises(IndexError), writer:
+    with (
+        pytest.raises(DipsimError, match="scores/glu: got layer 99, tokens 0 to 4; the trace has sites glu, 2 layers"),
+        writer,
+    ):
         writer.write("glu", 99, 0, np.ones((4, 12), np.float16))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("writes", "message"),
+    [
+        (
+            [(0, 0, np.ones((4, 12))), (1, 0, np.ones((3, 12)))],
+            "1 of 8 tokens x layers were never written, .* layer 1, token 3",
+        ),
+        ([(0, 2, np.ones((4, 12)))], "got layer 0, tokens 2 to 6"),
+        ([(0, 0, np.full((4, 12), -1.0))], "token 0, layer 0, column 0: got -1"),
+        ([(0, 0, np.full((4, 12), 1e6, np.float32))], "scores are finite"),
+    ],
+)
+def test_what_is_incomplete_or_no_score_is_not_published(
+    tmp_path: Path, writes: list[tuple[int, int, np.ndarray]], message: str
+) -> None:
+    def write_all() -> None:
+        lengths: tuple[list[int], list[int]] = ([4], [0])
+        with TraceWriter(tmp_path / "t.zarr", MODEL, ["glu"], np.arange(4), *lengths, source={}, masking={}) as writer:
+            for layer, start, scores in writes:
+                writer.write("glu", layer, start, scores)
+
+    with pytest.raises(DipsimError, match=message):
+        write_all()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,8 +107,26 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DipsimError, match=message):
             TraceWriter(tmp_path / name, MODEL, ["glu"], np.arange(4), [4], [0], **more)
-    with pytest.raises(DipsimError, match="got a sum of 3 for 4 tokens"):
-        TraceWriter(tmp_path / "u.zarr", MODEL, ["glu"], np.arange(4), [3], [0], **more)
+    for lengths, prompts, sites, message in [
+        ([3], [0], ["glu"], r"sequence lengths: got \[3\] for 4 tokens"),
+        ([5, -1], [0, 0], ["glu"], "must be positive and add up"),
+        ([4], [0, 0], ["glu"], "prompt lengths: got 2 for 1 sequences"),
+        ([4], [-1], ["glu"], "prompt_lengths.0: got -1"),
+        ([4], [0], ["glu", "glu"], "sites: got glu, glu; each once"),
+    ]:
+        with pytest.raises(DipsimError, match=message):
+            TraceWriter(tmp_path / "u.zarr", MODEL, sites, np.arange(4), lengths, prompts, **more)
+    (tmp_path / "notes.zarr").mkdir()
+    (tmp_path / "notes.zarr" / "mine.txt").write_text("precious")
+    (tmp_path / "file.zarr").write_text("precious")
+    (tmp_path / "dir.zarr.zip").mkdir()
+    for name, message in [
+        ("notes.zarr", "is a directory but no Zarr v3 group"),
+        ("file.zarr", "is a file; a name in .zarr is a directory"),
+        ("dir.zarr.zip", "not a regular file"),
+    ]:
+        with pytest.raises(DipsimError, match=message):
+            TraceWriter(tmp_path / name, MODEL, ["glu"], np.arange(4), [4], [0], force=True, **more)
     with TraceWriter(tmp_path / "t.zarr", MODEL, ["glu"], np.arange(4), [4], [0], force=True, **more) as writer:
         for layer in range(2):
             writer.write("glu", layer, 0, np.ones((4, 12), np.float16))
@@ -130,6 +177,20 @@ def read_all(path: Path) -> None:
         trace.read("glu", block.start, block.stop)
 
 
+def huge_vectors(path: Path) -> None:
+    for name in ("token_ids", "sequence_ids"):
+        data = json.loads((path / name / "zarr.json").read_text())
+        data["shape"] = [10**12]
+        (path / name / "zarr.json").write_text(json.dumps(data))
+
+
+def shard(path: Path) -> None:
+    group = zarr.open_group(path, mode="a")
+    del group["scores/glu"]
+    values = np.ones((70, 2, 12), np.float16)
+    group.create_array("scores/glu", data=values, chunks=(32, 1, 12), shards=(64, 2, 12))
+
+
 DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda path: (path / "zarr.json").unlink(), "not a readable Zarr v3 group"),
     (lambda path: (path / "zarr.json").write_text("{"), "not a readable Zarr v3 group"),
@@ -140,10 +201,16 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (edit_attribute(lambda own: own["model"].update(n_layers=0)), "model.n_layers: got 0"),
     (edit_attribute(lambda own: own["model"].update(n_layers=3)), r"scores/gate: got float16 \[70, 2, 12\]; must be"),
     (edit_attribute(lambda own: own.update(prompt_lengths=[1])), r"prompt_lengths: got \[1\]; must be 2 counts"),
-    (edit_attribute(lambda own: own.update(prompt_lengths=[1, -1])), r"prompt_lengths: got \[1, -1\]"),
+    (edit_attribute(lambda own: own.update(prompt_lengths=[1, -1])), "prompt_lengths.1: got -1"),
     (lambda path: (path / "scores/glu/c/1/1/0").unlink(), "1 of 6 chunks are missing"),
+    (huge_vectors, r"scores/gate: got float16 \[70, 2, 12\]; must be"),
+    (shard, "scores/glu: got shards"),
     (cut_chunk, "scores/glu is damaged"),
     (flip_bit, "scores/glu is damaged"),
+    (lambda path: (path / "zarr.json").write_text("5"), "not a readable Zarr v3 group"),
+    (edit_attribute(lambda own: own.update(prompt_lengths=[10**400, 0])), "prompt_lengths.0: got"),
+    (edit_attribute(lambda own: own["model"].update(vocab_size=10**400)), "model.vocab_size: got"),
+    (replace_array("sequence_ids", np.zeros(69, np.int32)), "sequence_ids: got 69 for 70 tokens"),
     (replace_array("token_ids", np.arange(70)), "token_ids: got int64"),
     (replace_array("sequence_ids", np.arange(70, dtype=np.int32) % 2), "a sequence comes back after another"),
     (replace_array("scores/glu", np.ones((70, 2, 12), np.float32)), "scores/glu: got float32"),

@@ -44,6 +44,8 @@ def capture(
     from dipsim.sparsify.loading import load_model, read_text, windows
 
     chosen = masking.make(method, density=density, keep_input=keep_input, keep_glu=keep_glu)
+    wanted = tuple(site.strip() for site in sites.split(","))
+    recording.check_request(out, wanted, chosen, force)
     content = read_text(text)
     loaded = load_model(model, device, dtype)
     ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences)
@@ -53,7 +55,7 @@ def capture(
             ids,
             out,
             masking=chosen,
-            sites=tuple(site.strip() for site in sites.split(",")),
+            sites=wanted,
             n_prompt=prompt_tokens,
             n_batch=batch,
             text_source=recording.text_source(text, content),

@@ -59,7 +59,7 @@ def demo(
     on_paper = policies[policies["profile"] == PROFILES[0]]
     plots.save(plots.hit_rate_by_policy(on_paper), on_paper, out / "hit-rate-by-policy.svg")
     plots.save(plots.throughput_by_dram(drams), drams, out / "throughput-by-dram.svg")
-    say(f"figures and their data: {', '.join(str(path) for path in sorted(out.iterdir()))}")
+    say(f"figures: {out / 'hit-rate-by-policy.svg'}, {out / 'throughput-by-dram.svg'}; their data beside them as CSV")
 
 
 def _run(runs: list[dict[str, str]], on_progress: Callable[[int, int], None]) -> pd.DataFrame:

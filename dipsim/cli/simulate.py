@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+# Other methods keep some matrices dense, so that no density suits them all.
+DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
 METHOD = "Method"
 CACHE = "DRAM and cache"
 RUN = "Run"
@@ -21,7 +23,7 @@ def simulate(
     density: Annotated[
         float | None,
         typer.Option(
-            help="Active share of the three MLP matrices, in (0, 1]; 0.5 unless keeps are given.",
+            help="Active share of the three MLP matrices, in (0, 1]; for dip and dip-ca 0.5 by default.",
             rich_help_panel=METHOD,
         ),
     ] = None,
@@ -120,8 +122,8 @@ def simulate(
 
     if json is not None:
         check_output(json, force)
-    if density is None and keep_input is None and keep_glu is None and method != "dense":
-        density = 0.5
+    if density is None and keep_input is None and keep_glu is None:
+        density = DEFAULT_DENSITY.get(method)
     chosen = masking.make(
         method,
         density=density,

@@ -11,12 +11,14 @@ from typing import NoReturn, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from dipsim.errors import DipsimWarning
 
 # A pipe has no width of its own; tables must not be cut there.
 stdout = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 stderr = Console(stderr=True, highlight=False)
+_warned: set[str] = set()
 
 
 def complain(message: str) -> NoReturn:
@@ -38,20 +40,29 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings in one line; those of libraries as Python shows them."""
+    """Our own warnings in one line and once each; those of libraries as Python shows them."""
     if issubclass(category, DipsimWarning):
-        say(f"warning: {message}")
+        if str(message) not in _warned:
+            say(f"warning: {message}")
+        _warned.add(str(message))
     else:
         stderr.print(warnings.formatwarning(message, category, filename, lineno, line), markup=False, end="")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, left: int = 1) -> None:
-    """Prints a table on stdout; the first `left` columns are text, the others numbers."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """Prints a table on stdout; the first `left` columns are text, the others numbers. Names may come from strangers:
+    nothing in them is taken for markup."""
+    made = Table(
+        title=None if title is None else Text(title),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(Text, row))
     stdout.print(made)
 
 

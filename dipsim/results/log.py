@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,16 +13,17 @@ from dipsim.groups import Group
 from dipsim.kernels import ULP, Int64Array
 
 
-class DeviceTotals(Protocol):
+@dataclass
+class DeviceTotals:
     """What the devices moved and did during one token."""
 
-    flash_bytes: float
-    dram_bytes: float
-    flash_reads: int
-    n_ops: float
-    flash_s: float
-    dram_s: float
-    compute_s: float
+    flash_bytes: float = 0.0
+    dram_bytes: float = 0.0
+    flash_reads: int = 0
+    n_ops: float = 0.0
+    flash_s: float = 0.0
+    dram_s: float = 0.0
+    compute_s: float = 0.0
 
 
 class TokenLog:

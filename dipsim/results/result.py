@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -25,7 +26,7 @@ class Result:
         ttft_s: seconds of each prompt phase.
         dram: bytes of DRAM by use.
         profile: the device.
-        config: everything needed to run it again, under the names that `dipsim simulate` uses.
+        config: everything needed to run it again: `Simulation.from_config(config)`.
     """
 
     tokens: pd.DataFrame
@@ -66,9 +67,9 @@ class Result:
             "energy_j_per_token": self._energy_j_per_token(),
             "busy_s": self._busy_s(),
             "bound": self._bound(),
-            "dram": vars(self.dram),
+            "dram": asdict(self.dram),
             "slots": {str(name): rows["slots"].tolist() for name, rows in self.layers.groupby("group", sort=False)},
-            "config": self.config,
+            "config": copy.deepcopy(self.config),
             "dipsim_version": version("dipsim"),
         }
 

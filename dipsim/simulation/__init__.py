@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
-from typing import Any, Self
+from dataclasses import is_dataclass, replace
+from typing import Any, Self, cast
 
 from dipsim import masking as methods
 from dipsim.budget import budgets, plan_dram
-from dipsim.cache import check_admission
-from dipsim.errors import DipsimError
+from dipsim.cache import ADMISSIONS
+from dipsim.errors import DipsimError, choose
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
-from dipsim.policies import Policy, policies
+from dipsim.policies import NoCache, Policy, policies
 from dipsim.profile import HardwareProfile
 from dipsim.results import Result
 from dipsim.simulation.decode import Decoder, OnProgress
-from dipsim.simulation.machine import check_overlap
+from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.setup import Setup
 from dipsim.trace import Trace
 from dipsim.units import parse_dram
 
 __all__ = ["Simulation"]
+
+# What a result's config holds beside the method's options; the first are arguments of Simulation by their own names.
+_RUN_KEYS = ("policy", "admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
+_OTHER_KEYS = ("trace", "profile", "model", "method")
 
 
 class Simulation:
@@ -31,7 +37,8 @@ class Simulation:
         profile: the device.
         trace: recorded scores.
         masking: the method, for example `DipCa(density=0.5, gamma=0.2)`.
-        policy: eviction policy by name, or an instance that every cache gets a copy of.
+        policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds the
+            name alone: register a class, with its numbers as defaults, to run it again from there.
         admission: `always` or `priority` (which may bypass the cache).
         dram: bytes this model may use (`4GB`, `512MiB` or a number), `0.5x` for that share of pinned + KV + MLP bytes,
             None for the device's capacity less what it reserves.
@@ -75,10 +82,11 @@ class Simulation:
                 f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions"
             )
         new_policy = _policy_factory(policy)
+        _check_is_method(masking)
         _check_method(masking, trace, model, new_policy())
         groups = masking.groups(model)
         plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
-        self._setup = Setup(
+        setup = Setup(
             profile=profile,
             trace=trace,
             model=model,
@@ -87,11 +95,14 @@ class Simulation:
             dram=plan,
             slots=budgets[budget](model, groups, plan.cache_bytes),
             new_policy=new_policy,
-            admission=check_admission(admission),
-            overlap=check_overlap(overlap),
+            admission=choose("admission", admission, ADMISSIONS),
+            overlap=choose("overlap", overlap, OVERLAPS),
             n_tokens=n_tokens,
             n_warm_up=warmup,
         )
+        if isinstance(new_policy(), NoCache):
+            setup = replace(setup, slots=setup.slots | {g.name: [0] * model.n_layers for g in setup.cached_groups})
+        self._setup = setup
         method = methods.options(masking)
         self.config: dict[str, Any] = {
             "trace": str(trace.path),
@@ -99,7 +110,7 @@ class Simulation:
             "model": model.model_dump(mode="json"),
             "method": method.pop("name"),
             **method,
-            "policy": policy if isinstance(policy, str) else type(policy).__name__,
+            "policy": policy if isinstance(policy, str) else _registered_name(policy),
             "admission": admission,
             "dram": dram,
             "budget": budget,
@@ -117,16 +128,16 @@ class Simulation:
         Raises:
             DipsimError: as the constructor.
         """
-        own = ("policy", "admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
-        method = {
-            key: value for key, value in config.items() if key not in (*own, "trace", "profile", "model", "method")
-        }
+        for key in (*_RUN_KEYS, *_OTHER_KEYS):
+            if key not in config:
+                raise DipsimError(f"config: {key}: missing; take the whole 'config' of a result")
+        method = {key: value for key, value in config.items() if key not in (*_RUN_KEYS, *_OTHER_KEYS)}
         return cls(
             HardwareProfile.parse(config["profile"], "config: profile"),
             Trace.open(config["trace"]),
             methods.make(config["method"], **method),
             model=ModelSpec.parse(config["model"], "config: model"),
-            **{key: config[key] for key in own},
+            **{key: config[key] for key in _RUN_KEYS},
         )
 
     def run(self, on_progress: OnProgress = lambda done, total: None) -> Result:
@@ -169,6 +180,11 @@ def _check_counts(trace: Trace, n_tokens: int, n_warm_up: int) -> None:
         )
 
 
+def _check_is_method(masking: object) -> None:
+    if not is_dataclass(masking) or isinstance(masking, type):
+        raise DipsimError(f"masking: got {masking!r}; must be a method such as Dip(density=0.5)")
+
+
 def _check_method(masking: Masking, trace: Trace, model: ModelSpec, policy: Policy) -> None:
     if policy.needs_future and masking.looks_at_residency:
         raise DipsimError(
@@ -191,7 +207,15 @@ def _capacity_bytes(profile: HardwareProfile, model: ModelSpec, dram: str | floa
     return profile.dram.capacity_bytes - profile.dram.reserved_bytes if n_bytes is None else n_bytes
 
 
-def _policy_factory(policy: str | Policy) -> Callable[[], Policy]:
+def _policy_factory(policy: object) -> Callable[[], Policy]:
     if isinstance(policy, str):
         return policies[policy]
-    return lambda: copy.deepcopy(policy)
+    if inspect.isclass(policy):
+        raise DipsimError(f"policy: got the class {policy.__name__}; give a registered name or an instance")
+    return lambda: copy.deepcopy(cast(Policy, policy))
+
+
+def _registered_name(policy: Policy) -> str:
+    """The name under which the instance's class is registered, else the class's own name."""
+    names = [name for name in policies if policies.loaded(name) is type(policy)]
+    return names[0] if names else type(policy).__name__

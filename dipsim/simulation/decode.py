@@ -10,11 +10,12 @@ import simpy
 from dipsim import kernels
 from dipsim.cache import WeightCache
 from dipsim.devices import ReadBatch
+from dipsim.errors import DipsimError
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
-from dipsim.results import TokenLog
+from dipsim.results import DeviceTotals, TokenLog
 from dipsim.simulation.future import Future
-from dipsim.simulation.machine import Machine, Steps, Totals
+from dipsim.simulation.machine import Machine, Steps
 from dipsim.simulation.setup import Setup
 from dipsim.trace.reading import Block
 
@@ -71,7 +72,7 @@ class Decoder:
         setup = self.setup
         for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
             scores = {site: setup.trace.read(site, block.start, block.stop) for site in setup.sites}
-            uses = self._future.block(index, scores) if self._future else {}
+            uses = self._future.block(index, scores) if self._future is not None else {}
             sequence = setup.trace.sequences[block.sequence]
             if block.start == sequence.start:
                 yield from self._prompt(sequence.prompt_length)
@@ -87,7 +88,7 @@ class Decoder:
                 columns.start()
         if n_tokens == 0:
             return
-        start_s, self._machine.totals = self._env.now, Totals()
+        start_s, self._machine.totals = self._env.now, DeviceTotals()
         model = self.setup.model
         yield from self._embedding(n_tokens)
         for groups in self._layers:
@@ -95,8 +96,9 @@ class Decoder:
             for columns in groups:
                 group, n_resident = columns.group, int(np.count_nonzero(columns.resident))
                 batch = self._machine.flash.stream((group.n_columns - n_resident) * group.column_bytes)
-                n_ops = 2.0 * n_tokens * group.n_columns * group.column_weights
-                yield from self._machine.stage(batch, n_resident * group.column_bytes, n_ops)
+                per_column = 2.0 * n_tokens * group.column_weights
+                n_ops = n_resident * per_column, (group.n_columns - n_resident) * per_column
+                yield from self._machine.stage(batch, n_resident * group.column_bytes, *n_ops)
         yield from self._pinned(model.lm_head_bytes, 0, model.lm_head_weights, n_tokens)
         self.log.add_prompt(self._env.now - start_s)
 
@@ -110,7 +112,7 @@ class Decoder:
         uses: dict[tuple[int, str], Int32Array],
     ) -> Steps:
         model = self.setup.model
-        start_s, self._machine.totals = self._env.now, Totals()
+        start_s, self._machine.totals = self._env.now, DeviceTotals()
         self.log.start_token(block.start + i, block.sequence, position, position < self.setup.n_warm_up)
         kv_bytes = model.kv_bytes_per_position * (prompt_length + position) / model.n_layers
         yield from self._embedding(1)
@@ -121,7 +123,7 @@ class Decoder:
                 own = None if site is None else scores[site][i, columns.layer]
                 yield from self._group(columns, own, position)
                 if columns.cache is not None:
-                    if self._future:
+                    if self._future is not None:
                         columns.cache.policy.foresee(uses[columns.layer, columns.group.name][i])
                     columns.cache.update(columns.mask, own, position)
         yield from self._pinned(model.lm_head_bytes, 0, model.lm_head_weights, 1)
@@ -136,11 +138,16 @@ class Decoder:
             total, kept = kernels.score_sum(scores, mask)
         missed = mask & ~resident
         n_active, n_missed = int(np.count_nonzero(mask)), int(np.count_nonzero(missed))
-        self.log.add_group(columns.layer, group, n_active, n_active - n_missed, kept, total)
-        n_ops = 2.0 * n_active * group.column_weights
+        n_hits = n_active - n_missed
+        if n_active == 0:
+            raise DipsimError(
+                f"method '{self.setup.masking.name}': mask of group '{group.name}' is empty; keep a column"
+            )
+        self.log.add_group(columns.layer, group, n_active, n_hits, kept, total)
+        per_column = 2.0 * group.column_weights
         n_scored = group.n_columns if scores is not None else 0
-        hit_bytes = (n_active - n_missed) * group.column_bytes
-        yield from self._machine.stage(self._read(missed, n_missed, group), hit_bytes, n_ops, n_scored)
+        batch, hit_bytes = self._read(missed, n_missed, group), n_hits * group.column_bytes
+        yield from self._machine.stage(batch, hit_bytes, n_hits * per_column, n_missed * per_column, n_scored)
 
     def _read(self, missed: BoolArray, n_missed: int, group: Group) -> ReadBatch:
         flash = self._machine.flash
@@ -159,6 +166,7 @@ class Decoder:
     def _pinned(self, n_bytes: float, kv_bytes: float, n_weights: int, n_tokens: int) -> Steps:
         """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
         plan = self.setup.dram
-        streamed = n_bytes * plan.streamed_pinned_bytes / plan.pinned_bytes
-        batch = self._machine.flash.stream(streamed)
-        yield from self._machine.stage(batch, n_bytes - streamed + kv_bytes, 2.0 * n_tokens * n_weights)
+        share = plan.streamed_pinned_bytes / plan.pinned_bytes
+        batch = self._machine.flash.stream(n_bytes * share)
+        n_ops = 2.0 * n_tokens * n_weights
+        yield from self._machine.stage(batch, n_bytes * (1 - share) + kv_bytes, n_ops * (1 - share), n_ops * share)

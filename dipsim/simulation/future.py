@@ -32,7 +32,7 @@ class Future:
         self._blocks = list(setup.trace.blocks(setup.n_tokens))
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the run
         self._after: dict[tuple[int, str], Int32Array] = {}
-        self._n_row_bytes = 4 * setup.model.n_layers * sum(group.n_columns for group in setup.groups)
+        self._n_row_bytes = 4 * setup.model.n_layers * sum(group.n_columns for group in setup.cached_groups)
         for index in reversed(range(len(self._blocks))):
             self._save_beyond(index)
             on_block(self._blocks[index].stop - self._blocks[index].start)
@@ -42,7 +42,7 @@ class Future:
         self._file.seek(index * self._n_row_bytes)
         uses = {}
         for layer in range(self._setup.model.n_layers):
-            for group in self._setup.groups:
+            for group in self._setup.cached_groups:
                 after = np.frombuffer(self._file.read(4 * group.n_columns), np.int32).copy()
                 uses[layer, group.name] = self._walk(self._blocks[index], layer, group, scores, after)
         return uses
@@ -53,7 +53,7 @@ class Future:
         is_last = index + 1 == len(self._blocks) or self._blocks[index + 1].sequence != block.sequence
         self._file.seek(index * self._n_row_bytes)
         for layer in range(self._setup.model.n_layers):
-            for group in self._setup.groups:
+            for group in self._setup.cached_groups:
                 key = layer, group.name
                 if is_last:
                     self._after[key] = np.full(group.n_columns, NEVER, np.int32)
@@ -66,9 +66,11 @@ class Future:
         n_tokens = block.stop - block.start
         active: BoolArray = np.ones((n_tokens, group.n_columns), np.bool_)
         if group.site is not None:
+            nothing = np.zeros(group.n_columns, np.bool_)  # the mask does not look at residency
+            position = block.start - self._setup.trace.sequences[block.sequence].start
             for i in range(n_tokens):
-                # The mask does not look at residency, so any will do; nor may it depend on the position.
-                self._setup.masking.select(group, scores[group.site][i, layer], active[i], 0, active[i])
+                own = scores[group.site][i, layer]
+                self._setup.masking.select(group, own, nothing, position + i, active[i])
         uses = np.empty((n_tokens, group.n_columns), np.int32)
         kernels.next_uses(active, block.start, after, uses)
         return uses

@@ -45,6 +45,11 @@ class Setup:
         return group.site is None and any(other.site is not None for other in self.groups)
 
     @property
+    def cached_groups(self) -> tuple[Group, ...]:
+        """Groups whose slots a policy fills."""
+        return tuple(group for group in self.groups if not self.is_pinned(group))
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """Sites whose scores the method needs."""
         return tuple(group.site for group in self.groups if group.site is not None)

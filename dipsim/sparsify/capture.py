@@ -14,13 +14,13 @@ import transformers
 from numpy.typing import NDArray
 
 from dipsim import masking as methods
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, choose
 from dipsim.groups import SITES
 from dipsim.masking import Masking
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import hooked
 from dipsim.sparsify.loading import LoadedModel
-from dipsim.trace import TraceWriter
+from dipsim.trace import TraceWriter, check_trace_output
 
 
 def capture(
@@ -53,15 +53,17 @@ def capture(
     Raises:
         DipsimError: no gated MLPs, an unknown site, or an output that cannot be written.
     """
-    for site in sites:
-        if site not in SITES:
-            raise DipsimError(f"sites: unknown name, got '{site}'{suggestion(site, SITES)}")
+    check_request(out, sites, masking, force)
     if not 0 <= n_prompt < ids.shape[1]:
         raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
     if n_batch < 1:
         raise DipsimError(f"batch: got {n_batch}; must be at least 1")
-    model, spec = loaded.model, loaded.spec
-    mlps = find_gated_mlps(model, spec.n_layers)
+    model = loaded.model
+    n_most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if n_most is not None and ids.shape[1] > n_most:
+        raise DipsimError(f"window: got {ids.shape[1]} tokens; model '{loaded.name}' has positions for {n_most}")
+    mlps = find_gated_mlps(model, model.config.get_text_config().num_hidden_layers)
+    spec = loaded.spec
     n_recorded = ids.shape[1] - n_prompt
     writer = TraceWriter(
         out,
@@ -85,6 +87,22 @@ def capture(
             with hooked(mlps, spec, masking, sites, n_prompt, record):
                 model(input_ids=batch, use_cache=False, logits_to_keep=1)
             on_progress(min(first + n_batch, len(ids)), len(ids))
+
+
+def check_request(out: str | Path, sites: Sequence[str], masking: Masking, force: bool) -> None:
+    """What can be known to be wrong before a model is loaded.
+
+    Raises:
+        DipsimError: an output that cannot be written, an unknown site, or a method whose masks depend on a cache.
+    """
+    check_trace_output(Path(out), force)
+    for site in sites:
+        choose("sites", site, SITES)
+    if masking.looks_at_residency:
+        raise DipsimError(
+            f"method '{masking.name}': its masks depend on the cache, which capture does not have; "
+            "capture dense or under 'dip', and let the simulation choose the masks"
+        )
 
 
 @contextmanager

@@ -6,9 +6,11 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dipsim.errors import DipsimError
 
@@ -77,13 +79,14 @@ def _as_gated_mlp(module: nn.Module) -> GatedMlp | None:
 
 
 def _activations(module: nn.Module) -> Iterator[Activation]:
-    """Children without weights, and functions kept as attributes."""
+    """Children without weights, functions kept as attributes, and what a `forward` may call without keeping it."""
     for child in module.children():
         if not isinstance(child, nn.Linear) and not list(child.parameters()):
             yield child
     for value in vars(module).values():
         if inspect.isfunction(value) or inspect.isbuiltin(value):
             yield value
+    yield from (functional.silu, functional.gelu, partial(functional.gelu, approximate="tanh"), functional.relu)
 
 
 @torch.no_grad()

@@ -43,15 +43,7 @@ def hooked(
         sites: sites to record.
         n_prompt: positions at the start of each sequence that are neither masked nor recorded.
         record: receives the scores.
-
-    Raises:
-        DipsimError: the method's masks depend on a cache.
     """
-    if masking.looks_at_residency:
-        raise DipsimError(
-            f"method '{masking.name}': its masks depend on the cache, which capture does not have; "
-            "capture dense or under 'dip', and let the simulation choose the masks"
-        )
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for layer, mlp in enumerate(mlps):
@@ -110,7 +102,7 @@ class _LayerHooks:
             mask = torch.ones_like(product)
             for site, factor in zip(("gate", "up"), factors, strict=True):
                 if site in self._groups:
-                    mask = self._mask(site, self._scores(site, factor)).to(product)
+                    mask = mask * self._mask(site, self._scores(site, factor)).to(product)
             for site, factor in zip(("gate", "up"), factors, strict=True):
                 self._save(site, self._scores(site, factor if site in self._groups else factor * mask))
             product = product * mask

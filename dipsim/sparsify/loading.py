@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
 
 from dipsim import shipped
-from dipsim.errors import DipsimError, suggestion
-from dipsim.model import ModelSpec
+from dipsim.errors import DipsimError, choose
+from dipsim.model import CONFIG_SIZES, ModelSpec
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -36,7 +36,10 @@ class LoadedModel:
     @property
     def spec(self) -> ModelSpec:
         """Its shape at the default bits."""
-        return ModelSpec.from_config(self.model.config.to_dict(), self.name, f"model {self.name}")
+        config = self.model.config.get_text_config()
+        # Attributes, not the file's keys: some configs call the same thing by another name.
+        sizes = {key: getattr(config, key, None) for key in CONFIG_SIZES}
+        return ModelSpec.from_config(config.to_dict() | sizes, self.name, f"model {self.name}")
 
 
 def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
@@ -48,22 +51,28 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
         dtype: `auto` for the checkpoint's own, or float32, bfloat16, float16.
 
     Raises:
-        DipsimError: it cannot be loaded, or the device or dtype is unknown.
+        DipsimError: it cannot be loaded, weights are missing, or the device or dtype is unknown.
     """
-    if dtype not in DTYPES:
-        raise DipsimError(f"dtype: unknown name, got '{dtype}'{suggestion(dtype, DTYPES)}")
+    choose("dtype", dtype, DTYPES)
     path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
-    huggingface_hub.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {"trust_remote_code": False}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
+        options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
+        model: transformers.PreTrainedModel = loaded[0]
+        info: dict[str, Any] = loaded[1]
         torch.nn.Module.to(model, torch.device(device))
-    except (OSError, ValueError, RuntimeError, KeyError, AssertionError) as error:
-        what = " ".join(str(error).split())
-        raise DipsimError(f"model '{name_or_path}': cannot be loaded: {what[:300]}") from None
+    except Exception as error:  # whatever transformers and its parsers make of a stranger's files
+        raise DipsimError(f"model '{name_or_path}': cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    if absent := sorted([*map(str, info["missing_keys"]), *map(str, info["mismatched_keys"])]):
+        raise DipsimError(
+            f"model '{name_or_path}': {len(absent)} weights are missing or of another shape than its config says, "
+            f"the first is {absent[0]}; transformers would fill them with random numbers"
+        )
     name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
     return LoadedModel(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
 
@@ -96,6 +105,8 @@ def windows(
     Raises:
         DipsimError: the text has too few tokens.
     """
+    if n_window < 1 or (n_windows is not None and n_windows < 1):
+        raise DipsimError(f"text: got {n_windows} windows of {n_window} tokens; both must be at least 1")
     ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
     available = ids.size // n_window
     wanted = available if n_windows is None else n_windows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dipsim.model import ModelSpec
-from dipsim.schema import Record
+from dipsim.schema import CountOrZero, Record
 
 FORMAT_VERSION = 1
 ATTRIBUTE = "dipsim"
@@ -20,7 +20,7 @@ class TraceAttributes(Record):
     model: ModelSpec
     source: dict[str, Any]
     masking: dict[str, Any]
-    prompt_lengths: list[int]
+    prompt_lengths: list[CountOrZero]
     dipsim_version: str
 
 

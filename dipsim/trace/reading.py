@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,7 @@ from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
 
-# What zarr and its codecs raise when bytes are not what they should be.
-_DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, OSError, zipfile.BadZipFile)
+_VECTORS = ("token_ids", "sequence_ids")
 
 
 @dataclass(frozen=True)
@@ -93,18 +91,22 @@ class Trace:
         try:
             group = zarr.open_group(_store(where), mode="r", zarr_format=3)
             attributes = group.attrs.asdict()
-        except _DAMAGE as error:
+        except Exception as error:  # zarr and its codecs raise anything when bytes are not what they should be
             raise DipsimError(f"{where}: not a readable Zarr v3 group: {_one_line(error)}") from None
         parsed = _attributes(attributes, where)
         try:
             arrays = {name: array for name, array in group.members(max_depth=None) if isinstance(array, zarr.Array)}
-            token_ids = _vector(arrays, "token_ids", where)
-            sequences = _sequences(_vector(arrays, "sequence_ids", where), parsed.prompt_lengths, where)
+            n_tokens = _check_vectors(arrays, where)
             scores = {name[7:]: array for name, array in sorted(arrays.items()) if name.startswith("scores/")}
             for site, array in scores.items():
-                _check_scores(site, array, token_ids.size, parsed.model, where)
-        except _DAMAGE as error:
+                _check_scores(site, array, n_tokens, parsed.model, where)
+            # zeros where no chunk was written, which for these is what their writer meant
+            token_ids, sequence_ids = (np.asarray(arrays[name][:], np.int32) for name in _VECTORS)
+        except DipsimError:
+            raise
+        except Exception as error:
             raise DipsimError(f"{where}: damaged: {_one_line(error)}") from None
+        sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
         return cls(where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores)
 
     def read(self, site: str, start: int, stop: int) -> Uint16Array:
@@ -120,7 +122,7 @@ class Trace:
             )
         try:
             scores = np.ascontiguousarray(self._scores[site][start:stop])
-        except _DAMAGE as error:
+        except Exception as error:
             raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
         bits: Uint16Array = scores.view(np.uint16)
         bits[bits == 0x8000] = 0  # minus zero
@@ -173,14 +175,19 @@ def _attributes(attributes: dict[str, Any], where: Path) -> TraceAttributes:
     return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
 
 
-def _vector(arrays: dict[str, zarr.Array[Any]], name: str, where: Path) -> NDArray[np.int32]:
-    if name not in arrays:
-        raise DipsimError(f"{where}: array '{name}' is missing; got {', '.join(sorted(arrays)) or 'no arrays'}")
-    if arrays[name].dtype != np.int32 or arrays[name].ndim != 1 or arrays[name].size == 0:
-        raise DipsimError(
-            f"{where}: {name}: got {arrays[name].dtype} {list(arrays[name].shape)}; must be int32 [token], not empty"
-        )
-    return np.asarray(arrays[name][:], dtype=np.int32)
+def _check_vectors(arrays: dict[str, zarr.Array[Any]], where: Path) -> int:
+    """The number of tokens, which both vectors must agree on."""
+    for name in _VECTORS:
+        if name not in arrays:
+            raise DipsimError(f"{where}: array '{name}' is missing; got {', '.join(sorted(arrays)) or 'no arrays'}")
+        if arrays[name].dtype != np.int32 or arrays[name].ndim != 1 or arrays[name].size == 0:
+            raise DipsimError(
+                f"{where}: {name}: got {arrays[name].dtype} {list(arrays[name].shape)}; must be int32 [token]"
+            )
+    n_tokens, n_ids = (int(arrays[name].size) for name in _VECTORS)
+    if n_tokens != n_ids:
+        raise DipsimError(f"{where}: sequence_ids: got {n_ids} for {n_tokens} tokens; must be as many as token_ids")
+    return n_tokens
 
 
 def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path) -> tuple[Sequence, ...]:
@@ -202,6 +209,8 @@ def _check_scores(site: str, array: zarr.Array[Any], n_tokens: int, model: Model
             f"{where}: scores/{site}: got {array.dtype} {list(array.shape)}; "
             f"must be float16 [token, layer, column] = {list(shape)}"
         )
+    if array.shards is not None:
+        raise DipsimError(f"{where}: scores/{site}: got shards of {list(array.shards)}; write plain chunks")
     # zarr reads a chunk that is not there as zeros, which would pass for scores.
     if array.nchunks_initialized != array.nchunks:
         raise DipsimError(

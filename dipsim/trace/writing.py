@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
+from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, replacing
 from dipsim.model import ModelSpec
@@ -38,7 +39,8 @@ class TraceWriter:
         force: replace what is there already.
 
     Raises:
-        DipsimError: the path exists already, has another ending, or the lengths do not add up.
+        DipsimError: the path exists already, has another ending, or the lengths do not add up; on leaving, that scores
+            are missing.
     """
 
     def __init__(
@@ -54,26 +56,32 @@ class TraceWriter:
         force: bool = False,
     ) -> None:
         self.path = Path(path)
-        if not self.path.name.endswith((".zarr", ".zarr.zip")):
-            raise DipsimError(f"output: got '{path}'; a trace ends in .zarr (a directory) or .zarr.zip (one file)")
-        check_output(self.path, force)
-        if sum(sequence_lengths) != len(token_ids) or not len(token_ids):
+        check_trace_output(self.path, force)
+        lengths, prompts = [int(n) for n in sequence_lengths], [int(n) for n in prompt_lengths]
+        if sum(lengths) != len(token_ids) or min(lengths, default=0) < 1:
             raise DipsimError(
-                f"{path}: sequence lengths: got a sum of {sum(sequence_lengths)} for {len(token_ids)} tokens"
+                f"{path}: sequence lengths: got {lengths} for {len(token_ids)} tokens; must be positive and add up"
             )
-        self._attributes = TraceAttributes(
-            format_version=FORMAT_VERSION,
-            model=model,
-            source=source,
-            masking=masking,
-            prompt_lengths=list(prompt_lengths),
-            dipsim_version=version("dipsim"),
-        )
+        if len(prompts) != len(lengths):
+            raise DipsimError(f"{path}: prompt lengths: got {len(prompts)} for {len(lengths)} sequences; one for each")
+        if len(set(sites)) != len(sites):
+            raise DipsimError(f"{path}: sites: got {', '.join(sites)}; each once")
+        attributes = {
+            "format_version": FORMAT_VERSION,
+            "model": model.model_dump(),
+            "source": source,
+            "masking": masking,
+            "prompt_lengths": prompts,
+            "dipsim_version": version("dipsim"),
+        }
+        parsed = TraceAttributes.parse(attributes, f"{path}: attribute '{ATTRIBUTE}'")
+        self._attributes = parsed.model_dump(mode="json")
         self._model = model
         self._sites = tuple(sites)
         self._token_ids = np.asarray(token_ids, np.int32)
-        self._sequence_ids = np.repeat(np.arange(len(sequence_lengths), dtype=np.int32), sequence_lengths)
+        self._sequence_ids = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._written = {site: np.zeros((model.n_layers, len(token_ids)), np.bool_) for site in self._sites}
 
     def __enter__(self) -> Self:
         try:
@@ -102,34 +110,89 @@ class TraceWriter:
         self._group = group
 
     def write(self, site: str, layer: int, start: int, scores: NDArray[np.float16]) -> None:
-        """Scores [token, column] of one layer, for the tokens from `start` on."""
-        self._scores[site][start : start + len(scores), layer] = scores
+        """Scores [token, column] of one layer, for the tokens from `start` on.
+
+        Raises:
+            DipsimError: no such site or place, or a score is NaN, infinite or negative.
+        """
+        where, stop = f"{self.path}: scores/{site}", start + len(scores)
+        if site not in self._sites or not (
+            0 <= layer < self._model.n_layers and 0 <= start < stop <= self._token_ids.size
+        ):
+            raise DipsimError(
+                f"{where}: got layer {layer}, tokens {start} to {stop}; the trace has sites {', '.join(self._sites)}, "
+                f"{self._model.n_layers} layers, {self._token_ids.size} tokens"
+            )
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            exact = np.asarray(scores, np.float16) + np.float16(0)  # + 0 makes one zero of the two
+        bad = kernels.first_bad(exact.view(np.uint16).reshape(-1))
+        if bad >= 0:
+            token, column = np.unravel_index(bad, exact.shape)
+            raise DipsimError(
+                f"{where}: token {start + int(token)}, layer {layer}, column {column}: got {scores[token, column]}; "
+                "scores are finite and not negative"
+            )
+        self._scores[site][start:stop, layer] = exact
+        self._written[site][layer, start:stop] = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
             if kind is None:
+                self._check_complete()
                 # Written last: a trace without it was never completed.
-                self._group.attrs[ATTRIBUTE] = self._attributes.model_dump(mode="json")
+                self._group.attrs[ATTRIBUTE] = self._attributes
                 self._publish()
         finally:
             self._remove_unfinished()
 
+    def _check_complete(self) -> None:
+        for site, written in self._written.items():
+            if not written.all():
+                layer, token = np.argwhere(~written)[0]
+                raise DipsimError(
+                    f"{self.path}: scores/{site}: {np.count_nonzero(~written)} of {written.size} tokens x layers were "
+                    f"never written, the first at layer {layer}, token {token}"
+                )
+
     def _remove_unfinished(self) -> None:
         """zarr writes in a thread of its own, which may still finish a chunk after an interrupt."""
-        while self._folder.exists():
+        for _ in range(100):
+            if not self._folder.exists():
+                return
             shutil.rmtree(self._folder, ignore_errors=True)
             time.sleep(0.05)
 
     def _publish(self) -> None:
-        if self.path.is_dir():
-            shutil.rmtree(self.path)
         if self.path.name.endswith(".zip"):
             with replacing(self.path) as packed:
                 _pack(self._folder, packed)
-        else:
-            self._folder.replace(self.path)
+            return
+        old = self._folder.with_suffix(".old")
+        if self.path.exists():
+            self.path.replace(old)
+        self._folder.replace(self.path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_trace_output(path: Path, force: bool) -> None:
+    """Refuses a path that cannot become a trace, before any work is done.
+
+    Raises:
+        DipsimError: its name ends in neither form, it exists and `force` is not set, or it is no trace to be replaced.
+    """
+    if not path.name.endswith((".zarr", ".zarr.zip")):
+        raise DipsimError(f"output: got '{path}'; a trace ends in .zarr (a directory) or .zarr.zip (one file)")
+    if path.is_dir() and path.name.endswith(".zarr"):
+        if not force:
+            raise DipsimError(f"output: '{path}' exists already; give --force to replace it")
+        if not (path / "zarr.json").is_file():
+            raise DipsimError(f"output: '{path}' is a directory but no Zarr v3 group; it will not be replaced")
+        return
+    check_output(path, force)
+    if path.is_file() and path.name.endswith(".zarr"):
+        raise DipsimError(f"output: '{path}' is a file; a name in .zarr is a directory, .zarr.zip one file")
 
 
 def _pack(folder: Path, target: Path) -> None:
