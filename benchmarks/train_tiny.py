@@ -144,6 +144,8 @@ def train(tokens: np.ndarray, args: argparse.Namespace, checkpoint: Path) -> tra
     first = 0
     if checkpoint.exists():
         state: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+        if state["settings"] != settings(args):
+            raise SystemExit(f"{checkpoint} is of a run with {state['settings']}, not {settings(args)}: remove it")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
@@ -161,14 +163,19 @@ def train(tokens: np.ndarray, args: argparse.Namespace, checkpoint: Path) -> tra
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             progress.update(task, advance=1, description=f"training, loss {loss.item():.2f}")
-            if (step + 1) % 250 == 0:
-                save_checkpoint(checkpoint, model, optimizer, step + 1)
+            if (step + 1) % args.checkpoint_every == 0:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+                save_checkpoint(checkpoint, state | {"step": step + 1, "settings": settings(args)})
     return model
 
 
-def save_checkpoint(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+def settings(args: argparse.Namespace) -> dict[str, float]:
+    return {"steps": args.steps, "lr": args.lr, "seed": args.seed}
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, temporary)
+    torch.save(state, temporary)
     temporary.replace(path)
 
 
@@ -179,6 +186,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpoint-every", type=int, default=250, help="steps between checkpoints")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -194,7 +202,8 @@ def main() -> None:
     print(f"{len(names)} documents, {len(tokens):,} tokens; held out {len(held_out)}, {len(held_tokens):,} tokens")
 
     started = time.perf_counter()
-    model = train(tokens, args, args.out.with_name(args.out.name + ".checkpoint.pt"))
+    checkpoint = args.out.with_name(args.out.name + ".checkpoint.pt")
+    model = train(tokens, args, checkpoint)
     model.half().save_pretrained(args.out)
     report = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -215,6 +224,7 @@ def main() -> None:
     }
     (args.out / "training.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
+    checkpoint.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

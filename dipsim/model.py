@@ -115,7 +115,7 @@ class ModelSpec(Record):
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise DipsimError(f"{path}: not a readable JSON file: {error}") from None
         if not isinstance(data, dict):
             raise DipsimError(

@@ -128,7 +128,7 @@ def find(name_or_path: str | Path) -> Path:
 def _read_toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DipsimError(f"{path}: not valid TOML: {error}") from None
     except OSError as error:
         raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None

@@ -21,7 +21,7 @@ from conftest import random_scores, small_model, write_trace
 from dipsim import HardwareProfile, Simulation, Trace, shipped
 from dipsim.masking import make
 
-COMMAND = [sys.executable, "-c", "from dipsim.cli import main; main()"]
+COMMAND = [str(Path(sys.executable).with_name("dipsim"))]
 
 
 def run(
@@ -63,9 +63,10 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
     assert done.stderr == ""
     for word in ("throughput", "tok/s", "hit rate", "retained magnitude", "bound"):
         assert word in done.stdout
-    trace = Trace.open(shipped.names("traces", ".zarr.zip")["tiny"])
     masking = make("dip-ca", density=0.5, gamma=0.3)
-    result = Simulation(HardwareProfile.load("a18-paper"), trace, masking, "lfu", dram="0.6x", tokens=64).run()
+    result = Simulation(
+        HardwareProfile.load("a18-paper"), Trace.open("tiny"), masking, "lfu", dram="0.6x", tokens=64
+    ).run()
     assert out.read_text() == result.to_json()
 
 

@@ -84,6 +84,7 @@ def test_the_paper_device_is_ideal() -> None:
         ("schema = 1", "schema = 2", "schema: got 2"),
         ("schema = 1", "", "schema: missing"),
         ("schema = 1", "schema =", "not valid TOML"),
+        ("schema = 1", "schema = " + "[" * 5000, "not valid TOML"),
     ],
 )
 def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -166,6 +167,12 @@ def test_bad_models(tmp_path: Path, data: object, message: str) -> None:
     with pytest.raises(DipsimError) as caught:
         ModelSpec.load(tmp_path / "m.json")
     assert message in str(caught.value)
+
+
+def test_a_file_that_nests_without_end(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text("[" * 100_000)
+    with pytest.raises(DipsimError, match="not a readable JSON file"):
+        ModelSpec.load(tmp_path / "m.json")
 
 
 def test_unknown_model() -> None:

@@ -20,6 +20,7 @@ from dipsim import (
     DipsimWarning,
     Gate,
     Glu,
+    HardwareProfile,
     ModelSpec,
     ScorePolicy,
     Simulation,
@@ -93,6 +94,29 @@ def test_closed_form(dip_trace: Trace, policy: str, misses: list[int], overlap: 
     dram_s = sum(token_dram(t) + 2 * (2 - n) * (UP_GATE + DOWN) for t, n in enumerate(misses)) / dram
     assert numbers["busy_s"] == pytest.approx({"flash": flash_s, "dram": dram_s, "compute": None})
     assert numbers["bound"] == ("flash" if flash_s > dram_s else "dram")
+
+
+@pytest.mark.parametrize("overlap", ["none", "io"])
+def test_shipped_trace_on_the_paper_device_by_hand(overlap: str) -> None:
+    """Dense at half of everything; from the card: 3 layers, 256, 896, heads 8/2 of 16, vocabulary 1,024."""
+    pinned = 3 * 256 * 16 * (2 * 8 + 2 * 2) / 2 + 1024 * 256
+    kv, mlp, longest = 2 * 2 * 16 * 3, 3 * 3 * 256 * 896 / 2, 32 + 128
+    cache = (pinned + kv * longest + mlp) / 2 - pinned - kv * longest
+    up_gate, down = 896, 128  # bytes of a column at 4 bits: two of 896 weights, one of 256
+    slots = {"up_gate": int(cache / 9 * 2 // up_gate), "down": int(cache / 9 // down)}
+    trace = Trace.open("tiny")
+    result = Simulation(HardwareProfile.load("a18-paper"), trace, Dense(), "lfu", dram="0.5x", overlap=overlap).run()
+    numbers = result.to_dict()
+    assert {name: set(per_layer) for name, per_layer in numbers["slots"].items()} == {n: {s} for n, s in slots.items()}
+    flash, dram = 1e9, 60e9
+    for _, token in result.tokens.iterrows():
+        hits = (slots["up_gate"], slots["down"]) if token["position"] else (0, 0)
+        mlp_s = 0.0
+        for n_hits, n, column_bytes in ((hits[0], 256, up_gate), (hits[1], 896, down)):
+            parts = (n - n_hits) * column_bytes / flash, n_hits * column_bytes / dram
+            mlp_s += 3 * (sum(parts) if overlap == "none" else max(parts))
+        expected = 256 / flash + (pinned + kv * (32 + token["position"])) / dram + mlp_s
+        assert token["token_s"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_real_flash_and_compute_by_hand(dip_trace: Trace) -> None:

@@ -47,7 +47,8 @@ def capture(
     wanted = tuple(site.strip() for site in sites.split(","))
     recording.check_request(out, wanted, chosen, force)
     content = read_text(text)
-    loaded = load_model(model, device, dtype)
+    with progress(f"loading {model}"):
+        loaded = load_model(model, device, dtype)
     ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences)
     with progress("capturing sequences") as on_progress:
         recording.capture(

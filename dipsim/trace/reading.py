@@ -46,7 +46,7 @@ class Trace:
     """Recorded scores; open one with `Trace.open`.
 
     Attributes:
-        path: where it lies.
+        path: where it lies, or its name, as it was given to `open`.
         model: the model it was recorded from.
         source: how it came to be.
         masking: the method under which it was captured, as plain data.
@@ -87,9 +87,9 @@ class Trace:
         Raises:
             DipsimError: missing, half-written, damaged, of an unknown version, or not of the promised shape.
         """
-        where = _find(path)
+        where, found = Path(path), _find(path)
         try:
-            group = zarr.open_group(_store(where), mode="r", zarr_format=3)
+            group = zarr.open_group(_store(found), mode="r", zarr_format=3)
             attributes = group.attrs.asdict()
         except Exception as error:  # zarr and its codecs raise anything when bytes are not what they should be
             raise DipsimError(f"{where}: not a readable Zarr v3 group: {_one_line(error)}") from None
