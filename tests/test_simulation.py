@@ -31,6 +31,7 @@ from dipsim import (
 from dipsim.budget import plan_dram, uniform
 from dipsim.masking import Masking
 from dipsim.policies import policies
+from dipsim.simulation.future import NEVER, Future
 
 # small_model: d = 8, f = 12, 2 layers, 1 byte per weight.
 ATTENTION = 8 * 4 * (2 * 2 + 2 * 1)  # bytes per layer
@@ -429,6 +430,18 @@ def test_belady_looks_across_chunks_and_not_across_sequences(make_trace: MakeTra
                     twin.update(mask, scores[group.site][part[0] + t, 0], t)
             got = result.layers.set_index("group").loc[group.name, "hits"]
             assert got == hits, (group.name, admission)
+
+
+def test_the_future_ends_with_its_sequence(make_trace: MakeTrace) -> None:
+    """Column 0 is used once in either sequence, by tokens 0 and 2: seen from token 0, never again."""
+    glu = np.zeros((4, 1, 12), np.float16)
+    glu[[0, 1, 2, 3], 0, [0, 1, 0, 0]] = 1
+    model = small_model(n_layers=1)
+    trace = make_trace(model, {"glu": glu}, lengths=[2, 2])
+    simulation = Simulation(device(), trace, Glu(keep=1 / 12), "belady", dram="1x")
+    future = Future(simulation._setup, lambda n_tokens: None)
+    uses = [future.block(i, {"glu": trace.read("glu", 2 * i, 2 * i + 2)})[0, "down"][:, :2].tolist() for i in (0, 1)]
+    assert uses == [[[NEVER, 1], [NEVER, NEVER]], [[3, NEVER], [NEVER, NEVER]]]
 
 
 def test_warm_up_tokens_are_simulated_but_not_counted(make_trace: MakeTrace) -> None:

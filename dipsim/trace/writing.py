@@ -138,6 +138,8 @@ class TraceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if isinstance(error, OSError):
+            error.filename = str(self.path)  # zarr does not say for which output the disk was too small
         try:
             if kind is None:
                 self._check_complete()
