@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dipsim.cli import options
 from dipsim.errors import DipsimError
 
 
@@ -24,26 +25,25 @@ def capture(
     ] = 0,
     sequences: Annotated[int | None, typer.Option(help="How many sequences; all that the text has by default.")] = None,
     batch: Annotated[int, typer.Option(help="Sequences in one forward pass.")] = 1,
-    method: Annotated[str, typer.Option(help="Run the model under this mask: dense, glu, gate, up or dip.")] = "dense",
-    density: Annotated[float | None, typer.Option(help="Active share of the MLP under the mask, in (0, 1].")] = None,
-    keep_input: Annotated[float | None, typer.Option(help="dip: share kept at the MLP's input.")] = None,
-    keep_glu: Annotated[float | None, typer.Option(help="dip: share kept at the down projection.")] = None,
+    method: options.Method = "dense",
+    density: options.Density = None,
+    keep_input: options.KeepInput = None,
+    keep_glu: options.KeepGlu = None,
     device: Annotated[str, typer.Option(help="Where torch runs the model: cpu, cuda, mps ...")] = "cpu",
     dtype: Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")] = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing trace.")] = False,
+    force: options.Force = False,
 ) -> None:
-    """Record per-token activation scores of a real model, dense or under a mask.
+    """Record per-token activation scores of a real model, dense or under the mask of a method (dip-ca excepted).
 
     Example: dipsim capture tiny held-out -o my.zarr.zip --sequences 4
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
         raise DipsimError("capture: torch and transformers are not installed; pip install 'dipsim[capture]'")
-    from dipsim import masking
     from dipsim.cli.terminal import progress, say
     from dipsim.sparsify import capture as recording
     from dipsim.sparsify.loading import load_model, read_text, windows
 
-    chosen = masking.make(method, density=density, keep_input=keep_input, keep_glu=keep_glu)
+    chosen = options.make_method(method, density=density, keep_input=keep_input, keep_glu=keep_glu)
     wanted = tuple(site.strip() for site in sites.split(","))
     recording.check_request(out, wanted, chosen, force)
     content = read_text(text)

@@ -84,8 +84,9 @@ class Simulation:
         new_policy = _policy_factory(policy)
         _check_is_method(masking)
         _check_method(masking, trace, model, new_policy())
-        groups = masking.groups(model)
         plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
+        groups = masking.groups(model)
+        slots = budgets[budget](model, groups, plan.cache_bytes)
         setup = Setup(
             profile=profile,
             trace=trace,
@@ -93,7 +94,7 @@ class Simulation:
             masking=masking,
             groups=groups,
             dram=plan,
-            slots=budgets[budget](model, groups, plan.cache_bytes),
+            slots=slots,
             new_policy=new_policy,
             admission=choose("admission", admission, ADMISSIONS),
             overlap=choose("overlap", overlap, OVERLAPS),
@@ -101,24 +102,27 @@ class Simulation:
             n_warm_up=warmup,
         )
         if isinstance(new_policy(), NoCache):
-            setup = replace(setup, slots=setup.slots | {g.name: [0] * model.n_layers for g in setup.cached_groups})
+            setup = replace(setup, slots=slots | {g.name: [0] * model.n_layers for g in setup.cached_groups})
         self._setup = setup
-        method = methods.options(masking)
-        self.config: dict[str, Any] = {
-            "trace": str(trace.path),
-            "profile": profile.model_dump(mode="json", by_alias=True),
-            "model": model.model_dump(mode="json"),
+        self._given = {"dram": dram, "budget": budget, "stream_pinned": stream_pinned, "context": n_positions}
+        self._policy = policy if isinstance(policy, str) else _registered_name(policy)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything needed to run it again, as plain data: `Simulation.from_config(config)`."""
+        setup, method = self._setup, methods.options(self._setup.masking)
+        return {
+            "trace": str(setup.trace.path),
+            "profile": setup.profile.model_dump(mode="json", by_alias=True),
+            "model": setup.model.model_dump(mode="json"),
             "method": method.pop("name"),
             **method,
-            "policy": policy if isinstance(policy, str) else _registered_name(policy),
-            "admission": admission,
-            "dram": dram,
-            "budget": budget,
-            "overlap": overlap,
-            "stream_pinned": stream_pinned,
-            "context": n_positions,
-            "tokens": n_tokens,
-            "warmup": warmup,
+            "policy": self._policy,
+            "admission": setup.admission,
+            "overlap": setup.overlap,
+            **self._given,
+            "tokens": setup.n_tokens,
+            "warmup": setup.n_warm_up,
         }
 
     @classmethod

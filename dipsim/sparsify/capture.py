@@ -54,14 +54,8 @@ def capture(
         DipsimError: no gated MLPs, an unknown site, or an output that cannot be written.
     """
     check_request(out, sites, masking, force)
-    if not 0 <= n_prompt < ids.shape[1]:
-        raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
-    if n_batch < 1:
-        raise DipsimError(f"batch: got {n_batch}; must be at least 1")
+    _check_windows(loaded, ids, n_prompt, n_batch)
     model = loaded.model
-    n_most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if n_most is not None and ids.shape[1] > n_most:
-        raise DipsimError(f"window: got {ids.shape[1]} tokens; model '{loaded.name}' has positions for {n_most}")
     mlps = find_gated_mlps(model, model.config.get_text_config().num_hidden_layers)
     spec = loaded.spec
     n_recorded = ids.shape[1] - n_prompt
@@ -85,8 +79,18 @@ def capture(
 
             batch = torch.from_numpy(ids[first : first + n_batch]).to(model.device)
             with hooked(mlps, spec, masking, sites, n_prompt, record):
-                model(input_ids=batch, use_cache=False, logits_to_keep=1)
+                model.base_model(input_ids=batch, use_cache=False)
             on_progress(min(first + n_batch, len(ids)), len(ids))
+
+
+def _check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_batch: int) -> None:
+    if not 0 <= n_prompt < ids.shape[1]:
+        raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
+    if n_batch < 1:
+        raise DipsimError(f"batch: got {n_batch}; must be at least 1")
+    n_most = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if n_most is not None and ids.shape[1] > n_most:
+        raise DipsimError(f"window: got {ids.shape[1]} tokens; model '{loaded.name}' has positions for {n_most}")
 
 
 def check_request(out: str | Path, sites: Sequence[str], masking: Masking, force: bool) -> None:

@@ -1,0 +1,111 @@
+"""Options that several commands share: one name, one meaning, one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from dipsim.masking import Masking
+
+METHOD, CACHE, RUN = "Method", "DRAM and cache", "Run"
+
+Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
+Profile = Annotated[str, typer.Option(help="Device: a name of 'dipsim list profiles' or a TOML file.")]
+Method = Annotated[str, typer.Option(help="A name of 'dipsim list methods'.", rich_help_panel=METHOD)]
+Density = Annotated[
+    float | None,
+    typer.Option(
+        help="Active share of the three MLP matrices, in (0, 1]; for dip and dip-ca 0.5 by default.",
+        rich_help_panel=METHOD,
+    ),
+]
+KeepInput = Annotated[
+    float | None,
+    typer.Option(help="dip, dip-ca: share kept at the MLP's input, instead of --density.", rich_help_panel=METHOD),
+]
+KeepGlu = Annotated[
+    float | None,
+    typer.Option(help="dip, dip-ca: share kept at the down projection, instead of --density.", rich_help_panel=METHOD),
+]
+Gamma = Annotated[
+    float | None,
+    typer.Option(
+        help="dip-ca: weight of columns that are not resident, in [0, 1]; 1 is dip, 0.2 the default.",
+        rich_help_panel=METHOD,
+    ),
+]
+Rule = Annotated[str | None, typer.Option(help="dip-ca: reweight (default), blend or top-m.", rich_help_panel=METHOD)]
+ExemptTop = Annotated[
+    int | None, typer.Option(help="dip-ca: this many best columns escape the penalty.", rich_help_panel=METHOD)
+]
+WarmUp = Annotated[
+    bool, typer.Option("--warm-up", help="dip-ca: let gamma start at 1 in each sequence.", rich_help_panel=METHOD)
+]
+TopM = Annotated[
+    float | None,
+    typer.Option(help="dip-ca, rule top-m: m as a multiple of k; 2 by default.", rich_help_panel=METHOD),
+]
+Policy = Annotated[str, typer.Option(help="Eviction: a name of 'dipsim list policies'.", rich_help_panel=CACHE)]
+Admission = Annotated[
+    str,
+    typer.Option(
+        help="'always': active columns enter; 'priority': only what beats the resident ones.", rich_help_panel=CACHE
+    ),
+]
+Dram = Annotated[
+    str | None,
+    typer.Option(
+        help="Memory for this model: 4GB, 512MiB, or 0.5x = half of attention + LM head + KV cache + MLP bytes; "
+        "the device's own by default.",
+        rich_help_panel=CACHE,
+    ),
+]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        help="Positions the KV cache is sized for; the trace's longest sequence by default.", rich_help_panel=CACHE
+    ),
+]
+StreamPinned = Annotated[
+    bool,
+    typer.Option(
+        "--stream-pinned/--no-stream-pinned",
+        help="Stream attention and LM head from Flash where DRAM is too small for them, or refuse.",
+        rich_help_panel=CACHE,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="Same shape, other numbers (such as bits): a preset, a config.json or a ModelSpec as JSON.",
+        rich_help_panel=RUN,
+    ),
+]
+Overlap = Annotated[str, typer.Option(help="How devices overlap: none, io or pipelined.", rich_help_panel=RUN)]
+Tokens = Annotated[int | None, typer.Option(help="Simulate only the first N tokens.", rich_help_panel=RUN)]
+Warmup = Annotated[
+    int, typer.Option(help="Tokens at the start of each sequence that are not counted.", rich_help_panel=RUN)
+]
+Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=RUN)]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=RUN)]
+
+# Other methods keep some matrices dense, so that no one density suits them.
+_DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
+
+
+def make_method(
+    name: str, density: float | None, keep_input: float | None, keep_glu: float | None, **others: object
+) -> Masking:
+    """The method that the options describe; those that are None count as not given.
+
+    Raises:
+        DipsimError: unknown method, an option it does not have, or a value out of range.
+    """
+    from dipsim import masking
+
+    if density is None and keep_input is None and keep_glu is None:
+        density = _DEFAULT_DENSITY.get(name)
+    return masking.make(name, density=density, keep_input=keep_input, keep_glu=keep_glu, **others)
