@@ -17,7 +17,8 @@ from dipsim.units import scaled
 
 @dataclass(frozen=True)
 class DramPlan:
-    """Bytes of DRAM by use. `streamed_pinned_bytes` of the pinned weights do not fit and come from Flash each token."""
+    """Bytes of DRAM by use: `capacity_bytes` is what this model may use in all, and `streamed_pinned_bytes` of the
+    pinned weights do not fit and come from Flash each token."""
 
     capacity_bytes: float
     pinned_bytes: float

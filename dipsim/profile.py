@@ -91,7 +91,7 @@ class EnergySpec(Record):
 class HardwareProfile(Record):
     """A device, as in `hwprofiles/<name>.toml`. SI units; each number's origin stands in a comment of the file."""
 
-    schema_: Annotated[Literal[1], pydantic.Field(alias="schema")]
+    schema_: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
     name: str
     description: str = ""
     flash: FlashSpec
@@ -101,12 +101,13 @@ class HardwareProfile(Record):
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
-        """A shipped profile by name, or one from a TOML file.
+        """A shipped profile by name, or one from a TOML file; without a name of its own it gets the file's.
 
         Raises:
             DipsimError: no such profile, or the file is not a valid one (the key, the value and the rule).
         """
-        return cls.parse(_read_toml(path := find(name_or_path)), str(path))
+        path = find(name_or_path)
+        return cls.parse({"name": path.stem} | _read_toml(path), str(path))
 
 
 def find(name_or_path: str | Path) -> Path:

@@ -82,7 +82,6 @@ def test_the_paper_device_is_ideal() -> None:
         ("capacity_bytes", "reserved_bytes = 9e9\ncapacity_bytes", "reserved_bytes must be below capacity_bytes"),
         ("schema = 1", "schem = 1", "schem: unknown key; did you mean 'schema'"),
         ("schema = 1", "schema = 2", "schema: got 2"),
-        ("schema = 1", "", "schema: missing"),
         ("schema = 1", "schema =", "not valid TOML"),
         ("schema = 1", "schema = " + "[" * 5000, "not valid TOML"),
     ],
@@ -95,6 +94,12 @@ def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, old: str, new: str
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_only_rates_and_capacity_are_required(tmp_path: Path) -> None:
+    text = "[flash]\nread_bytes_per_s = 1e9\n[dram]\nread_bytes_per_s = 2e9\ncapacity_bytes = 3e9\n"
+    profile = HardwareProfile.load(write(tmp_path, text))
+    assert (profile.name, profile.flash.is_ideal, profile.dram.capacity_bytes) == ("mine", True, 3e9)
 
 
 def test_an_unknown_profile_lists_the_choices() -> None:

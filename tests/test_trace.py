@@ -44,6 +44,12 @@ def test_same_scores_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.zarr.zip").read_bytes() == (tmp_path / "b.zarr.zip").read_bytes()
 
 
+def test_a_trace_of_another_tool_may_say_less(tmp_path: Path) -> None:
+    write(tmp_path / "t.zarr")
+    edit_attribute(lambda own: [own.pop(key) for key in ("source", "masking", "dipsim_version")])(tmp_path / "t.zarr")
+    assert Trace.open(tmp_path / "t.zarr").source is None
+
+
 def test_blocks_lie_in_one_chunk_and_one_sequence(tmp_path: Path) -> None:
     write(tmp_path / "t.zarr")
     blocks = [(b.sequence, b.start, b.stop) for b in Trace.open(tmp_path / "t.zarr").blocks(68)]

@@ -14,14 +14,14 @@ CHUNK_TOKENS = 32
 
 
 class TraceAttributes(Record):
-    """The attribute `dipsim` of a trace's group."""
+    """The attribute `dipsim` of a trace's group. `source` and `masking` are told to people, not acted upon."""
 
     format_version: int
     model: ModelSpec
-    source: dict[str, Any]
-    masking: dict[str, Any]
+    source: Any = None
+    masking: Any = None
     prompt_lengths: list[CountOrZero]
-    dipsim_version: str
+    dipsim_version: str | None = None
 
 
 def site_columns(model: ModelSpec, site: str) -> int:

@@ -57,8 +57,8 @@ class Trace:
 
     path: Path
     model: ModelSpec
-    source: dict[str, Any]
-    masking: dict[str, Any]
+    source: Any
+    masking: Any
     sites: tuple[str, ...]
     sequences: tuple[Sequence, ...]
     token_ids: NDArray[np.int32]
