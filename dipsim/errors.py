@@ -20,6 +20,8 @@ class DipsimWarning(UserWarning):
 def suggestion(name: str, choices: Iterable[str]) -> str:
     """`; did you mean 'x'?` where one of the choices is close to the name, else every choice."""
     known = sorted(choices)
+    if not known:
+        return "; there are none"
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'? (choices: {', '.join(known)})"

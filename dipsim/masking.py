@@ -119,7 +119,10 @@ class _OneSite:
         _check_share("density", self.density)
         _check_share("keep", self.keep)
         if (self.density is None) == (self.keep is None):
-            raise DipsimError(f"method '{self.name}': give one of density and keep, got {self.density} and {self.keep}")
+            raise DipsimError(
+                f"method '{self.name}': give a density above {self._dense_share:.4f} (some matrices stay dense), "
+                "or else a keep, but not both"
+            )
         if self.density is not None and self.density <= self._dense_share:
             raise DipsimError(
                 f"density: got {self.density}; method '{self.name}' keeps {self.dense_group.replace('_', ' and ')} "
@@ -256,6 +259,8 @@ class DipCa(Dip):
             raise DipsimError(f"exempt_top: got {self.exempt_top}; must be at least 0 columns")
         if not 1 <= self.top_m < math.inf:
             raise DipsimError(f"top_m: got {self.top_m}; a multiple of k, at least 1")
+        if self.rule != "top-m" and self.top_m != DipCa.top_m:
+            raise DipsimError(f"top_m: got {self.top_m} with rule '{self.rule}'; only rule 'top-m' has it")
 
     def gamma_at(self, token: int) -> float:
         """gamma at a token of its sequence, warm-up included."""

@@ -21,11 +21,12 @@ STYLE = Path(__file__).with_name("plots.mplstyle")
 COLUMN_WIDTH_INCHES = 8.5 / 2.54
 
 
-def throughput_by_dram(frame: pd.DataFrame) -> Figure:
+def throughput_by_dram(frame: pd.DataFrame, title: str = "") -> Figure:
     """Tokens per second against DRAM, a line for each method, labelled with the score magnitude it retains.
 
     Args:
         frame: columns `method`, `dram_bytes`, `tok_per_s`, `retained_magnitude`, one row per run.
+        title: what all runs have in common.
     """
     with style.context(STYLE):
         figure, axes = _column_figure()
@@ -36,23 +37,25 @@ def throughput_by_dram(frame: pd.DataFrame) -> Figure:
                 rows["tok_per_s"],
                 color=COLOURS[index % len(COLOURS)],
                 marker=MARKERS[index % len(MARKERS)],
-                label=f"{method}\nretains {_span(rows['retained_magnitude'])}",
+                label=f"{method}, retains {_span(rows['retained_magnitude'])}",
             )
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-        _label_line_ends(axes)
+        axes.legend(loc="best", fontsize=7)
+        axes.set_title(title)
         axes.set_xlabel("DRAM for this model (MB)")
         axes.set_ylabel("throughput (tokens/s)")
         return figure
 
 
-def hit_rate_by_policy(frame: pd.DataFrame) -> Figure:
+def hit_rate_by_policy(frame: pd.DataFrame, title: str = "") -> Figure:
     """Hit rate of each policy, a bar for each method.
 
     Args:
         frame: columns `method`, `policy`, `hit_rate`, one row per run.
+        title: what all runs have in common.
     """
     with style.context(STYLE):
         figure, axes = _column_figure()
@@ -81,7 +84,8 @@ def hit_rate_by_policy(frame: pd.DataFrame) -> Figure:
         axes.grid(visible=False, axis="x")
         axes.set_xlabel("eviction policy")
         axes.set_ylabel("hit rate (hits / active columns)")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(methods))
+        axes.legend(loc="upper left", ncols=len(methods), fontsize=7)
+        axes.set_title(title)
         return figure
 
 
@@ -103,24 +107,3 @@ def _span(values: pd.Series[float]) -> str:
     """`0.70-0.75`, or one number where all are alike."""
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low}\u2013{high}"
-
-
-def _label_line_ends(axes: Axes) -> None:
-    """Each line's label at its right end, moved down where two would overlap."""
-    to_share = axes.transScale + axes.transLimits  # data to shares of the axes, whatever the scale
-    highest = 0.95
-    for line in sorted(axes.get_lines(), key=lambda line: -float(np.asarray(line.get_ydata())[-1])):
-        end = [float(np.asarray(values)[-1]) for values in line.get_data()]
-        x, y = to_share.transform(end)
-        y = min(float(y), highest)
-        highest = y - 0.16
-        axes.annotate(
-            str(line.get_label()),
-            (float(x) + 0.02, y),
-            xycoords="axes fraction",
-            va="center",
-            linespacing=1.0,
-            fontsize=7,
-            color=line.get_color(),
-            annotation_clip=False,
-        )

@@ -20,6 +20,7 @@ from typing import ClassVar, Protocol, TypeVar
 import numpy as np
 
 from dipsim import kernels
+from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Int64Array
 from dipsim.registry import Registry
 
@@ -78,8 +79,18 @@ class ScorePolicy:
         """Update `priority` for leaving columns."""
 
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
-        """The candidates of lowest priority."""
-        kernels.choose_victims(self.priority, candidates, n_victims, out)
+        """The candidates of lowest priority.
+
+        Raises:
+            DipsimError: `priority` is no longer one number per column.
+        """
+        priority = np.asarray(self.priority, np.float64)
+        if priority.shape != candidates.shape or np.isnan(priority).any():
+            raise DipsimError(
+                f"policy {type(self).__name__}: priority: got shape {priority.shape}; must be one number for each of "
+                f"{candidates.size} columns, and none of them NaN"
+            )
+        kernels.choose_victims(priority, candidates, n_victims, out)
 
 
 policies: Registry[Callable[[], Policy]] = Registry("policy", entry_point_group="dipsim.policies")

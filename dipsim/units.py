@@ -18,7 +18,8 @@ _FACTORS = {
     "TIB": 2**40,
 }
 _MOST = 1e18
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[A-Za-z]+)")
+# The B is a capital: a small b stands for bits.
+_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[A-Za-z]*B)")
 
 
 def parse_bytes(text: str, where: str) -> int:
@@ -52,9 +53,12 @@ def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | N
         if not 0 < share <= 1000:
             raise DipsimError(f"{where}: share of the model, got '{dram}'; must be above 0x and at most 1000x")
         return None, share
-    n_bytes = parse_bytes(dram, where) if isinstance(dram, str) else float(dram)
-    if not 0 < n_bytes < float("inf"):
-        raise DipsimError(f"{where}: bytes this model may use, got {dram}; must be finite and above 0")
+    try:
+        n_bytes = parse_bytes(dram, where) if isinstance(dram, str) else float(dram)
+    except DipsimError as error:
+        raise DipsimError(f"{error}, or 0.5x for that share of the model") from None
+    if not 1 <= n_bytes < float("inf"):
+        raise DipsimError(f"{where}: bytes this model may use, got {dram}; must be finite and at least 1, or as '0.5x'")
     return float(n_bytes), None
 
 

@@ -226,6 +226,18 @@ def test_a_broken_policy_is_named() -> None:
         cache.update(masks_of([[1]], 4)[0], None, 1)
 
 
+@pytest.mark.parametrize("priority", [np.ones(3), np.full(4, np.nan), 5.0])
+def test_a_priority_that_is_not_one_number_per_column_is_named(priority: object) -> None:
+    class Odd(ScorePolicy):
+        def on_access(self, columns: NDArray[np.int64], token: int) -> None:
+            self.priority = priority  # type: ignore[assignment]
+
+    cache = WeightCache(4, 1, Odd(), "always")
+    cache.update(masks_of([[0]], 4)[0], None, 0)
+    with pytest.raises(DipsimError, match="policy Odd: priority: got shape"):
+        cache.update(masks_of([[1]], 4)[0], None, 1)
+
+
 def test_unknown_names() -> None:
     with pytest.raises(DipsimError, match="admission: unknown name, got 'allways'; did you mean 'always'"):
         choose("admission", "allways", ADMISSIONS)

@@ -88,7 +88,8 @@ def test_dip_ca_rules_equal_their_twins(seed: int, gamma: float, exempt: int, m:
         "top-m": reference.top_m(scores, resident, k, min(12, math.floor(m * k)), exempt),
     }
     for rule, mask in expected.items():
-        masking = DipCa(**keeps, gamma=gamma, rule=rule, top_m=m)
+        options_of_rule = {"top_m": m} if rule == "top-m" else {}
+        masking = DipCa(**keeps, gamma=gamma, rule=rule, **options_of_rule)
         np.testing.assert_array_equal(mask_of(masking, of, scores, resident), mask, rule)
 
 
@@ -134,7 +135,9 @@ def test_options_make_the_same_method_again() -> None:
         ("dip-ca", {"density": 0.5, "exempt_top": -1}, "exempt_top: got -1"),
         ("dip-ca", {"density": 0.5, "top_m": 0.5}, "top_m: got 0.5"),
         ("glu", {"density": 0.5}, "method 'glu' keeps up and gate dense, so its density is above 0.6667"),
-        ("gate", {}, "give one of density and keep"),
+        ("gate", {}, "give a density above 0.3333"),
+        ("dense", {"density": 0.5}, "density: method 'dense' has no such option; there are none"),
+        ("dip-ca", {"density": 0.5, "top_m": 3.0}, "only rule 'top-m' has it"),
     ],
 )
 def test_refusals(method: str, given: dict[str, object], message: str) -> None:

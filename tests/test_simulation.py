@@ -520,6 +520,12 @@ def test_policy_none_has_no_slots_but_dense_groups_stay_pinned(make_trace: MakeT
     assert numbers["hit_rate_by_group"] == {"up_gate": 1.0, "down": 0.0}
 
 
+def test_more_memory_than_the_device_has_is_said(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 3))
+    with pytest.warns(DipsimWarning, match="dram: 2.00 GB is more than the 1.00 GB that 'test' has for a model"):
+        Simulation(device(), trace, Dip(density=0.5), "lru", dram="2GB")
+
+
 def test_a_method_that_keeps_nothing_is_named(make_trace: MakeTrace) -> None:
     @dataclass(frozen=True)
     class Nothing(Dip):
@@ -551,6 +557,11 @@ def test_progress_counts_both_passes_of_an_oracle(make_trace: MakeTrace) -> None
         ({"overlap": "pipeline"}, "did you mean 'pipelined'"),
         ({"budget": "unifrm"}, "did you mean 'uniform'"),
         ({"dram": "4"}, "dram: not an amount of bytes, got '4'"),
+        ({"dram": "50%"}, "or 0.5x for that share of the model"),
+        ({"dram": 0.5}, "must be finite and at least 1, or as '0.5x'"),
+        ({"trace": "tiny"}, "trace: got 'tiny'; must be a Trace, see Trace.open(path)"),
+        ({"profile": "a18-paper"}, "profile: got 'a18-paper'; must be a HardwareProfile"),
+        ({"masking": "dip"}, "masking: got 'dip'; must be a method such as Dip"),
         ({"dram": "0x"}, "dram: share of the model, got '0x'"),
         ({"dram": "9" * 400 + "GB"}, "more than"),
         ({"dram": "9" * 400 + "x"}, "dram: share of the model"),
@@ -567,5 +578,5 @@ def test_refusals(make_trace: MakeTrace, arguments: dict[str, Any], message: str
     scores = {site: values for site, values in random_scores(small_model(), 5).items() if site in ("mlp_input", "glu")}
     trace = make_trace(small_model(), scores)
     with pytest.raises(DipsimError) as caught:
-        Simulation(device(), trace, **({"masking": Dip(density=0.5)} | arguments))
+        Simulation(**({"profile": device(), "trace": trace, "masking": Dip(density=0.5)} | arguments))
     assert message in str(caught.value)

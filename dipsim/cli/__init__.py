@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from typing import Annotated, cast
@@ -12,7 +13,7 @@ from dipsim.cli import catalogue
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
 from dipsim.cli.simulate import simulate
-from dipsim.cli.terminal import complain, show_warning
+from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.errors import DipsimError
 
 app = typer.Typer(
@@ -46,11 +47,14 @@ def _root(
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
     """Runs the command line; every mistake of the user's becomes one line on stderr and exit code 2."""
     warnings.showwarning = show_warning
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except DipsimError as error:
         complain(str(error))
     except UsageError as error:
@@ -59,5 +63,10 @@ def main() -> None:
         sys.exit(2)  # no command was given, and typer has printed the help
     except OSError as error:
         complain(f"{error.filename or 'system'}: {error.strerror or error}")
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        say("interrupted")
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)  # past the exit hooks: zarr's would complain of reads that were cut short
+    sys.exit(code)

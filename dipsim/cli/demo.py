@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dipsim.errors import DipsimError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,9 +18,10 @@ DRAM = "0.5x"
 NOTES = f"""
 The model is small (2.8 million weights), so tokens per second are far above a large model's; --dram {DRAM} means that
 DRAM holds half of its attention, LM head, KV cache and MLP bytes.
-Its MLP columns are 128 and 896 bytes. a18-paper's Flash takes any size alike; the others read whole pages, so that
-skipping such small columns gains little or nothing there.
+Its MLP columns are 128 and 896 bytes. a18-paper's Flash takes any size alike; the others have a latency for each batch
+and read whole pages, so that skipping such small columns can cost more there than it saves.
 belady is an oracle: it has no row with dip-ca, whose masks depend on what the cache keeps."""
+SETTINGS = "density 0.4, gamma 0.2"
 METHODS = ("dense", "dip", "dip-ca")
 OPTIONS: dict[str, dict[str, float]] = {
     "dense": {},
@@ -41,7 +44,8 @@ def demo(
     from dipsim import plots
     from dipsim.cli.terminal import progress, say, stdout
 
-    out.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise DipsimError(f"output: got '{out}'; must be a folder")
     by_policy = [
         {"profile": profile, "method": method, "policy": policy, "dram": DRAM}
         for method, policy, profile in itertools.product(METHODS, POLICIES, PROFILES)
@@ -56,9 +60,16 @@ def demo(
     policies, drams = frame[: len(by_policy)], frame[len(by_policy) :]
     _print_table(policies)
     stdout.print(NOTES, soft_wrap=True)
+    out.mkdir(parents=True, exist_ok=True)
     on_paper = policies[policies["profile"] == PROFILES[0]]
-    plots.save(plots.hit_rate_by_policy(on_paper), on_paper, out / "hit-rate-by-policy.svg")
-    plots.save(plots.throughput_by_dram(drams), drams, out / "throughput-by-dram.svg")
+    plots.save(
+        plots.hit_rate_by_policy(on_paper, f"tiny, {SETTINGS}, {DRAM} DRAM"), on_paper, out / "hit-rate-by-policy.svg"
+    )
+    plots.save(
+        plots.throughput_by_dram(drams, f"tiny on {PROFILES[0]}, lfu, {SETTINGS}"),
+        drams,
+        out / "throughput-by-dram.svg",
+    )
     say(f"figures: {out / 'hit-rate-by-policy.svg'}, {out / 'throughput-by-dram.svg'}; their data beside them as CSV")
 
 
@@ -106,4 +117,4 @@ def _print_table(frame: pd.DataFrame) -> None:
         "MLP density",
         "retained magnitude",
     ]
-    table(columns, rows, title=f"tiny, {frame['n_tokens'].iloc[0]} tokens, --dram {DRAM}", left=2)
+    table(columns, rows, title=f"tiny, {frame['n_tokens'].iloc[0]} tokens, {SETTINGS}, --dram {DRAM}", left=2)

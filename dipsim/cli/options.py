@@ -41,8 +41,11 @@ Rule = Annotated[str | None, typer.Option(help="dip-ca: reweight (default), blen
 ExemptTop = Annotated[
     int | None, typer.Option(help="dip-ca: this many best columns escape the penalty.", rich_help_panel=METHOD)
 ]
-WarmUp = Annotated[
-    bool, typer.Option("--warm-up", help="dip-ca: let gamma start at 1 in each sequence.", rich_help_panel=METHOD)
+GammaWarmUp = Annotated[
+    bool,
+    typer.Option(
+        "--gamma-warm-up", help="dip-ca: let gamma start at 1 in each sequence and decay.", rich_help_panel=METHOD
+    ),
 ]
 TopM = Annotated[
     float | None,

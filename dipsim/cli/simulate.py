@@ -15,7 +15,7 @@ def simulate(
     gamma: options.Gamma = None,
     rule: options.Rule = None,
     exempt_top: options.ExemptTop = None,
-    warm_up: options.WarmUp = False,
+    gamma_warm_up: options.GammaWarmUp = False,
     top_m: options.TopM = None,
     policy: options.Policy = "lfu",
     admission: options.Admission = "always",
@@ -51,7 +51,7 @@ def simulate(
         keep_glu=keep_glu,
         rule=rule,
         exempt_top=exempt_top,
-        warm_up=warm_up or None,
+        warm_up=gamma_warm_up or None,
         top_m=top_m,
     )
     simulation = Simulation(

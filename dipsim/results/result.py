@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dipsim.budget import DramPlan
+from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile
 from dipsim.units import scaled, three_digits
 
@@ -43,7 +44,7 @@ class Result:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row with every number of the JSON; nested names are joined by a dot (`tpot_s.p95`)."""
+        """One row with the numbers of the JSON, slots left out; nested names are joined by a dot (`tpot_s.p95`)."""
         numbers = {key: value for key, value in self.to_dict().items() if key not in ("config", "slots")}
         return pd.json_normalize(numbers)
 
@@ -129,9 +130,16 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
         + ("" if reads is None else f", {three_digits(reads)} Flash reads"),
         "energy": "not modelled" if energy is None else f"{scaled(energy, 'J')} per token",
         "bound": numbers["bound"],
-        "DRAM": f"{scaled(numbers['dram']['capacity_bytes'], 'B')}: "
-        + ", ".join(
-            f"{name} {scaled(numbers['dram'][f'{name}_bytes'], 'B')}"
-            for name in ("pinned", "kv", "cache", "streamed_pinned")
-        ),
+        "DRAM": _dram_line(numbers),
     }
+
+
+def _dram_line(numbers: dict[str, Any]) -> str:
+    dram, mlp_bytes = numbers["dram"], ModelSpec.parse(numbers["config"]["model"], "config: model").mlp_bytes
+    streamed = dram["streamed_pinned_bytes"]
+    return (
+        f"{scaled(dram['capacity_bytes'], 'B')}: attention and LM head {scaled(dram['pinned_bytes'], 'B')}"
+        + (f" ({scaled(streamed, 'B')} of them streamed from Flash)" if streamed else "")
+        + f", KV {scaled(dram['kv_bytes'], 'B')}, room for cache {scaled(dram['cache_bytes'], 'B')}"
+        + f" (MLP {scaled(mlp_bytes, 'B')}{', all of it fits' if dram['cache_bytes'] >= mlp_bytes else ''})"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from typing import Any, Self, cast
@@ -11,7 +12,7 @@ from typing import Any, Self, cast
 from dipsim import masking as methods
 from dipsim.budget import budgets, plan_dram
 from dipsim.cache import ADMISSIONS
-from dipsim.errors import DipsimError, choose
+from dipsim.errors import DipsimError, DipsimWarning, choose
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import NoCache, Policy, policies
@@ -21,7 +22,7 @@ from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.setup import Setup
 from dipsim.trace import Trace
-from dipsim.units import parse_dram
+from dipsim.units import parse_dram, scaled
 
 __all__ = ["Simulation"]
 
@@ -72,6 +73,7 @@ class Simulation:
         tokens: int | None = None,
         warmup: int = 0,
     ) -> None:
+        _check_kinds(profile, trace)
         model = model or trace.model
         _check_shape(model, trace.model)
         n_tokens = trace.n_tokens if tokens is None else tokens
@@ -85,6 +87,7 @@ class Simulation:
         _check_is_method(masking)
         _check_method(masking, trace, model, new_policy())
         plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
+        _warn_beyond_device(profile, plan.capacity_bytes)
         groups = masking.groups(model)
         slots = budgets[budget](model, groups, plan.cache_bytes)
         setup = Setup(
@@ -162,6 +165,24 @@ class Simulation:
             dram=setup.dram,
             profile=setup.profile,
             config=self.config,
+        )
+
+
+def _check_kinds(profile: object, trace: object) -> None:
+    for name, thing, kind in (("profile", profile, HardwareProfile), ("trace", trace, Trace)):
+        if not isinstance(thing, kind):
+            how = "HardwareProfile.load(name)" if kind is HardwareProfile else "Trace.open(path)"
+            raise DipsimError(f"{name}: got {thing!r}; must be a {kind.__name__}, see {how}")
+
+
+def _warn_beyond_device(profile: HardwareProfile, capacity_bytes: float) -> None:
+    usable = profile.dram.capacity_bytes - profile.dram.reserved_bytes
+    if capacity_bytes > usable:
+        warnings.warn(
+            f"dram: {scaled(capacity_bytes, 'B')} is more than the {scaled(usable, 'B')} that '{profile.name}' has for "
+            "a model",
+            DipsimWarning,
+            stacklevel=3,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
     """
     choose("dtype", dtype, DTYPES)
     path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or get_close_matches(path, ["tiny"])):
+        raise DipsimError(f"model: no such folder, got '{path}'; a folder, a hub id, or 'tiny'")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -106,7 +109,8 @@ def windows(
         DipsimError: the text has too few tokens.
     """
     if n_window < 1 or (n_windows is not None and n_windows < 1):
-        raise DipsimError(f"text: got {n_windows} windows of {n_window} tokens; both must be at least 1")
+        wanted = "all" if n_windows is None else n_windows
+        raise DipsimError(f"text: got {wanted} windows of {n_window} tokens; both must be at least 1")
     ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
     available = ids.size // n_window
     wanted = available if n_windows is None else n_windows
