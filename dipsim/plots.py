@@ -43,7 +43,7 @@ def throughput_by_dram(frame: pd.DataFrame, title: str = "") -> Figure:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-        axes.legend(loc="best", fontsize=7)
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7)
         axes.set_title(title)
         axes.set_xlabel("DRAM for this model (MB)")
         axes.set_ylabel("throughput (tokens/s)")

@@ -24,13 +24,14 @@ POLICIES = pd.DataFrame(
 
 
 def test_throughput_by_dram_draws_a_sorted_line_per_method() -> None:
-    (axes,) = plots.throughput_by_dram(DRAM, "tiny").axes
+    figure = plots.throughput_by_dram(DRAM, "tiny")
+    (axes,) = figure.axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
     dip, dense = "dip, retains 0.70\u20130.80", "dense, retains 1.00"
     assert lines == {dip: [[1, 10], [2, 20], [3, 30]], dense: [[1, 1], [2, 2], [3, 3]]}
     assert axes.get_xlabel() == "DRAM for this model (MB)"
     assert axes.get_ylabel() == "throughput (tokens/s)"
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == {dip, dense}
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {dip, dense}
     assert axes.get_title() == "tiny"
     assert len({line.get_marker() for line in axes.get_lines()}) == 2  # told apart without colour
 
