@@ -203,10 +203,7 @@ class Dip:
             _check_share(name, getattr(self, name))
         keeps = (self.keep_input, self.keep_glu)
         if (self.density is None) == (None in keeps) or (self.density is not None and any(keeps)):
-            raise DipsimError(
-                f"method '{self.name}': give density, or both keep_input and keep_glu, "
-                f"got density {self.density}, keeps {keeps[0]} and {keeps[1]}"
-            )
+            raise DipsimError(f"method '{self.name}': give density, or else both keep_input and keep_glu")
 
     @property
     def keeps(self) -> tuple[float, float]:

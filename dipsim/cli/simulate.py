@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from dipsim.cli import options
+
+if TYPE_CHECKING:
+    from dipsim.simulation import Simulation
 
 
 def simulate(
@@ -33,11 +39,9 @@ def simulate(
 
     Example: dipsim simulate tiny --profile oneplus-12-ufs4 --method dip-ca --density 0.5 --policy lfu --dram 0.5x
     """
-    from dipsim.cli.terminal import progress, table
-    from dipsim.files import check_output, write_text
+    from dipsim.files import check_output
     from dipsim.model import ModelSpec
     from dipsim.profile import HardwareProfile
-    from dipsim.results.result import headline
     from dipsim.simulation import Simulation
     from dipsim.trace import Trace
 
@@ -68,9 +72,19 @@ def simulate(
         tokens=tokens,
         warmup=warmup,
     )
+    _run(simulation, json)
+
+
+def _run(simulation: Simulation, json: Path | None) -> None:
+    """Runs with a progress bar, prints the summary and writes the JSON."""
+    from dipsim.cli.terminal import progress, table
+    from dipsim.files import write_text
+    from dipsim.results.result import headline
+
     with progress("simulating tokens") as on_progress:
         result = simulation.run(on_progress)
-    title = f"{simulation.config['model']['name']} on {simulation.config['profile']['name']}, {method}, {policy}"
+    config = result.config
+    title = f"{config['model']['name']} on {config['profile']['name']}, {config['method']}, {config['policy']}"
     table(["", ""], [list(row) for row in headline(result.to_dict()).items()], title=title, left=2)
     if json is not None:
         write_text(json, result.to_json())

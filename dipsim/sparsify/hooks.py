@@ -98,6 +98,7 @@ class _LayerHooks:
         """Gate and up are looked at only here: a mask from one of them decides what the other computes."""
         product = args[0]
         if self._outputs:
+            # Where gate and up are one layer, the second look-up finds nothing and needs nothing.
             factors = self._mlp.factors(self._outputs.pop(self._mlp.gate), self._outputs.pop(self._mlp.up, product))
             mask = torch.ones_like(product)
             for site, factor in zip(("gate", "up"), factors, strict=True):
