@@ -9,7 +9,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
-from dipsim.policies import Policy
+from dipsim.policies import Place, Policy
 
 Admission = Literal["always", "priority"]
 ADMISSIONS: tuple[Admission, ...] = ("always", "priority")
@@ -19,8 +19,7 @@ class WeightCache:
     """Columns of one (layer, group) in DRAM.
 
     Args:
-        n_columns: columns of the group.
-        slots: most columns that fit.
+        place: columns of the group and slots, the most of them that fit.
         policy: decides who leaves; owned by this cache.
         admission: `always`: the active columns enter and victims are resident inactive columns; if the misses do
             not fit even then, the highest-scoring ones are admitted. `priority`: of resident and active columns the
@@ -30,20 +29,20 @@ class WeightCache:
         resident: bool [column].
     """
 
-    def __init__(self, n_columns: int, slots: int, policy: Policy, admission: Admission = "always") -> None:
-        self.slots = slots
+    def __init__(self, place: Place, policy: Policy, admission: Admission = "always") -> None:
+        self.place = place
         self.policy = policy
         self.admission = admission
-        self.resident: BoolArray = np.zeros(n_columns, np.bool_)
-        self._victims: BoolArray = np.zeros(n_columns, np.bool_)
+        self.resident: BoolArray = np.zeros(place.n_columns, np.bool_)
+        self._victims: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._n_resident = 0
-        policy.start(n_columns)
+        policy.start(place)
 
     def start(self) -> None:
         """A new sequence: nothing is resident."""
         self.resident[:] = False
         self._n_resident = 0
-        self.policy.start(self.resident.size)
+        self.policy.start(self.place)
 
     def update(self, active: BoolArray, scores: Uint16Array | None, token: int) -> None:
         """The cache after a token that used the active columns.
@@ -54,15 +53,19 @@ class WeightCache:
                 group is dense, then lower indices are.
             token: index in the sequence.
         """
-        if self.slots == 0:
+        if self.place.slots == 0:
             return
+        if self.policy.needs_scores and scores is not None:
+            values = np.empty(scores.size, np.float32)
+            kernels.score_values(scores, values)
+            self.policy.on_scores(values, token)
         columns = np.flatnonzero(active)
         missed = columns[~self.resident[columns]]
         self.policy.on_access(columns, token)
         self.policy.on_insert(missed, token)
         if self.admission == "priority":
             self.resident[missed] = True
-            gone = self._evict(self.resident, self._n_resident + missed.size - self.slots)
+            gone = self._evict(self.resident, self._n_resident + missed.size - self.place.slots)
         else:
             gone = self._admit(active, missed, columns.size - missed.size, scores)
         if gone.size:
@@ -71,7 +74,7 @@ class WeightCache:
 
     def _admit(self, active: BoolArray, missed: Int64Array, n_hits: int, scores: Uint16Array | None) -> Int64Array:
         """Misses enter and inactive columns make room; returns who leaves or is refused."""
-        room = self.slots - self._n_resident
+        room = self.place.slots - self._n_resident
         n_victims = min(missed.size - room, self._n_resident - n_hits)
         victims = self._evict(self.resident & ~active, n_victims)
         admitted = self._highest_scoring(missed, room + victims.size, scores)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dipsim import DipsimError, ScorePolicy
 from dipsim.cache import ADMISSIONS, Admission, WeightCache
 from dipsim.errors import choose
-from dipsim.policies import Policy, policies
+from dipsim.policies import Place, Policy, policies
 
 NAMES = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
 NEVER = np.iinfo(np.int32).max
@@ -59,7 +59,7 @@ def test_equals_the_twin(
     masks = masks_of([rng.choice(n, rng.integers(1, n_active + 1), replace=False).tolist() for _ in range(n_tokens)], n)
     scores = (rng.integers(0, 4, (n_tokens, n)) / 2).astype(np.float16) if with_scores else None
     twin = reference.Cache(n, slots, name, admission, list(masks))
-    states = replay(WeightCache(n, slots, policies[name](), admission), masks, scores)
+    states = replay(WeightCache(Place(n, slots), policies[name](), admission), masks, scores)
     for t, state in enumerate(states):
         twin.update(masks[t], None if scores is None else scores[t], t)
         assert state == twin.resident, t
@@ -85,7 +85,7 @@ def scan_and_loop(n: int = 60, length: int = 3000) -> NDArray[np.int64]:
 def test_hits_equal_libcachesim(name: str, theirs: str, trace: NDArray[np.int64], slots: int) -> None:
     """One active column per token makes a token a request of an ordinary cache."""
     masks = np.eye(trace.max() + 1, dtype=np.bool_)[trace]
-    states = replay(WeightCache(masks.shape[1], slots, policies[name](), "always"), masks)
+    states = replay(WeightCache(Place(masks.shape[1], slots), policies[name](), "always"), masks)
     hits = sum(int(trace[t]) in states[t - 1] for t in range(1, len(trace)))
 
     other = getattr(libcachesim, theirs)(cache_size=slots)
@@ -100,14 +100,14 @@ def test_hits_equal_libcachesim(name: str, theirs: str, trace: NDArray[np.int64]
 
 
 def preset(policy: Policy, resident: list[int], n: int, slots: int) -> WeightCache:
-    cache = WeightCache(n, slots, policy, "always")
+    cache = WeightCache(Place(n, slots), policy, "always")
     cache.update(masks_of([resident], n)[0], None, 0)
     return cache
 
 
 def test_published_lru_case() -> None:
     """Capacity 3, resident {0, 1, 2} of ages 0, 1, 2 (the last is the oldest), mask {2, 3}: {0, 2, 3} stay."""
-    cache = WeightCache(5, 3, policies["lru"](), "always")
+    cache = WeightCache(Place(5, 3), policies["lru"](), "always")
     for t, column in enumerate([2, 1, 0]):
         cache.update(masks_of([[column]], 5)[0], None, t)
     cache.update(masks_of([[2, 3]], 5)[0], None, 3)
@@ -116,7 +116,7 @@ def test_published_lru_case() -> None:
 
 def test_published_lfu_case() -> None:
     """Capacity 3, resident {0, 1, 2}, use counts 2, 3, 1, 1, 1, mask {2, 3}: {1, 2, 3} stay."""
-    cache = WeightCache(5, 3, policies["lfu"](), "always")
+    cache = WeightCache(Place(5, 3), policies["lfu"](), "always")
     # 3 and 4 are used once and evicted again; their counts survive.
     for t, columns in enumerate([[3], [4], [0, 1], [0, 1], [1, 2]]):
         cache.update(masks_of([columns], 5)[0], None, t)
@@ -127,13 +127,13 @@ def test_published_lfu_case() -> None:
 
 def test_published_belady_case() -> None:
     masks = masks_of([[2, 3], [0, 1], [1, 4], [1, 2], [1, 2]], 5)
-    assert replay(WeightCache(5, 3, policies["belady"](), "always"), masks)[-1] == {1, 2, 4}
+    assert replay(WeightCache(Place(5, 3), policies["belady"](), "always"), masks)[-1] == {1, 2, 4}
 
 
 def test_misses_that_do_not_fit_are_admitted_by_score() -> None:
     scores = np.array([[1, 5, 5, 9, 0]], np.float16)
     masks = masks_of([[0, 1, 2, 3]], 5)
-    assert replay(WeightCache(5, 2, policies["lru"](), "always"), masks, scores) == [{1, 3}]
+    assert replay(WeightCache(Place(5, 2), policies["lru"](), "always"), masks, scores) == [{1, 3}]
 
 
 def test_a_new_sequence_starts_cold_and_forgets_counts() -> None:
@@ -151,8 +151,8 @@ def test_a_policy_hears_everything_in_one_order(admission: Admission) -> None:
     calls: list[tuple[str, list[int]]] = []
 
     class Queue(ScorePolicy):
-        def start(self, n_columns: int) -> None:
-            super().start(n_columns)
+        def start(self, place: Place) -> None:
+            super().start(place)
             self.queue: list[int] = []
 
         def on_access(self, columns: NDArray[np.int64], token: int) -> None:
@@ -173,7 +173,7 @@ def test_a_policy_hears_everything_in_one_order(admission: Admission) -> None:
             out[[column for column in self.queue if candidates[column]][:n_victims]] = True
 
     policy = Queue()
-    cache = WeightCache(6, 2, policy, admission)
+    cache = WeightCache(Place(6, 2), policy, admission)
     for t, columns in enumerate([[0, 1, 2], [2, 3], [4], [1, 4, 5]]):
         cache.update(masks_of([columns], 6)[0], None, t)
         assert sorted(policy.queue) == np.flatnonzero(cache.resident).tolist()
@@ -186,7 +186,9 @@ def test_statistics_survive_eviction_in_lfu_but_not_in_lfu_in_cache() -> None:
     """0 is used three times, evicted by a pair that fills the cache, and comes back against 1 and 2, used twice."""
     rows = [[0], [0], [0], [1, 2], [1, 2], [0, 1], [0, 1, 2], [1, 3]]
     masks = masks_of(rows, 4)
-    after = {name: replay(WeightCache(4, 2, policies[name](), "always"), masks) for name in ("lfu", "lfu-in-cache")}
+    after = {
+        name: replay(WeightCache(Place(4, 2), policies[name](), "always"), masks) for name in ("lfu", "lfu-in-cache")
+    }
     assert 0 not in after["lfu"][3]
     twins = {name: reference.Cache(4, 2, name, "always") for name in after}
     for name, twin in twins.items():
@@ -195,7 +197,7 @@ def test_statistics_survive_eviction_in_lfu_but_not_in_lfu_in_cache() -> None:
             assert after[name][t] == twin.resident
     rows = [[0], [0], [0], [1, 2], [0, 1], [3], [3]]
     kept = {
-        name: replay(WeightCache(4, 2, policies[name](), "always"), masks_of(rows, 4))[-1]
+        name: replay(WeightCache(Place(4, 2), policies[name](), "always"), masks_of(rows, 4))[-1]
         for name in ("lfu", "lfu-in-cache")
     }
     assert kept == {"lfu": {0, 3}, "lfu-in-cache": {1, 3}}
@@ -208,7 +210,7 @@ def test_policies_differ_only_where_slots_exceed_active_columns() -> None:
     masks = masks_of([rng.choice(10, 4, replace=False, p=popular).tolist() for _ in range(200)], 10)
 
     def hits(name: str, slots: int) -> int:
-        states = replay(WeightCache(10, slots, policies[name](), "always"), masks)
+        states = replay(WeightCache(Place(10, slots), policies[name](), "always"), masks)
         return sum(len(states[t] & set(np.flatnonzero(masks[t + 1]).tolist())) for t in range(len(masks) - 1))
 
     assert len({hits(name, 4) for name in NAMES}) == 1
@@ -220,7 +222,7 @@ def test_a_broken_policy_is_named() -> None:
         def victims(self, candidates: NDArray[np.bool_], n_victims: int, out: NDArray[np.bool_]) -> None:
             out[:] = True
 
-    cache = WeightCache(4, 1, Greedy(), "always")
+    cache = WeightCache(Place(4, 1), Greedy(), "always")
     cache.update(masks_of([[0]], 4)[0], None, 0)
     with pytest.raises(DipsimError, match="policy Greedy: victims"):
         cache.update(masks_of([[1]], 4)[0], None, 1)
@@ -232,7 +234,7 @@ def test_a_priority_that_is_not_one_number_per_column_is_named(priority: object)
         def on_access(self, columns: NDArray[np.int64], token: int) -> None:
             self.priority = priority  # type: ignore[assignment]
 
-    cache = WeightCache(4, 1, Odd(), "always")
+    cache = WeightCache(Place(4, 1), Odd(), "always")
     cache.update(masks_of([[0]], 4)[0], None, 0)
     with pytest.raises(DipsimError, match="policy Odd: priority: got shape"):
         cache.update(masks_of([[1]], 4)[0], None, 1)

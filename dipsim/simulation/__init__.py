@@ -10,12 +10,13 @@ from dataclasses import is_dataclass, replace
 from typing import Any, Self, cast
 
 from dipsim import masking as methods
+from dipsim import policies as eviction
 from dipsim.budget import budgets, plan_dram
 from dipsim.cache import ADMISSIONS
 from dipsim.errors import DipsimError, DipsimWarning, choose
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
-from dipsim.policies import NoCache, Policy, policies
+from dipsim.policies import NoCache, Policy
 from dipsim.profile import HardwareProfile
 from dipsim.results import Result
 from dipsim.simulation.decode import Decoder, OnProgress
@@ -27,8 +28,8 @@ from dipsim.units import parse_dram, scaled
 __all__ = ["Simulation"]
 
 # What a result's config holds beside the method's options; the first are arguments of Simulation by their own names.
-_RUN_KEYS = ("policy", "admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
-_OTHER_KEYS = ("trace", "profile", "model", "method")
+_RUN_KEYS = ("admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
+_OTHER_KEYS = ("policy", "policy_options", "trace", "profile", "model", "method")
 
 
 class Simulation:
@@ -38,8 +39,8 @@ class Simulation:
         profile: the device.
         trace: recorded scores.
         masking: the method, for example `DipCa(density=0.5, gamma=0.2)`.
-        policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds the
-            name alone: register a class, with its numbers as defaults, to run it again from there.
+        policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds its
+            name and options: register the class to run it again from there.
         admission: `always` or `priority` (which may bypass the cache).
         dram: bytes this model may use (`4GB`, `512MiB` or a number), `0.5x` for that share of pinned + KV + MLP bytes,
             None for the device's capacity less what it reserves.
@@ -108,7 +109,7 @@ class Simulation:
             setup = replace(setup, slots=slots | {g.name: [0] * model.n_layers for g in setup.cached_groups})
         self._setup = setup
         self._given = {"dram": dram, "budget": budget, "stream_pinned": stream_pinned, "context": n_positions}
-        self._policy = policy if isinstance(policy, str) else _registered_name(policy)
+        self._policy = eviction.name_and_options(new_policy())
 
     @property
     def config(self) -> dict[str, Any]:
@@ -120,7 +121,8 @@ class Simulation:
             "model": setup.model.model_dump(mode="json"),
             "method": method.pop("name"),
             **method,
-            "policy": self._policy,
+            "policy": self._policy[0],
+            "policy_options": self._policy[1],
             "admission": setup.admission,
             "overlap": setup.overlap,
             **self._given,
@@ -135,7 +137,7 @@ class Simulation:
         Raises:
             DipsimError: as the constructor.
         """
-        for key in (*_RUN_KEYS, *_OTHER_KEYS):
+        for key in (*_OTHER_KEYS, *_RUN_KEYS):
             if key not in config:
                 raise DipsimError(f"config: {key}: missing; take the whole 'config' of a result")
         method = {key: value for key, value in config.items() if key not in (*_RUN_KEYS, *_OTHER_KEYS)}
@@ -143,6 +145,7 @@ class Simulation:
             HardwareProfile.parse(config["profile"], "config: profile"),
             Trace.open(config["trace"]),
             methods.make(config["method"], **method),
+            eviction.make(config["policy"], **config["policy_options"]),
             model=ModelSpec.parse(config["model"], "config: model"),
             **{key: config[key] for key in _RUN_KEYS},
         )
@@ -234,13 +237,7 @@ def _capacity_bytes(profile: HardwareProfile, model: ModelSpec, dram: str | floa
 
 def _policy_factory(policy: object) -> Callable[[], Policy]:
     if isinstance(policy, str):
-        return policies[policy]
+        policy = eviction.make(policy)
     if inspect.isclass(policy):
         raise DipsimError(f"policy: got the class {policy.__name__}; give a registered name or an instance")
     return lambda: copy.deepcopy(cast(Policy, policy))
-
-
-def _registered_name(policy: Policy) -> str:
-    """The name under which the instance's class is registered, else the class's own name."""
-    names = [name for name in policies if policies.loaded(name) is type(policy)]
-    return names[0] if names else type(policy).__name__

@@ -13,6 +13,7 @@ from dipsim.devices import ReadBatch
 from dipsim.errors import DipsimError
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
+from dipsim.policies import Place
 from dipsim.results import DeviceTotals, TokenLog
 from dipsim.simulation.future import Future
 from dipsim.simulation.machine import Machine, Steps
@@ -34,7 +35,8 @@ class LayerGroup:
         if setup.is_pinned(group):
             self.resident: BoolArray = np.arange(group.n_columns) < slots
         else:
-            self.cache = WeightCache(group.n_columns, slots, setup.new_policy(), setup.admission)
+            place = Place(group.n_columns, slots, layer, group.name)
+            self.cache = WeightCache(place, setup.new_policy(), setup.admission)
             self.resident = self.cache.resident
 
     def start(self) -> None:

@@ -1,43 +1,57 @@
-"""Which resident columns to give up: eviction policies, each one class, found by name.
+"""What a cache asks of its eviction policy, and how a policy is found by name.
 
 A cache calls its policy in this order for every token (the access loop is written once, in `dipsim.cache`):
 
     foresee    only if `needs_future`
+    on_scores  only if `needs_scores`, and where the group has scores
     on_access  all active columns, resident or not
     on_insert  the missed columns, all of which want to enter
     victims    which of the candidates leave, where room is short
     on_evict   the columns that leave, and the missed ones that were refused
 
 A policy that ranks columns by one number derives from `ScorePolicy` and fills `priority`; one that keeps a queue
-implements the protocol `Policy` itself.
+implements the protocol `Policy` itself. Either may be plain Python or call compiled code. A policy with options is a
+dataclass: its fields are what `--policy-option` sets and what a result's configuration records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from dipsim import kernels
-from dipsim.errors import DipsimError
-from dipsim.kernels import BoolArray, Float64Array, Int32Array, Int64Array
+from dipsim.errors import DipsimError, suggestion
+from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 from dipsim.registry import Registry
 
-# Use counts and token indices share one float64 exactly while tokens stay below this and counts below 2**27.
-_TOKENS = 2.0**26
+
+@dataclass(frozen=True)
+class Place:
+    """The cache that a policy serves: columns and slots of one group in one layer."""
+
+    n_columns: int
+    slots: int
+    layer: int = 0
+    group: str = ""
 
 
 class Policy(Protocol):
     """What a cache asks of its policy. One instance serves one (layer, group)."""
 
     needs_future: ClassVar[bool]
+    needs_scores: ClassVar[bool]
 
-    def start(self, n_columns: int) -> None:
+    def start(self, place: Place) -> None:
         """A new sequence: the cache is empty and nothing has been seen."""
 
     def foresee(self, next_use: Int32Array) -> None:
         """The token at which each column is next active, after this one; only called if `needs_future`."""
+
+    def on_scores(self, scores: Float32Array, token: int) -> None:
+        """The scores of all columns at this token, active or not; only called if `needs_scores`."""
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """These columns (ascending) are active at this token of the sequence, resident or not."""
@@ -60,13 +74,17 @@ class ScorePolicy:
     """
 
     needs_future: ClassVar[bool] = False
+    needs_scores: ClassVar[bool] = False
     priority: Float64Array
 
-    def start(self, n_columns: int) -> None:
+    def start(self, place: Place) -> None:
         """Forget everything."""
-        self.priority = np.zeros(n_columns)
+        self.priority = np.zeros(place.n_columns)
 
     def foresee(self, next_use: Int32Array) -> None:
+        """Ignored."""
+
+    def on_scores(self, scores: Float32Array, token: int) -> None:
         """Ignored."""
 
     def on_access(self, columns: Int64Array, token: int) -> None:
@@ -93,8 +111,8 @@ class ScorePolicy:
         kernels.choose_victims(priority, candidates, n_victims, out)
 
 
-policies: Registry[Callable[[], Policy]] = Registry("policy", entry_point_group="dipsim.policies")
-P = TypeVar("P", bound=Callable[[], Policy])
+policies: Registry[Callable[..., Policy]] = Registry("policy", entry_point_group="dipsim.policies")
+P = TypeVar("P", bound=Callable[..., Policy])
 
 
 def register_policy(name: str) -> Callable[[P], P]:
@@ -106,59 +124,27 @@ def register_policy(name: str) -> Callable[[P], P]:
     return policies.register(name)  # type: ignore[return-value]
 
 
-@register_policy("none")
-class NoCache(ScorePolicy):
-    """Keep nothing: every active column comes from Flash. A simulation gives it no slots."""
+def make(name: str, **options: object) -> Policy:
+    """A policy by name.
 
-
-@register_policy("lru")
-class Lru(ScorePolicy):
-    """Evict the column whose last use is longest ago."""
-
-    def on_access(self, columns: Int64Array, token: int) -> None:
-        """Priority is the time of last use."""
-        self.priority[columns] = token
-
-
-@register_policy("lfu")
-class Lfu(ScorePolicy):
-    """Evict the least used column of the sequence, then the one used longest ago; counts survive eviction
-    ("perfect" LFU, as in the simulator of arXiv 2412.01380)."""
-
-    def on_access(self, columns: Int64Array, token: int) -> None:
-        """Priority is the use count, then the time of last use."""
-        counts = np.floor(self.priority[columns] / _TOKENS) + 1
-        self.priority[columns] = counts * _TOKENS + token
-
-
-@register_policy("lfu-in-cache")
-class LfuInCache(Lfu):
-    """LFU that forgets the count of a column when it leaves: what other cache simulators call LFU."""
-
-    def on_evict(self, columns: Int64Array, token: int) -> None:
-        """The count is lost."""
-        self.priority[columns] = 0
-
-
-@register_policy("fifo")
-class Fifo(ScorePolicy):
-    """Evict the column that entered first."""
-
-    def on_insert(self, columns: Int64Array, token: int) -> None:
-        """Priority is the time of entry."""
-        self.priority[columns] = token
-
-
-@register_policy("belady")
-class Belady(ScorePolicy):
-    """Evict the column whose next use is farthest away (Belady, IBM Systems Journal 5(2), 1966): an oracle.
-
-    With admission `always` it must take every active column; with `priority` it may refuse some, which is the true
-    optimum in hits.
+    Raises:
+        DipsimError: unknown policy, an option it does not have, or a value out of range.
     """
+    kind = policies[name]
+    known = _options(kind)
+    for key in options:
+        if key not in known:
+            raise DipsimError(f"{key}: policy '{name}' has no such option{suggestion(key, known)}")
+    return kind(**options)
 
-    needs_future: ClassVar[bool] = True
 
-    def foresee(self, next_use: Int32Array) -> None:
-        """Priority is the nearness of the next use."""
-        np.negative(next_use, out=self.priority, dtype=np.float64)
+def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:
+    """The policy as plain data, such that `make(name, **options)` is the same; the class's own name where it is not
+    registered."""
+    names = [name for name in policies if policies.loaded(name) is type(policy)]
+    options = {name: getattr(policy, name) for name in _options(type(policy))}
+    return (names[0] if names else type(policy).__name__), options
+
+
+def _options(kind: object) -> list[str]:
+    return list(getattr(kind, "__dataclass_fields__", ()))

@@ -1,0 +1,77 @@
+"""Scores as the bit patterns of non-negative float16: what they are worth, and their exact sums."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+LARGEST_FINITE = np.uint16(0x7BFF)
+# Every float16 is a whole multiple of 2**-24, so sums of them are exact as integers in that unit.
+ULP = 2.0**-24
+
+
+@numba.njit(cache=True)
+def score_values(scores, values):  # type: ignore[no-untyped-def]
+    """float16 bit patterns to float32 numbers, exactly, subnormal ones included."""
+    bits = values.view(np.uint32)
+    for i in range(scores.size):
+        bits[i] = np.uint32(scores[i]) << np.uint32(13)
+    scale = np.float32(2.0**112)
+    for i in range(scores.size):
+        values[i] = values[i] * scale
+
+
+@numba.njit(cache=True)
+def reweighted_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
+    """Sort keys of `score if favoured else gamma * score`, in float32."""
+    values = keys.view(np.float32)
+    score_values(scores, values)
+    for i in range(scores.size):
+        values[i] = values[i] if favoured[i] else gamma * values[i]
+
+
+@numba.njit(cache=True)
+def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
+    """Sort keys of `gamma * score / max(score) + (1 - gamma) * favoured`, in float32; all-zero scores count as 0."""
+    values = keys.view(np.float32)
+    score_values(scores, values)
+    largest = np.float32(0)
+    for i in range(values.size):
+        largest = max(largest, values[i])
+    if largest == 0:
+        largest = np.float32(1)
+    bonus = np.float32(1) - gamma
+    for i in range(values.size):
+        blended = gamma * (values[i] / largest)
+        values[i] = blended + bonus if favoured[i] else blended
+
+
+@numba.njit(cache=True)
+def ranked_keys(scores, classes, keys):  # type: ignore[no-untyped-def]
+    """Sort keys that order by class first and by score within a class."""
+    for i in range(scores.size):
+        keys[i] = (np.int32(classes[i]) << np.int32(16)) | np.int32(scores[i])
+
+
+@numba.njit(cache=True)
+def score_sum(scores, active):  # type: ignore[no-untyped-def]
+    """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order."""
+    total = np.int64(0)
+    kept = np.int64(0)
+    for i in range(scores.size):
+        exponent = np.int64(scores[i]) >> 10
+        fraction = np.int64(scores[i]) & 0x3FF
+        # Subnormals have no hidden bit and the exponent of the smallest normal.
+        units = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
+        total += units
+        kept += units if active[i] else 0
+    return total, kept
+
+
+@numba.njit(cache=True)
+def first_bad(scores):  # type: ignore[no-untyped-def]
+    """Flat index of the first score that is negative, infinite or not a number; -1 where all are fine."""
+    for i in range(scores.size):
+        if scores[i] > LARGEST_FINITE:
+            return i
+    return -1

@@ -1,0 +1,88 @@
+"""The best k of n by integer keys: exact, and the same on every machine."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_BINS_LOG2 = 11
+
+
+@numba.njit(cache=True)
+def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
+    """The k-th largest key (1 <= k <= n) and how many are larger: a radix select over the keys' own range."""
+    pool = keys.copy()
+    n = keys.size
+    larger = 0
+    while True:
+        lowest = np.int64(pool[0])
+        highest = lowest
+        for i in range(n):
+            key = np.int64(pool[i])
+            lowest = min(lowest, key)
+            highest = max(highest, key)
+        if lowest == highest:
+            return lowest, larger
+        # Unsigned: the span of float64 sort keys exceeds int64.
+        span = np.uint64(highest) - np.uint64(lowest)
+        shift = np.uint64(0)
+        while (span >> shift) >> np.uint64(_BINS_LOG2):
+            shift += np.uint64(1)
+        counts = np.zeros(1 << _BINS_LOG2, np.int32)
+        for i in range(n):
+            counts[(np.uint64(np.int64(pool[i])) - np.uint64(lowest)) >> shift] += 1
+        bin_ = counts.size - 1
+        while larger + counts[bin_] < k:
+            larger += counts[bin_]
+            bin_ -= 1
+        survivors = np.empty(counts[bin_] + 1, keys.dtype)
+        m = 0
+        for i in range(n):
+            survivors[m] = pool[i]
+            m += (np.uint64(np.int64(pool[i])) - np.uint64(lowest)) >> shift == np.uint64(bin_)
+        pool = survivors
+        n = counts[bin_]
+
+
+@numba.njit(cache=True)
+def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
+    """Sets `chosen` to the k largest keys; equal keys go to the lower index. 0 <= k <= n."""
+    if k == 0:
+        chosen[:] = False
+        return
+    threshold, larger = _kth_largest(keys, k)
+    for i in range(keys.size):
+        chosen[i] = keys[i] > threshold
+    wanted = k - larger
+    i = 0
+    while wanted > 0:
+        if keys[i] == threshold:
+            chosen[i] = True
+            wanted -= 1
+        i += 1
+
+
+@numba.njit(cache=True)
+def top_k_rows(scores, k, chosen):  # type: ignore[no-untyped-def]
+    """`top_k` for each row of a matrix."""
+    for row in range(scores.shape[0]):
+        top_k(scores[row], k, chosen[row])
+
+
+@numba.njit(cache=True)
+def choose_victims(priority, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
+    """Sets `victims` to the candidates of lowest priority; equal priorities give up the lower index first."""
+    columns = np.flatnonzero(candidates)
+    values = np.empty(columns.size, np.float64)
+    for i in range(columns.size):
+        values[i] = -priority[columns[i]] + 0.0  # + 0.0 makes one zero of the two
+    # float64 to integers of the same order: a negative number's bits run backwards.
+    keys = values.view(np.int64)
+    for i in range(keys.size):
+        if keys[i] < 0:
+            keys[i] = keys[i] ^ np.int64(0x7FFFFFFFFFFFFFFF)
+    chosen = np.empty(columns.size, np.bool_)
+    top_k(keys, n_victims, chosen)
+    victims[:] = False
+    for i in range(columns.size):
+        victims[columns[i]] = chosen[i]

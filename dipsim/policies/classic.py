@@ -1,0 +1,71 @@
+"""Policies that rank columns by one number of their use: last, count, entry, next."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from dipsim.kernels import Int32Array, Int64Array
+from dipsim.policies.protocol import ScorePolicy, register_policy
+
+# Use counts and token indices share one float64 exactly while tokens stay below this and counts below 2**27.
+_TOKENS = 2.0**26
+
+
+@register_policy("none")
+class NoCache(ScorePolicy):
+    """Keep nothing: every active column comes from Flash. A simulation gives it no slots."""
+
+
+@register_policy("lru")
+class Lru(ScorePolicy):
+    """Evict the column whose last use is longest ago."""
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the time of last use."""
+        self.priority[columns] = token
+
+
+@register_policy("lfu")
+class Lfu(ScorePolicy):
+    """Evict the least used column of the sequence, then the one used longest ago; counts survive eviction
+    ("perfect" LFU, as in the simulator of arXiv 2412.01380)."""
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the use count, then the time of last use."""
+        counts = np.floor(self.priority[columns] / _TOKENS) + 1
+        self.priority[columns] = counts * _TOKENS + token
+
+
+@register_policy("lfu-in-cache")
+class LfuInCache(Lfu):
+    """LFU that forgets the count of a column when it leaves: what other cache simulators call LFU."""
+
+    def on_evict(self, columns: Int64Array, token: int) -> None:
+        """The count is lost."""
+        self.priority[columns] = 0
+
+
+@register_policy("fifo")
+class Fifo(ScorePolicy):
+    """Evict the column that entered first."""
+
+    def on_insert(self, columns: Int64Array, token: int) -> None:
+        """Priority is the time of entry."""
+        self.priority[columns] = token
+
+
+@register_policy("belady")
+class Belady(ScorePolicy):
+    """Evict the column whose next use is farthest away (Belady, IBM Systems Journal 5(2), 1966): an oracle.
+
+    With admission `always` it must take every active column; with `priority` it may refuse some, which is the true
+    optimum in hits.
+    """
+
+    needs_future: ClassVar[bool] = True
+
+    def foresee(self, next_use: Int32Array) -> None:
+        """Priority is the nearness of the next use."""
+        np.negative(next_use, out=self.priority, dtype=np.float64)
