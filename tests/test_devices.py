@@ -36,19 +36,21 @@ def flash(**fields: Any) -> Flash:
     ],
 )
 def test_a_batch_of_reads(fields: dict[str, Any], reads: list[float], n_bytes: float, seconds: float) -> None:
-    batch = flash(**fields).batch(np.array(reads, np.float64))
-    assert (batch.n_reads, batch.n_bytes) == (len(reads), n_bytes)
-    assert batch.service_s == pytest.approx(seconds, rel=1e-12)
-    assert batch.first_data_s == fields.get("latency_s", 0)
+    """The batch in question, between an empty one and one of a single read, which it does not touch."""
+    alone = flash(**fields).batches(np.array([7.0]), np.array([1]))
+    batches = flash(**fields).batches(np.array([*reads, 7], np.float64), np.array([0, len(reads), 1]))
+    assert batches.n_reads.tolist() == [0, len(reads), 1]
+    assert batches.n_bytes.tolist() == [0, n_bytes, alone.n_bytes[0]]
+    assert batches.service_s.tolist() == pytest.approx([0, seconds, alone.service_s[0]], rel=1e-12)
+    assert batches.first_data_s.tolist() == [0, fields.get("latency_s", 0), fields.get("latency_s", 0)]
 
 
-def test_nothing_to_read_takes_no_time() -> None:
-    assert flash(latency_s=1.0).stream(0) == type(flash().stream(0))()
-
-
-def test_a_stream_is_one_read() -> None:
-    assert flash(page_bytes=64).stream(100) == flash(page_bytes=64).batch(np.array([100.0]))
-    assert flash().stream(100).service_s == pytest.approx(100e-6)
+def test_a_stream_is_one_read_and_nothing_to_read_takes_no_time() -> None:
+    batches = flash(latency_s=1.0, page_bytes=64).streams(np.array([0.0, 100.0]))
+    assert batches.n_reads.tolist() == [0, 1]
+    assert batches.n_bytes.tolist() == [0, 128]
+    assert batches.service_s.tolist() == pytest.approx([0, 1 + 128e-6])
+    assert flash().streams(np.array([100.0])).service_s[0] == pytest.approx(100e-6)
 
 
 def test_dram_and_compute() -> None:
@@ -56,12 +58,14 @@ def test_dram_and_compute() -> None:
     plain, dma = (
         Dram(env, DramSpec(capacity_bytes=1e9, read_bytes_per_s=1e6, dma_writes=dma)) for dma in (False, True)
     )
-    assert (plain.traffic_bytes(10, 7), dma.traffic_bytes(10, 7)) == (10, 24)
-    assert plain.seconds(24) == 24e-6
+    read, from_flash = np.array([10.0]), np.array([7.0])
+    assert (plain.traffic_bytes(read, from_flash), dma.traffic_bytes(read, from_flash)) == (10, 24)
+    assert plain.seconds(np.array([24.0])) == 24e-6
     spec = ComputeSpec(ops_per_s=1e6, launch_s=1e-3, select_s_per_column=1e-5)
-    assert Compute(env, spec).seconds(2000) == pytest.approx(3e-3)
-    assert Compute(env, spec).select_seconds(30) == pytest.approx(3e-4)
-    assert (Compute(env, None).seconds(1e18), Compute(env, None).select_seconds(10**9)) == (0, 0)
+    assert Compute(env, spec).seconds(np.array([2000.0, 0.0])).tolist() == pytest.approx([3e-3, 0])
+    assert Compute(env, spec).select_seconds(np.array([30.0])) == pytest.approx(3e-4)
+    many = np.array([1e18])
+    assert (Compute(env, None).seconds(many), Compute(env, None).select_seconds(many)) == (0, 0)
 
 
 @settings(deadline=None)

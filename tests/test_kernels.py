@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dipsim import kernels
+from dipsim.kernels.scores import score_value
 
 # Few levels make ties; 0 and the smallest subnormal are always among them.
 TIED = st.sampled_from([0.0, 6e-8, 1e-7, 0.25, 0.5, 0.75, 1.0, 3.0, 65504.0])
@@ -63,15 +65,61 @@ def test_top_k_of_a_whole_layer() -> None:
 
 @settings(deadline=None)
 @given(scores_and_k(), st.integers(0, 99), st.sampled_from([0.0, 1e-40, 0.2, 0.6, 1.0]))
-def test_reweighted_and_blended_keys(case: tuple[NDArray[np.float16], int], seed: int, gamma: float) -> None:
+def test_blended_keys(case: tuple[NDArray[np.float16], int], seed: int, gamma: float) -> None:
     scores, k = case
     resident = bools(scores.size, seed)
-    twins = ((kernels.reweighted_keys, reference.reweighted), (kernels.blended_keys, reference.blended))
-    for kernel, twin in twins:
-        keys = np.empty(scores.size, np.int32)
-        kernel(scores.view(np.uint16), resident, np.float32(gamma), keys)
-        np.testing.assert_array_equal(keys.view(np.float32), twin(scores, resident, gamma))
-        np.testing.assert_array_equal(chosen_by_kernel(keys, k), reference.top_k(twin(scores, resident, gamma), k))
+    keys = np.empty(scores.size, np.int32)
+    kernels.blended_keys(scores.view(np.uint16), resident, np.float32(gamma), keys)
+    blended = reference.blended(scores, resident, gamma)
+    np.testing.assert_array_equal(keys.view(np.float32), blended)
+    np.testing.assert_array_equal(chosen_by_kernel(keys, k), reference.top_k(blended, k))
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    scores_and_k(),
+    st.integers(0, 99),
+    st.sampled_from([0.0, 1e-40, 1e-6, 0.2, 0.6, 0.999, 1.0]),
+    st.integers(1, 0x7BFF),
+)
+def test_reweighted_top_k(case: tuple[NDArray[np.float16], int], seed: int, gamma: float, guess: int) -> None:
+    scores, k = case
+    favoured, chosen = bools(scores.size, seed), np.ones(scores.size, np.bool_)
+    kernels.reweighted_top_k(scores.view(np.uint16), favoured, np.float32(gamma), k, guess, chosen)
+    np.testing.assert_array_equal(chosen, reference.top_k(reference.reweighted(scores, favoured, gamma), k))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("n_levels", [0, 5])
+def test_reweighted_top_k_of_more_columns_than_a_count_holds(gamma: float, n_levels: int) -> None:
+    rng = np.random.default_rng(4)
+    values = np.abs(rng.standard_normal(70_000))
+    scores = (np.round(values * n_levels) / n_levels if n_levels else values).astype(np.float16)
+    favoured = rng.random(scores.size) < 0.5
+    for k in (1, 30_000, 69_999):
+        chosen = np.zeros(scores.size, np.bool_)
+        kernels.reweighted_top_k(scores.view(np.uint16), favoured, np.float32(gamma), k, kernels.ANY_THRESHOLD, chosen)
+        np.testing.assert_array_equal(chosen, reference.top_k(reference.reweighted(scores, favoured, gamma), k))
+        assert kernels.count_true(chosen) == k
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(-(2**30), 5), st.integers(0, 5)), min_size=1, max_size=60),
+    st.integers(0, 99),
+    st.tuples(st.integers(-9, 9), st.integers(-9, 9)),
+    st.data(),
+)
+def test_mark_lowest(halves: list[tuple[int, int]], seed: int, guess: tuple[int, int], data: st.DataObject) -> None:
+    """Priorities of a count above a time, many of them equal, and negative ones far apart."""
+    priority = np.array([(upper << 32 if upper >= 0 else upper) + lower for upper, lower in halves], np.int64)
+    candidates = bools(priority.size, seed)
+    candidates[0] = True
+    n = data.draw(st.integers(1, int(candidates.sum())))
+    marked = np.ones(priority.size, np.bool_)
+    kernels.mark_lowest(priority, candidates, n, np.empty_like(priority), np.array(guess, np.int64), marked)
+    order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (priority[c], c))
+    assert sorted(np.flatnonzero(marked).tolist()) == sorted(order[:n])
 
 
 def test_every_float16_becomes_its_float32() -> None:
@@ -79,6 +127,7 @@ def test_every_float16_becomes_its_float32() -> None:
     values = np.empty(bits.size, np.float32)
     kernels.score_values(bits, values)
     np.testing.assert_array_equal(values, bits.view(np.float16).astype(np.float32))
+    assert [score_value(int(b)) for b in bits[::7]] == values[::7].tolist()
 
 
 @settings(deadline=None)
@@ -108,14 +157,16 @@ def test_choose_victims(priorities: list[float], seed: int, data: st.DataObject)
 
 @settings(deadline=None)
 @given(
-    st.lists(st.booleans(), min_size=1, max_size=60),
+    st.lists(st.lists(st.booleans(), min_size=60, max_size=60), min_size=1, max_size=4),
     st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),
     st.sampled_from([1, 512, 4096, 16384]),
 )
-def test_form_reads(wanted: list[bool], column_bytes: float, page_bytes: int) -> None:
-    mask = np.array(wanted)
-    reads = kernels.form_reads(mask, column_bytes, page_bytes)
-    assert reads.tolist() == reference.read_sizes(mask, column_bytes, page_bytes)
+def test_form_reads(wanted: list[list[bool]], column_bytes: float, page_bytes: int) -> None:
+    masks = np.array(wanted)
+    reads, n_reads = kernels.form_reads(masks, np.count_nonzero(masks), column_bytes, page_bytes)
+    by_token = [reference.read_sizes(mask, column_bytes, page_bytes) for mask in masks]
+    assert reads.tolist() == [n_bytes for sizes in by_token for n_bytes in sizes]
+    assert n_reads.tolist() == [len(sizes) for sizes in by_token]
 
 
 def test_next_uses_across_two_blocks() -> None:

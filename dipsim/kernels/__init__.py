@@ -6,22 +6,30 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.kernels.future import next_uses
+from dipsim.kernels.lowest import choose_victims, mark_lowest
 from dipsim.kernels.reads import form_reads
+from dipsim.kernels.replay import ENTRY, LAST_USE, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, replay_tokens
+from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
 from dipsim.kernels.scores import (
     LARGEST_FINITE,
     ULP,
     blended_keys,
     first_bad,
     ranked_keys,
-    reweighted_keys,
     score_sum,
     score_values,
 )
-from dipsim.kernels.selection import choose_victims, top_k, top_k_rows
+from dipsim.kernels.selection import top_k
 
 __all__ = [
+    "ANY_THRESHOLD",
+    "ENTRY",
     "LARGEST_FINITE",
+    "LAST_USE",
+    "NEXT_USE",
     "ULP",
+    "USE_COUNT",
+    "USE_COUNT_IN_CACHE",
     "BoolArray",
     "Float32Array",
     "Float64Array",
@@ -30,13 +38,15 @@ __all__ = [
     "Uint16Array",
     "blended_keys",
     "choose_victims",
+    "count_true",
     "first_bad",
     "form_reads",
+    "mark_lowest",
     "next_uses",
     "ranked_keys",
-    "reweighted_keys",
+    "replay_tokens",
+    "reweighted_top_k",
     "score_sum",
     "score_values",
     "top_k",
-    "top_k_rows",
 ]

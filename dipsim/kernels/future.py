@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def next_uses(active, first_token, after, uses):  # type: ignore[no-untyped-def]
     """Sets `uses[t, c]` to the first token strictly after first_token + t at which column c is active.
 

@@ -10,7 +10,16 @@ LARGEST_FINITE = np.uint16(0x7BFF)
 ULP = 2.0**-24
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
+def score_value(bits):  # type: ignore[no-untyped-def]
+    """The number of one float16 bit pattern, as float32; the pattern after the last finite one counts as 2**16."""
+    exponent, fraction = bits >> 10, bits & 0x3FF
+    if exponent == 0:
+        return np.float32(fraction * 2.0**-24)
+    return np.float32(((fraction | 0x400) << exponent) * 2.0**-25)
+
+
+@numba.njit(cache=True, nogil=True)
 def score_values(scores, values):  # type: ignore[no-untyped-def]
     """float16 bit patterns to float32 numbers, exactly, subnormal ones included."""
     bits = values.view(np.uint32)
@@ -21,16 +30,7 @@ def score_values(scores, values):  # type: ignore[no-untyped-def]
         values[i] = values[i] * scale
 
 
-@numba.njit(cache=True)
-def reweighted_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
-    """Sort keys of `score if favoured else gamma * score`, in float32."""
-    values = keys.view(np.float32)
-    score_values(scores, values)
-    for i in range(scores.size):
-        values[i] = values[i] if favoured[i] else gamma * values[i]
-
-
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
     """Sort keys of `gamma * score / max(score) + (1 - gamma) * favoured`, in float32; all-zero scores count as 0."""
     values = keys.view(np.float32)
@@ -46,14 +46,14 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
         values[i] = blended + bonus if favoured[i] else blended
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def ranked_keys(scores, classes, keys):  # type: ignore[no-untyped-def]
     """Sort keys that order by class first and by score within a class."""
     for i in range(scores.size):
         keys[i] = (np.int32(classes[i]) << np.int32(16)) | np.int32(scores[i])
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def score_sum(scores, active):  # type: ignore[no-untyped-def]
     """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order."""
     total = np.int64(0)
@@ -68,7 +68,7 @@ def score_sum(scores, active):  # type: ignore[no-untyped-def]
     return total, kept
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def first_bad(scores):  # type: ignore[no-untyped-def]
     """Flat index of the first score that is negative, infinite or not a number; -1 where all are fine."""
     for i in range(scores.size):

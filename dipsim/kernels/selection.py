@@ -1,4 +1,4 @@
-"""The best k of n by integer keys: exact, and the same on every machine."""
+"""The best k of n by integer keys of any kind, by radix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 _BINS_LOG2 = 11
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
     """The k-th largest key (1 <= k <= n) and how many are larger: a radix select over the keys' own range."""
     pool = keys.copy()
@@ -44,7 +44,7 @@ def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
         n = counts[bin_]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
     """Sets `chosen` to the k largest keys; equal keys go to the lower index. 0 <= k <= n."""
     if k == 0:
@@ -60,29 +60,3 @@ def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
             chosen[i] = True
             wanted -= 1
         i += 1
-
-
-@numba.njit(cache=True)
-def top_k_rows(scores, k, chosen):  # type: ignore[no-untyped-def]
-    """`top_k` for each row of a matrix."""
-    for row in range(scores.shape[0]):
-        top_k(scores[row], k, chosen[row])
-
-
-@numba.njit(cache=True)
-def choose_victims(priority, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
-    """Sets `victims` to the candidates of lowest priority; equal priorities give up the lower index first."""
-    columns = np.flatnonzero(candidates)
-    values = np.empty(columns.size, np.float64)
-    for i in range(columns.size):
-        values[i] = -priority[columns[i]] + 0.0  # + 0.0 makes one zero of the two
-    # float64 to integers of the same order: a negative number's bits run backwards.
-    keys = values.view(np.int64)
-    for i in range(keys.size):
-        if keys[i] < 0:
-            keys[i] = keys[i] ^ np.int64(0x7FFFFFFFFFFFFFFF)
-    chosen = np.empty(columns.size, np.bool_)
-    top_k(keys, n_victims, chosen)
-    victims[:] = False
-    for i in range(columns.size):
-        victims[columns[i]] = chosen[i]

@@ -1,6 +1,6 @@
 """What came out: tidy tables, the numbers of the summary, and JSON that holds what is needed to run it again."""
 
-from dipsim.results.log import DeviceTotals, TokenLog
+from dipsim.results.log import BlockUse, TokenLog
 from dipsim.results.result import Result
 
-__all__ = ["DeviceTotals", "Result", "TokenLog"]
+__all__ = ["BlockUse", "Result", "TokenLog"]

@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from dipsim.groups import Group
-from dipsim.kernels import ULP, Int64Array
+from dipsim.kernels import ULP, BoolArray, Float64Array, Int64Array
+from dipsim.trace.reading import Block
 
 
-@dataclass
-class DeviceTotals:
-    """What the devices moved and did during one token."""
+@dataclass(frozen=True)
+class BlockUse:
+    """What a block's tokens used; int64 [token, layer, group].
 
-    flash_bytes: float = 0.0
-    dram_bytes: float = 0.0
-    flash_reads: int = 0
-    n_ops: float = 0.0
-    flash_s: float = 0.0
-    dram_s: float = 0.0
-    compute_s: float = 0.0
+    Attributes:
+        n_active, n_missed: columns.
+        total_score, kept_score: sums of all scores and of the active ones in units of 2**-24.
+    """
+
+    block: Block
+    n_active: Int64Array
+    n_missed: Int64Array
+    total_score: Int64Array
+    kept_score: Int64Array
+
+    @classmethod
+    def empty(cls, block: Block, *shape: int) -> Self:
+        """To be filled by (layer, group)."""
+        return cls(block, *(np.zeros(shape, np.int64) for _ in range(4)))
+
+    def fill(
+        self, layer: int, g: int, active: BoolArray, missed: BoolArray, scores: tuple[Int64Array, Int64Array]
+    ) -> None:
+        """One layer and group: bool [token, column], and the two sums of scores."""
+        self.n_active[:, layer, g] = np.count_nonzero(active, axis=1)
+        self.n_missed[:, layer, g] = np.count_nonzero(missed, axis=1)
+        self.total_score[:, layer, g], self.kept_score[:, layer, g] = scores
 
 
 class TokenLog:
@@ -38,42 +55,46 @@ class TokenLog:
         self.ttft_s: list[float] = []
         self.n_active: dict[str, Int64Array] = {group.name: np.zeros(n_layers, np.int64) for group in groups}
         self.n_hits: dict[str, Int64Array] = {group.name: np.zeros(n_layers, np.int64) for group in groups}
-        self._columns: dict[str, list[float]] = defaultdict(list)
-        self._row: dict[str, float] = {}
+        self._groups = groups
+        self._blocks: list[pd.DataFrame] = []
 
     def add_prompt(self, seconds: float) -> None:
         """The prompt phase of a sequence took this long."""
         self.ttft_s.append(seconds)
 
-    def start_token(self, token: int, sequence: int, position: int, is_warm_up: bool) -> None:
-        """Opens the row of a token; `position` counts from 0 after the prompt."""
-        self._row = {"token": token, "sequence": sequence, "position": position, "warm_up": is_warm_up}
-        for name in ("active_columns", "hits", "active_bytes", "hit_bytes", "kept_score", "total_score"):
-            self._row[name] = 0
-
-    def add_group(
-        self, layer: int, group: Group, n_active: int, n_hits: int, kept_units: int, total_units: int
+    def add(
+        self, use: BlockUse, positions: Int64Array, is_warm_up: BoolArray, measured: dict[str, Float64Array]
     ) -> None:
-        """Counts of one (layer, group); score sums in units of 2**-24."""
-        row = self._row
-        row["active_columns"] += n_active
-        row["hits"] += n_hits
-        row["active_bytes"] += n_active * group.column_bytes
-        row["hit_bytes"] += n_hits * group.column_bytes
-        row["kept_score"] += kept_units * ULP
-        row["total_score"] += total_units * ULP
-        if not row["warm_up"]:
-            self.n_active[group.name][layer] += n_active
-            self.n_hits[group.name][layer] += n_hits
+        """The tokens of a block.
 
-    def end_token(self, seconds: float, totals: DeviceTotals) -> None:
-        """Closes the row."""
-        for name, value in (self._row | {"token_s": seconds} | vars(totals)).items():
-            self._columns[name].append(value)
+        Args:
+            use: what they used.
+            positions: their indices in the sequence, counted from 0 after the prompt.
+            is_warm_up: which of them do not count.
+            measured: more columns of `tokens`, [token] by name.
+        """
+        n_hits = use.n_active - use.n_missed
+        column_bytes = np.array([group.column_bytes for group in self._groups])
+        rows = {
+            "token": np.arange(use.block.start, use.block.stop),
+            "sequence": use.block.sequence,
+            "position": positions,
+            "warm_up": is_warm_up,
+            "active_columns": use.n_active.sum(axis=(1, 2)),
+            "hits": n_hits.sum(axis=(1, 2)),
+            "active_bytes": (use.n_active * column_bytes).sum(axis=(1, 2)),
+            "hit_bytes": (n_hits * column_bytes).sum(axis=(1, 2)),
+            "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
+            "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
+        }
+        self._blocks.append(pd.DataFrame(rows | measured))
+        for g, group in enumerate(self._groups):
+            self.n_active[group.name] += use.n_active[~is_warm_up, :, g].sum(axis=0)
+            self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
 
     def tokens(self, mlp_bytes: float) -> pd.DataFrame:
         """One row per token; `density` and `retained_magnitude` (1 where nothing is masked) are worked out here."""
-        frame = pd.DataFrame(self._columns)
+        frame = pd.concat(self._blocks, ignore_index=True)
         frame["density"] = frame["active_bytes"] / mlp_bytes
         masked = frame["total_score"] > 0
         frame["retained_magnitude"] = (frame["kept_score"] / frame["total_score"].where(masked, 1)).where(masked, 1.0)

@@ -1,48 +1,21 @@
-"""What happens token by token: the loop that masks, counts hits, moves bytes in simulated time and updates caches."""
+"""What happens token by token: the loop that turns what tokens use into work of the devices, in simulated time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import simpy
 
-from dipsim import kernels
-from dipsim.cache import WeightCache
-from dipsim.devices import ReadBatch
-from dipsim.errors import DipsimError
-from dipsim.groups import Group
-from dipsim.kernels import BoolArray, Int32Array, Uint16Array
-from dipsim.policies import Place
-from dipsim.results import DeviceTotals, TokenLog
-from dipsim.simulation.future import Future
-from dipsim.simulation.machine import Machine, Steps
+from dipsim.devices import ReadBatches
+from dipsim.kernels import Float64Array, Int64Array
+from dipsim.results import BlockUse, TokenLog
+from dipsim.simulation.machine import Machine, Stages, Steps
 from dipsim.simulation.setup import Setup
-from dipsim.trace.reading import Block
+from dipsim.simulation.workload import Workload
 
 OnProgress = Callable[[int, int], None]
-
-
-class LayerGroup:
-    """The columns of one (layer, group): which are resident, and the cache that decides it."""
-
-    def __init__(self, setup: Setup, layer: int, group: Group) -> None:
-        self.layer = layer
-        self.group = group
-        self.mask: BoolArray = np.ones(group.n_columns, np.bool_)
-        slots = setup.slots[group.name][layer]
-        self.cache: WeightCache | None = None
-        if setup.is_pinned(group):
-            self.resident: BoolArray = np.arange(group.n_columns) < slots
-        else:
-            place = Place(group.n_columns, slots, layer, group.name)
-            self.cache = WeightCache(place, setup.new_policy(), setup.admission)
-            self.resident = self.cache.resident
-
-    def start(self) -> None:
-        """A new sequence begins."""
-        if self.cache is not None:
-            self.cache.start()
 
 
 class Decoder:
@@ -52,14 +25,10 @@ class Decoder:
         self.setup = setup
         self.log = TokenLog(setup.groups, setup.model.n_layers)
         self._on_progress = on_progress
+        self._n_done, self._n_to_do = 0, setup.n_tokens * (2 if setup.new_policy().needs_future else 1)
         self._env = simpy.Environment()
         self._machine = Machine(self._env, setup.profile, setup.overlap)
-        self._layers = [
-            [LayerGroup(setup, layer, group) for group in setup.groups] for layer in range(setup.model.n_layers)
-        ]
-        needs_future = setup.new_policy().needs_future
-        self._n_done, self._n_to_do = 0, setup.n_tokens * (2 if needs_future else 1)
-        self._future = Future(setup, self._advance) if needs_future else None
+        self._workload = Workload(setup, self._machine.flash, self._advance)
 
     def run(self) -> TokenLog:
         """Simulates every token."""
@@ -71,104 +40,103 @@ class Decoder:
         self._on_progress(self._n_done, self._n_to_do)
 
     def _decode(self) -> Steps:
-        setup = self.setup
-        for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
-            scores = {site: setup.trace.read(site, block.start, block.stop) for site in setup.sites}
-            uses = self._future.block(index, scores) if self._future is not None else {}
-            sequence = setup.trace.sequences[block.sequence]
-            if block.start == sequence.start:
+        for use, batches in self._workload.blocks():
+            block, sequence = use.block, self.setup.trace.sequences[use.block.sequence]
+            if block.start == sequence.start and sequence.prompt_length > 0:
                 yield from self._prompt(sequence.prompt_length)
-            for i in range(block.stop - block.start):
-                position = block.start + i - sequence.start
-                yield from self._token(block, i, position, sequence.prompt_length, scores, uses)
-            self._advance(block.stop - block.start)
+            positions: Int64Array = np.arange(block.start, block.stop) - sequence.start
+            totals, rows = self._machine.prepare(self._token_stages(use, batches, sequence.prompt_length + positions))
+            token_s = np.empty(positions.size)
+            for i, stages in enumerate(rows):
+                start_s = self._env.now
+                yield from self._machine.run(stages)
+                token_s[i] = self._env.now - start_s
+            self.log.add(use, positions, positions < self.setup.n_warm_up, {"token_s": token_s, **totals})
+            self._advance(positions.size)
 
     def _prompt(self, n_tokens: int) -> Steps:
         """Dense: every weight once, operations for each token of the prompt; the caches stay cold."""
-        for groups in self._layers:
-            for columns in groups:
-                columns.start()
-        if n_tokens == 0:
-            return
-        start_s, self._machine.totals = self._env.now, DeviceTotals()
-        model = self.setup.model
-        yield from self._embedding(n_tokens)
-        for groups in self._layers:
-            yield from self._pinned(model.attention_bytes, 0, model.attention_weights, n_tokens)
-            for columns in groups:
-                group, n_resident = columns.group, int(np.count_nonzero(columns.resident))
-                batch = self._machine.flash.stream((group.n_columns - n_resident) * group.column_bytes)
-                per_column = 2.0 * n_tokens * group.column_weights
-                n_ops = n_resident * per_column, (group.n_columns - n_resident) * per_column
-                yield from self._machine.stage(batch, n_resident * group.column_bytes, *n_ops)
-        yield from self._pinned(model.lm_head_bytes, 0, model.lm_head_weights, n_tokens)
+        setup, start_s = self.setup, self._env.now
+        n_columns = np.array([[[group.n_columns for group in setup.groups]] * setup.model.n_layers], np.float64)
+        n_hits = np.zeros_like(n_columns)
+        for g, group in enumerate(setup.groups):
+            if setup.is_pinned(group):
+                n_hits[0, :, g] = setup.slots[group.name]
+        missed_bytes = (n_columns - n_hits) * [group.column_bytes for group in setup.groups]
+        batches = _shaped(self._machine.flash.streams(missed_bytes.reshape(-1)), n_columns.shape)
+        stages = self._stages(n_hits, n_columns - n_hits, batches, np.zeros(1), n_tokens, scored=False)
+        _, rows = self._machine.prepare(stages)
+        for row in rows:
+            yield from self._machine.run(row)
         self.log.add_prompt(self._env.now - start_s)
 
-    def _token(
+    def _token_stages(self, use: BlockUse, batches: ReadBatches, n_earlier: Int64Array) -> Stages:
+        """Stages of a block's tokens, each of which has so many positions before it."""
+        kv_bytes = self.setup.model.kv_bytes_per_position * n_earlier / self.setup.model.n_layers
+        n_missed = use.n_missed.astype(np.float64)
+        return self._stages(use.n_active - n_missed, n_missed, batches, kv_bytes, 1, scored=True)
+
+    def _stages(
         self,
-        block: Block,
-        i: int,
-        position: int,
-        prompt_length: int,
-        scores: dict[str, Uint16Array],
-        uses: dict[tuple[int, str], Int32Array],
-    ) -> Steps:
-        model = self.setup.model
-        start_s, self._machine.totals = self._env.now, DeviceTotals()
-        self.log.start_token(block.start + i, block.sequence, position, position < self.setup.n_warm_up)
-        kv_bytes = model.kv_bytes_per_position * (prompt_length + position) / model.n_layers
-        yield from self._embedding(1)
-        for groups in self._layers:
-            yield from self._pinned(model.attention_bytes, kv_bytes, model.attention_weights, 1)
-            for columns in groups:
-                site = columns.group.site
-                own = None if site is None else scores[site][i, columns.layer]
-                yield from self._group(columns, own, position)
-                if columns.cache is not None:
-                    if self._future is not None:
-                        columns.cache.policy.foresee(uses[columns.layer, columns.group.name][i])
-                    columns.cache.update(columns.mask, own, position)
-        yield from self._pinned(model.lm_head_bytes, 0, model.lm_head_weights, 1)
-        self.log.end_token(self._env.now - start_s, self._machine.totals)
+        n_hits: Float64Array,
+        n_missed: Float64Array,
+        batches: ReadBatches,
+        kv_bytes: Float64Array,
+        n_tokens: int,
+        scored: bool,
+    ) -> Stages:
+        """Embedding; in each layer attention, then the groups; LM head.
 
-    def _group(self, columns: LayerGroup, scores: Uint16Array | None, position: int) -> Steps:
-        """Mask, hits and misses, transfers and operations of one group."""
-        group, mask, resident = columns.group, columns.mask, columns.resident
-        kept, total = 0, 0
-        if scores is not None:
-            self.setup.masking.select(group, scores, resident, position, mask)
-            total, kept = kernels.score_sum(scores, mask)
-        missed = mask & ~resident
-        n_active, n_missed = int(np.count_nonzero(mask)), int(np.count_nonzero(missed))
-        n_hits = n_active - n_missed
-        if n_active == 0:
-            raise DipsimError(
-                f"method '{self.setup.masking.name}': mask of group '{group.name}' is empty; keep a column"
-            )
-        self.log.add_group(columns.layer, group, n_active, n_hits, kept, total)
-        per_column = 2.0 * group.column_weights
-        n_scored = group.n_columns if scores is not None else 0
-        batch, hit_bytes = self._read(missed, n_missed, group), n_hits * group.column_bytes
-        yield from self._machine.stage(batch, hit_bytes, n_hits * per_column, n_missed * per_column, n_scored)
+        Args:
+            n_hits, n_missed: columns [row, layer, group].
+            batches: reads of the missed ones, [row, layer, group].
+            kv_bytes: keys and values that one layer reads, [row].
+            n_tokens: tokens that share a row's weights.
+            scored: whether masks are chosen from scores.
+        """
+        setup, model = self.setup, self.setup.model
+        column_bytes = np.array([group.column_bytes for group in setup.groups])
+        column_ops = np.array([2.0 * n_tokens * group.column_weights for group in setup.groups])
+        n_scored = np.array([group.n_columns * float(scored and group.site is not None) for group in setup.groups])
+        groups = Stages(
+            batches, n_hits * column_bytes, n_hits * column_ops, n_missed * column_ops, n_scored + 0 * n_hits
+        )
+        ones = np.ones((len(kv_bytes), model.n_layers, 1))
+        attention = self._pinned(model.attention_bytes, model.attention_weights, ones, n_tokens)
+        attention.dram_bytes[:] += kv_bytes[:, None, None]
+        head = self._pinned(model.lm_head_bytes, model.lm_head_weights, ones[:, :1], n_tokens)
+        embedding = self._embedding(ones[:, :1], n_tokens)
+        return _joined(embedding, attention, groups, head)
 
-    def _read(self, missed: BoolArray, n_missed: int, group: Group) -> ReadBatch:
-        flash = self._machine.flash
-        if n_missed and flash.forms_reads:
-            return flash.batch(kernels.form_reads(missed, group.column_bytes, flash.page_bytes))
-        return flash.stream(n_missed * group.column_bytes)
-
-    def _embedding(self, n_rows: int) -> Steps:
-        """Rows of the embedding table: from Flash, or from DRAM where it is the LM head."""
-        model, flash = self.setup.model, self._machine.flash
-        if model.tied_embeddings:
-            yield from self._machine.stage(ReadBatch(), n_rows * model.embedding_row_bytes, 0)
-        else:
-            yield from self._machine.stage(flash.batch(np.full(n_rows, model.embedding_row_bytes)), 0, 0)
-
-    def _pinned(self, n_bytes: float, kv_bytes: float, n_weights: int, n_tokens: int) -> Steps:
+    def _pinned(self, n_bytes: float, n_weights: int, ones: Float64Array, n_tokens: int) -> Stages:
         """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
         plan = self.setup.dram
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
-        batch = self._machine.flash.stream(n_bytes * share)
-        n_ops = 2.0 * n_tokens * n_weights
-        yield from self._machine.stage(batch, n_bytes * (1 - share) + kv_bytes, n_ops * (1 - share), n_ops * share)
+        batches = _shaped(self._machine.flash.streams((n_bytes * share * ones).reshape(-1)), ones.shape)
+        n_ops = 2.0 * n_tokens * n_weights * ones
+        return Stages(batches, n_bytes * (1 - share) * ones, n_ops * (1 - share), n_ops * share, 0 * ones)
+
+    def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
+        """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
+        model, flash = self.setup.model, self._machine.flash
+        n_read = 0 if model.tied_embeddings else n_rows
+        reads = np.full(n_read * ones.size, model.embedding_row_bytes)
+        batches = flash.batches(reads, np.full(ones.size, n_read))
+        dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
+        return Stages(_shaped(batches, ones.shape), dram_bytes, 0 * ones, 0 * ones, 0 * ones)
+
+
+def _shaped(batches: ReadBatches, shape: tuple[int, ...]) -> ReadBatches:
+    return ReadBatches(*(getattr(batches, field.name).reshape(shape) for field in fields(ReadBatches)))
+
+
+def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:
+    """[row, layer, stage of the layer] each, in the order of a token: [row, stage]."""
+
+    def join(name: str, part: Callable[[Stages], object] = lambda stages: stages) -> Float64Array:
+        first, each, masked, last = (getattr(part(stages), name) for stages in (embedding, attention, groups, head))
+        layers = np.concatenate([each, masked], axis=2)
+        return np.concatenate([first[:, 0], layers.reshape(len(layers), -1), last[:, 0]], axis=1)
+
+    batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
+    return Stages(batches, *(join(name) for name in ("dram_bytes", "n_ops_dram", "n_ops_flash", "n_scored")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 
@@ -11,7 +12,6 @@ from dipsim import kernels
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
 from dipsim.simulation.setup import Setup
-from dipsim.trace.reading import Block
 
 NEVER = np.iinfo(np.int32).max
 
@@ -23,54 +23,66 @@ class Future:
     same sequence: caches start cold with the next). Going forwards, a block's own masks fill in the rest.
 
     Args:
-        setup: the run; its masks must not depend on residency.
-        on_block: called with the tokens of each block of the first pass.
+        setup: the run; its masks are recorded, or do not depend on residency.
+        on_tokens: called with the tokens of each block of the first pass.
     """
 
-    def __init__(self, setup: Setup, on_block: Callable[[int], None]) -> None:
+    def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
         self._setup = setup
         self._blocks = list(setup.trace.blocks(setup.n_tokens))
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the run
-        self._after: dict[tuple[int, str], Int32Array] = {}
-        self._n_row_bytes = 4 * setup.model.n_layers * sum(group.n_columns for group in setup.cached_groups)
+        widths = [4 * group.n_columns for group in setup.cached_groups]
+        self._within = {group.name: sum(widths[:g]) for g, group in enumerate(setup.cached_groups)}
+        self._n_layer_bytes = sum(widths)
+        after: dict[tuple[int, str], Int32Array] = {}
         for index in reversed(range(len(self._blocks))):
-            self._save_beyond(index)
-            on_block(self._blocks[index].stop - self._blocks[index].start)
+            self._save_beyond(index, after)
+            on_tokens(self._blocks[index].stop - self._blocks[index].start)
 
-    def block(self, index: int, scores: dict[str, Uint16Array]) -> dict[tuple[int, str], Int32Array]:
-        """(layer, group name) -> int32 [token, column]: the first later token of the trace that uses the column."""
-        self._file.seek(index * self._n_row_bytes)
-        uses = {}
-        for layer in range(self._setup.model.n_layers):
-            for group in self._setup.cached_groups:
-                after = np.frombuffer(self._file.read(4 * group.n_columns), np.int32).copy()
-                uses[layer, group.name] = self._walk(self._blocks[index], layer, group, scores, after)
-        return uses
+    def next_use(self, index: int, layer: int, group: Group, scores: Uint16Array | None) -> Int32Array:
+        """int32 [token, column]: the first later token of the trace that uses the column.
 
-    def _save_beyond(self, index: int) -> None:
-        block = self._blocks[index]
-        scores = {site: self._setup.trace.read(site, block.start, block.stop) for site in self._setup.sites}
+        Args:
+            index: the block.
+            layer: the layer.
+            group: one of its cached groups.
+            scores: of the block, [token, column]; None where the group is dense.
+        """
+        data = os.pread(self._file.fileno(), 4 * group.n_columns, self._offset(index, layer, group))
+        return self._walk(index, layer, group, scores, np.frombuffer(data, np.int32).copy())
+
+    def _save_beyond(self, index: int, after: dict[tuple[int, str], Int32Array]) -> None:
+        setup, block = self._setup, self._blocks[index]
+        needs_scores = setup.masks is None
+        scores = {site: setup.trace.read(site, block.start, block.stop) for site in setup.sites if needs_scores}
         is_last = index + 1 == len(self._blocks) or self._blocks[index + 1].sequence != block.sequence
-        self._file.seek(index * self._n_row_bytes)
-        for layer in range(self._setup.model.n_layers):
-            for group in self._setup.cached_groups:
+        for layer in range(setup.model.n_layers):
+            for group in setup.cached_groups:
                 key = layer, group.name
                 if is_last:
-                    self._after[key] = np.full(group.n_columns, NEVER, np.int32)
-                self._file.write(self._after[key].tobytes())
-                self._walk(block, layer, group, scores, self._after[key])
+                    after[key] = np.full(group.n_columns, NEVER, np.int32)
+                os.pwrite(self._file.fileno(), after[key].tobytes(), self._offset(index, layer, group))
+                own = scores[group.site][:, layer] if group.site in scores else None
+                self._walk(index, layer, group, own, after[key])
 
-    def _walk(
-        self, block: Block, layer: int, group: Group, scores: dict[str, Uint16Array], after: Int32Array
-    ) -> Int32Array:
-        n_tokens = block.stop - block.start
-        active: BoolArray = np.ones((n_tokens, group.n_columns), np.bool_)
-        if group.site is not None:
-            nothing = np.zeros(group.n_columns, np.bool_)  # the mask does not look at residency
-            position = block.start - self._setup.trace.sequences[block.sequence].start
-            for i in range(n_tokens):
-                own = scores[group.site][i, layer]
-                self._setup.masking.select(group, own, nothing, position + i, active[i])
-        uses = np.empty((n_tokens, group.n_columns), np.int32)
-        kernels.next_uses(active, block.start, after, uses)
+    def _offset(self, index: int, layer: int, group: Group) -> int:
+        return (index * self._setup.model.n_layers + layer) * self._n_layer_bytes + self._within[group.name]
+
+    def _walk(self, index: int, layer: int, group: Group, scores: Uint16Array | None, after: Int32Array) -> Int32Array:
+        """Next uses within and beyond a block; `after` becomes the next uses from its start on."""
+        active = self._masks(index, layer, group, scores)
+        uses = np.empty(active.shape, np.int32)
+        kernels.next_uses(active, self._blocks[index].start, after, uses)
         return uses
+
+    def _masks(self, index: int, layer: int, group: Group, scores: Uint16Array | None) -> BoolArray:
+        setup, block = self._setup, self._blocks[index]
+        if setup.masks is not None:
+            return setup.masks.read(index, layer, group)
+        active: BoolArray = np.ones((block.stop - block.start, group.n_columns), np.bool_)
+        if scores is not None:
+            nothing = np.zeros(group.n_columns, np.bool_)  # the mask does not look at residency
+            position = block.start - setup.trace.sequences[block.sequence].start
+            for i in range(len(active)):
+                setup.masking.select(group, np.ascontiguousarray(scores[i]), nothing, position + i, active[i])
+        return active

@@ -1,91 +1,119 @@
-"""How do the devices share one piece of a token's work: overlap `none`, `io` or `pipelined`."""
+"""How do the devices share a token's work: overlap `none`, `io` or `pipelined`."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import simpy
 
-from dipsim.devices import Compute, Dram, Flash, ReadBatch
+from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.kernels import Float64Array
 from dipsim.profile import HardwareProfile
-from dipsim.results import DeviceTotals
 
 Overlap = Literal["none", "io", "pipelined"]
 OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
 Steps = Generator[simpy.Event, None, None]
+# Seconds of one stage: Flash, its first data, DRAM, selection, operations on data from DRAM, and from Flash.
+Seconds = tuple[float, float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Steps of some tokens, each of which the next must wait for: a batch from Flash, bytes from DRAM, then operations
+    on both. float64 [token, stage] each.
+
+    Attributes:
+        batches: reads from Flash.
+        dram_bytes: bytes read from DRAM.
+        n_ops_dram, n_ops_flash: operations on weights from DRAM and from Flash. Without any nothing is launched.
+        n_scored: columns whose scores are ranked before anything can be fetched.
+    """
+
+    batches: ReadBatches
+    dram_bytes: Float64Array
+    n_ops_dram: Float64Array
+    n_ops_flash: Float64Array
+    n_scored: Float64Array
 
 
 class Machine:
-    """The devices of one profile in one SimPy environment.
-
-    Attributes:
-        totals: what was moved and done; replace it to start anew.
-    """
+    """The devices of one profile in one SimPy environment."""
 
     def __init__(self, env: simpy.Environment, profile: HardwareProfile, overlap: Overlap) -> None:
         self.env = env
         self.flash = Flash(env, profile.flash)
         self.dram = Dram(env, profile.dram)
         self.compute = Compute(env, profile.compute)
-        self.totals = DeviceTotals()
-        self._overlap = overlap
+        orders = {"none": self._one_by_one, "io": self._io_then_compute, "pipelined": self._pipelined}
+        self._stage: Callable[[Seconds], Steps] = orders[overlap]
 
-    def stage(
-        self, batch: ReadBatch, dram_bytes: float, n_ops_dram: float, n_ops_flash: float = 0.0, n_scored: int = 0
-    ) -> Steps:
-        """One step that the next must wait for: a batch from Flash, bytes from DRAM, then operations on both.
+    def prepare(self, stages: Stages) -> tuple[dict[str, Float64Array], Iterator[list[Seconds]]]:
+        """Totals of each token (float64 [token] by name), and each token's stages as seconds, for `run`."""
+        batches = stages.batches
+        dram_bytes = self.dram.traffic_bytes(stages.dram_bytes, batches.n_bytes)
+        dram_s, select_s = self.dram.seconds(dram_bytes), self.compute.select_seconds(stages.n_scored)
+        n_ops = stages.n_ops_dram + stages.n_ops_flash
+        compute_s = self.compute.seconds(n_ops)
+        flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
+        totals = {
+            "flash_bytes": batches.n_bytes,
+            "dram_bytes": dram_bytes,
+            "flash_reads": batches.n_reads,
+            "n_ops": n_ops,
+            "flash_s": batches.service_s,
+            "dram_s": dram_s,
+            "compute_s": select_s + compute_s,
+        }
+        parts = (
+            batches.service_s,
+            batches.first_data_s,
+            dram_s,
+            select_s,
+            compute_s * (1 - flash_share),
+            compute_s * flash_share,
+        )
+        # One token at a time becomes Python numbers, which SimPy is fastest with.
+        rows = (list(zip(*(part[t].tolist() for part in parts), strict=True)) for t in range(len(n_ops)))
+        return {name: values.sum(axis=1) for name, values in totals.items()}, rows
 
-        Args:
-            batch: reads from Flash.
-            dram_bytes: bytes read from DRAM.
-            n_ops_dram: operations on weights from DRAM.
-            n_ops_flash: operations on weights from Flash. Without operations nothing is launched.
-            n_scored: columns whose scores are ranked before anything can be fetched.
-        """
-        dram_bytes = self.dram.traffic_bytes(dram_bytes, batch.n_bytes)
-        dram_s = self.dram.seconds(dram_bytes)
-        select_s = self.compute.select_seconds(n_scored)
-        n_ops = n_ops_dram + n_ops_flash
-        compute_s = self.compute.seconds(n_ops) if n_ops else 0.0
-        self._count(batch, dram_bytes, n_ops, dram_s, select_s + compute_s)
-        if self._overlap == "pipelined":
-            yield from self._together((self.compute, select_s))  # reads wait for the mask
-            yield from self._stream(batch, dram_s, compute_s, n_ops_flash / n_ops if n_ops else 0.0)
-        elif self._overlap == "io":
-            yield from self._together((self.flash, batch.service_s), (self.dram, dram_s))
-            yield from self._together((self.compute, select_s + compute_s))
-        else:
-            yield from self._together((self.flash, batch.service_s))
-            yield from self._together((self.dram, dram_s))
-            yield from self._together((self.compute, select_s + compute_s))
+    def run(self, stages: list[Seconds]) -> Steps:
+        """One token, stage after stage."""
+        for seconds in stages:
+            yield from self._stage(seconds)
 
-    def _stream(self, batch: ReadBatch, dram_s: float, compute_s: float, flash_share: float) -> Steps:
-        """All devices at once: data is worked on as it arrives, that from Flash from `first_data_s` on."""
-        transfers = self._submit((self.flash, batch.service_s), (self.dram, dram_s))
-        if batch.first_data_s > 0 and flash_share > 0:
-            early = self._submit((self.compute, compute_s * (1 - flash_share)))
-            yield self.env.timeout(batch.first_data_s)
-            yield from self._together((self.compute, compute_s * flash_share))
+    def _one_by_one(self, seconds: Seconds) -> Steps:
+        flash_s, _, dram_s, select_s, early_s, late_s = seconds
+        yield from self._together((self.flash, flash_s))
+        yield from self._together((self.dram, dram_s))
+        yield from self._together((self.compute, select_s + (early_s + late_s)))
+
+    def _io_then_compute(self, seconds: Seconds) -> Steps:
+        flash_s, _, dram_s, select_s, early_s, late_s = seconds
+        yield from self._together((self.flash, flash_s), (self.dram, dram_s))
+        yield from self._together((self.compute, select_s + (early_s + late_s)))
+
+    def _pipelined(self, seconds: Seconds) -> Steps:
+        """All devices at once: data is worked on as it arrives, that from Flash from its first data on."""
+        flash_s, first_data_s, dram_s, select_s, early_s, late_s = seconds
+        if select_s > 0:
+            yield self.compute.submit(select_s)  # reads wait for the mask
+        transfers = [
+            device.submit(service_s)
+            for device, service_s in ((self.flash, flash_s), (self.dram, dram_s))
+            if service_s > 0
+        ]
+        if first_data_s > 0 and late_s > 0:
+            early = [self.compute.submit(early_s)] if early_s > 0 else []
+            yield self.env.timeout(first_data_s)
+            yield self.compute.submit(late_s)
             yield from early
-        else:
-            yield from self._together((self.compute, compute_s))
+        elif early_s + late_s > 0:
+            yield self.compute.submit(early_s + late_s)
         yield from transfers
 
     def _together(self, *jobs: tuple[Flash | Dram | Compute, float]) -> Steps:
-        """All jobs at once; done when the last is."""
-        yield from self._submit(*jobs)
-
-    def _submit(self, *jobs: tuple[Flash | Dram | Compute, float]) -> list[simpy.Event]:
-        """Queues the jobs; no time, no event."""
-        return [device.submit(service_s) for device, service_s in jobs if service_s > 0]
-
-    def _count(self, batch: ReadBatch, dram_bytes: float, n_ops: float, dram_s: float, compute_s: float) -> None:
-        totals = self.totals
-        totals.flash_bytes += batch.n_bytes
-        totals.flash_reads += batch.n_reads
-        totals.flash_s += batch.service_s
-        totals.dram_bytes += dram_bytes
-        totals.dram_s += dram_s
-        totals.n_ops += n_ops
-        totals.compute_s += compute_s
+        """All jobs at once; done when the last is. No time, no event."""
+        yield from [device.submit(service_s) for device, service_s in jobs if service_s > 0]

@@ -13,6 +13,7 @@ from dipsim.model import ModelSpec
 from dipsim.policies import Policy
 from dipsim.profile import HardwareProfile
 from dipsim.simulation.machine import Overlap
+from dipsim.simulation.masks import RecordedMasks
 from dipsim.trace import Trace
 
 
@@ -25,6 +26,8 @@ class Setup:
         new_policy: makes the policy of one cache.
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
+        masks: masks to be used instead of choosing them.
+        record: where the masks are to be written.
     """
 
     profile: HardwareProfile
@@ -39,6 +42,8 @@ class Setup:
     overlap: Overlap
     n_tokens: int
     n_warm_up: int
+    masks: RecordedMasks | None = None
+    record: RecordedMasks | None = None
 
     def is_pinned(self, group: Group) -> bool:
         """Whether the group is dense beside masked ones: its slots never change hands."""

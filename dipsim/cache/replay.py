@@ -1,0 +1,205 @@
+"""What does one (layer, group) use, token after token: its masks, its misses, and what its cache makes of them.
+
+A cache sees the scores of its own layer and group alone, so that tokens can be run ahead of simulated time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dipsim import kernels
+from dipsim.cache.weight_cache import Admission, WeightCache
+from dipsim.errors import DipsimError
+from dipsim.groups import Group
+from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
+from dipsim.masking import Masking, TopK, top_k_of
+from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
+
+# Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
+_RANKINGS: dict[type, int] = {
+    Lru: kernels.LAST_USE,
+    Lfu: kernels.USE_COUNT,
+    LfuInCache: kernels.USE_COUNT_IN_CACHE,
+    Fifo: kernels.ENTRY,
+    Belady: kernels.NEXT_USE,
+}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What some tokens used.
+
+    Attributes:
+        active: bool [token, column].
+        missed: bool [token, column], active and not resident before the token.
+        total_score, kept_score: int64 [token], sums of all scores and of the active ones in units of 2**-24; 0 where
+            the group is dense.
+    """
+
+    active: BoolArray
+    missed: BoolArray
+    total_score: Int64Array
+    kept_score: Int64Array
+
+
+class Replay(Protocol):
+    """Runs one (layer, group) through tokens."""
+
+    def start(self) -> None:
+        """A new sequence begins."""
+
+    def run(
+        self,
+        n_tokens: int,
+        first_token: int,
+        scores: Uint16Array | None = None,
+        next_use: Int32Array | None = None,
+        masks: BoolArray | None = None,
+    ) -> Usage:
+        """The next tokens of a sequence.
+
+        Args:
+            n_tokens: how many.
+            first_token: index of the first in its sequence.
+            scores: float16 bit patterns [token, column]; None where the group is dense.
+            next_use: int32 [token, column] for a policy that needs it.
+            masks: bool [token, column], to be used instead of choosing.
+
+        Raises:
+            DipsimError: a mask is empty, or a policy broke its contract.
+        """
+
+
+def replay_of(place: Place, policy: Policy, admission: Admission, masking: Masking, group: Group) -> Replay:
+    """The cache of one place: compiled where method and policy are known to the kernels, else token by token."""
+    top_k = None if group.site is None else top_k_of(masking, group)
+    ranking = _RANKINGS.get(type(policy))
+    if ranking is not None and (top_k is not None or group.site is None):
+        return CompiledReplay(place, ranking, admission, top_k)
+    return PlainReplay(WeightCache(place, policy, admission), masking, group)
+
+
+class PinnedColumns:
+    """A dense group whose first columns are always resident."""
+
+    def __init__(self, n_columns: int, n_pinned: int) -> None:
+        self._missed: BoolArray = np.arange(n_columns) >= n_pinned
+
+    def start(self) -> None:
+        """Nothing changes."""
+
+    def run(
+        self,
+        n_tokens: int,
+        first_token: int,
+        scores: Uint16Array | None = None,
+        next_use: Int32Array | None = None,
+        masks: BoolArray | None = None,
+    ) -> Usage:
+        """All columns, of which those that are not pinned are missed."""
+        missed = np.tile(self._missed, (n_tokens, 1))
+        nothing = np.zeros(n_tokens, np.int64)
+        return Usage(np.ones_like(missed), missed, nothing, nothing)
+
+
+class PlainReplay:
+    """Any method and any policy, one token after another."""
+
+    def __init__(self, cache: WeightCache, masking: Masking, group: Group) -> None:
+        self._cache = cache
+        self._masking = masking
+        self._group = group
+
+    def start(self) -> None:
+        """The cache is empty."""
+        self._cache.start()
+
+    def run(
+        self,
+        n_tokens: int,
+        first_token: int,
+        scores: Uint16Array | None = None,
+        next_use: Int32Array | None = None,
+        masks: BoolArray | None = None,
+    ) -> Usage:
+        """See `Replay`."""
+        resident = self._cache.resident
+        shape = n_tokens, resident.size
+        active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
+        missed: BoolArray = np.empty(shape, np.bool_)
+        sums: Int64Array = np.zeros((n_tokens, 2), np.int64)
+        for t in range(n_tokens):
+            own = None if scores is None else scores[t]
+            if own is not None:
+                if masks is None:
+                    self._masking.select(self._group, own, resident, first_token + t, active[t])
+                sums[t] = kernels.score_sum(own, active[t])
+            self._check(active[t])
+            np.logical_and(active[t], ~resident, out=missed[t])
+            if next_use is not None:
+                self._cache.policy.foresee(next_use[t])
+            self._cache.update(active[t], own, first_token + t)
+        return Usage(active, missed, sums[:, 0], sums[:, 1])
+
+    def _check(self, active: BoolArray) -> None:
+        if not active.any():
+            raise DipsimError(
+                f"method '{self._masking.name}': mask of group '{self._group.name}' is empty; keep a column"
+            )
+
+
+class CompiledReplay:
+    """A top-k of reweighted scores or all columns, and a policy that ranks by one integer: equal to `PlainReplay`."""
+
+    def __init__(self, place: Place, ranking: int, admission: Admission, top_k: TopK | None) -> None:
+        self._place = place
+        self._ranking = ranking
+        self._admission = admission
+        self._top_k = top_k
+        self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
+        self._priority: Int64Array = np.zeros(place.n_columns, np.int64)
+        # Where searches begin: upper and lower half of a priority, bits of a score.
+        self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD], np.int64)
+
+    def start(self) -> None:
+        """The cache is empty and nothing was seen."""
+        self._resident[:] = False
+        self._priority[:] = 0
+
+    def run(
+        self,
+        n_tokens: int,
+        first_token: int,
+        scores: Uint16Array | None = None,
+        next_use: Int32Array | None = None,
+        masks: BoolArray | None = None,
+    ) -> Usage:
+        """See `Replay`."""
+        shape = n_tokens, self._resident.size
+        active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
+        missed: BoolArray = np.empty(shape, np.bool_)
+        sums: Int64Array = np.zeros((n_tokens, 2), np.int64)
+        chooses = scores is not None and masks is None and self._top_k is not None
+        tokens = range(first_token, first_token + n_tokens)
+        gammas = [self._top_k.gamma_at(token) for token in tokens] if chooses and self._top_k else []
+        kernels.replay_tokens(
+            np.empty((0, 0), np.uint16) if scores is None else scores,
+            scores is not None,
+            np.array(gammas, np.float32),
+            self._top_k.k if self._top_k else 0,
+            self._ranking,
+            self._admission == "priority",
+            self._place.slots,
+            first_token,
+            np.empty((0, 0), np.int32) if next_use is None else next_use,
+            self._resident,
+            self._priority,
+            self._guess,
+            active,
+            missed,
+            sums,
+        )
+        return Usage(active, missed, sums[:, 0], sums[:, 1])

@@ -1,0 +1,173 @@
+"""Tokens of one (layer, group) in one go: mask, hits and misses, and the cache after each token.
+
+The same steps as `dipsim.masking` and `dipsim.cache.WeightCache` take for a token, for methods that are a top-k of
+reweighted scores and for policies that rank columns by one integer; results are equal to theirs column by column.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from dipsim.kernels.lowest import mark_lowest
+from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
+from dipsim.kernels.scores import score_sum
+
+# What a column's priority is made of.
+LAST_USE, USE_COUNT, USE_COUNT_IN_CACHE, ENTRY, NEXT_USE = range(5)
+_STRETCH = 32768
+
+
+@numba.njit(cache=True, nogil=True)
+def count_true(flags):  # type: ignore[no-untyped-def]
+    """How many of bool [column] are set."""
+    total = np.int64(0)
+    for start in range(0, flags.size, _STRETCH):
+        stretch = flags[start : start + _STRETCH]
+        count = np.uint16(0)
+        for i in range(stretch.size):
+            count = np.uint16(count + np.uint16(stretch[i]))
+        total += np.int64(count)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _rank(ranking, priority, active, missed, next_use, token):  # type: ignore[no-untyped-def]
+    """Priorities after this token's use; counts stand above times."""
+    if ranking == LAST_USE:
+        for i in range(priority.size):
+            priority[i] = token if active[i] else priority[i]
+    elif ranking == ENTRY:
+        for i in range(priority.size):
+            priority[i] = token if missed[i] else priority[i]
+    elif ranking == NEXT_USE:
+        for i in range(priority.size):
+            priority[i] = -np.int64(next_use[i])
+    else:
+        for i in range(priority.size):
+            used = ((priority[i] >> 32) + 1) << 32 | token
+            priority[i] = used if active[i] else priority[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _refuse(scores, scored, missed, n_admitted, scratch, refused):  # type: ignore[no-untyped-def]
+    """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
+    if scored and n_admitted > 0:
+        keys = scratch.view(np.uint16)[: missed.size]
+        for i in range(missed.size):
+            keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
+        reweighted_top_k(keys, missed, np.float32(1), n_admitted, ANY_THRESHOLD, refused)
+        for i in range(missed.size):
+            refused[i] = missed[i] & ~refused[i]
+        return
+    for i in range(missed.size):
+        refused[i] = missed[i] & (n_admitted <= 0)
+        n_admitted -= missed[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _admit(scores, scored, active, missed, priority, slots, n_resident, resident, scratch, guess, gone):  # type: ignore[no-untyped-def]
+    """Admission `always`: misses enter, inactive columns make room. Sets `gone` to who leaves or is refused."""
+    n_missed = count_true(missed)
+    room = slots - n_resident
+    if n_missed <= room:
+        gone[:] = False
+        for i in range(resident.size):
+            resident[i] |= missed[i]
+        return n_resident + n_missed
+    for i in range(resident.size):
+        gone[i] = resident[i] & ~active[i]
+    n_inactive = count_true(gone)
+    n_victims = min(n_missed - room, n_inactive)
+    if n_victims > 0:
+        candidates = gone.copy()
+        mark_lowest(priority, candidates, n_victims, scratch, guess, gone)
+    else:
+        gone[:] = False
+    n_admitted = room + n_victims
+    if n_admitted < n_missed:
+        refused = np.empty(missed.size, np.bool_)
+        _refuse(scores, scored, missed, n_admitted, scratch, refused)
+        for i in range(gone.size):
+            gone[i] |= refused[i]
+    for i in range(resident.size):
+        resident[i] = (resident[i] | missed[i]) & ~gone[i]
+    return n_resident + n_admitted - n_victims
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_best(missed, priority, slots, n_resident, resident, scratch, guess, gone):  # type: ignore[no-untyped-def]
+    """Admission `priority`: of resident and active columns the best are kept. Sets `gone` to the others."""
+    for i in range(resident.size):
+        resident[i] |= missed[i]
+    n_resident += count_true(missed)
+    if n_resident <= slots:
+        gone[:] = False
+        return n_resident
+    mark_lowest(priority, resident, n_resident - slots, scratch, guess, gone)
+    for i in range(resident.size):
+        resident[i] &= ~gone[i]
+    return slots
+
+
+@numba.njit(cache=True, nogil=True)
+def replay_tokens(  # type: ignore[no-untyped-def]
+    scores,
+    scored,
+    gammas,
+    k,
+    ranking,
+    bypass,
+    slots,
+    first_token,
+    next_use,
+    resident,
+    priority,
+    guess,
+    active,
+    missed,
+    sums,
+):
+    """Runs a cache through some tokens of one sequence.
+
+    Args:
+        scores: float16 bit patterns [token, column]; [0, 0] where a dense group has none.
+        scored: whether there are scores.
+        gammas: float32 [token], the penalty of what is not resident; [0] where `active` is given, not chosen.
+        k: columns to choose.
+        ranking: one of the constants above.
+        bypass: admission `priority` instead of `always`.
+        slots: most columns that fit.
+        first_token: index of the first of these tokens in its sequence.
+        next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
+        resident: bool [column], before the first token; updated.
+        priority: int64 [column]; updated.
+        guess: int64 [3], thresholds to begin searches with; updated.
+        active, missed: bool [token, column], to be filled (`active` where it is chosen).
+        sums: int64 [token, 2], to be filled: scores of all columns and of the active ones, in units of 2**-24.
+    """
+    n_columns = resident.size
+    scratch, gone = np.empty(n_columns, np.int64), np.empty(n_columns, np.bool_)
+    no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
+    n_resident = count_true(resident)
+    for t in range(active.shape[0]):
+        own = scores[t] if scored else no_scores
+        if gammas.size:
+            guess[2] = reweighted_top_k(own, resident, gammas[t], k, guess[2], active[t])
+        for i in range(n_columns):
+            missed[t, i] = active[t, i] & ~resident[i]
+        if scored:
+            sums[t, 0], sums[t, 1] = score_sum(own, active[t])
+        if slots == 0:
+            continue
+        future = next_use[t] if ranking == NEXT_USE else no_future
+        _rank(ranking, priority, active[t], missed[t], future, first_token + t)
+        if bypass:
+            n_resident = _keep_best(missed[t], priority, slots, n_resident, resident, scratch, guess, gone)
+        else:
+            n_resident = _admit(
+                own, scored, active[t], missed[t], priority, slots, n_resident, resident, scratch, guess, gone
+            )
+        if ranking == USE_COUNT_IN_CACHE:
+            for i in range(n_columns):
+                priority[i] = 0 if gone[i] else priority[i]

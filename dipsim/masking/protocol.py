@@ -1,0 +1,87 @@
+"""What a masking method is, and how one is found by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from dipsim.errors import DipsimError, suggestion
+from dipsim.groups import Group
+from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.model import ModelSpec
+from dipsim.registry import Registry
+
+
+class Masking(Protocol):
+    """A method: its groups, and the mask of one group from this token's scores and what is resident.
+
+    Implement it as a dataclass: its fields are the options that results and traces record. Set `looks_at_residency` if
+    `select` reads `resident`; an oracle cannot look ahead of such a method.
+    """
+
+    name: ClassVar[str]
+    looks_at_residency: ClassVar[bool]
+
+    def groups(self, model: ModelSpec) -> tuple[Group, ...]:
+        """The groups of every layer, in the order in which a token needs them."""
+
+    def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
+        """Sets `mask` (bool [column], at least one column) for a masked group.
+
+        Args:
+            group: one of `groups` that has a site.
+            scores: float16 bit patterns [column].
+            resident: bool [column], what DRAM held before the token.
+            token: index in its sequence, from 0.
+            mask: to be filled.
+        """
+
+
+@dataclass(frozen=True)
+class TopK:
+    """A mask that is the k largest of `score if resident else gamma * score`, gamma a function of the token."""
+
+    k: int
+    gamma_at: Callable[[int], float]
+
+
+methods: Registry[type[Any]] = Registry("method")
+
+
+def make(name: str, **options: object) -> Masking:
+    """A method by name; options that are None count as not given.
+
+    Raises:
+        DipsimError: unknown method, an option it does not have, or a value out of range.
+    """
+    kind = methods[name]
+    given = {key: value for key, value in options.items() if value is not None}
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in given:
+        if key not in known:
+            raise DipsimError(f"{key}: method '{name}' has no such option{suggestion(key, known)}")
+    masking: Masking = kind(**given)
+    return masking
+
+
+def options(masking: Masking) -> dict[str, object]:
+    """The method as plain data: `make(**options(masking))` is the same method."""
+    return {"name": masking.name, **dataclasses.asdict(masking)}  # type: ignore[call-overload]
+
+
+def n_kept(keep: float, n_columns: int) -> int:
+    """Columns a top-k keeps: max(1, floor(keep * n))."""
+    return min(n_columns, max(1, math.floor(keep * n_columns)))
+
+
+def check_share(name: str, value: float | None) -> None:
+    """Refuses what is no share of columns.
+
+    Raises:
+        DipsimError: not in (0, 1].
+    """
+    if value is not None and not 0 < value <= 1:
+        raise DipsimError(f"{name}: got {value}; must be above 0 and at most 1")

@@ -1,0 +1,102 @@
+"""The compiled replay of a cache equals the plain one, token by token."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dipsim import Dip, DipCa
+from dipsim.cache import ADMISSIONS, Admission, WeightCache, replay_of
+from dipsim.cache.replay import CompiledReplay, PlainReplay, Replay, Usage
+from dipsim.groups import Group
+from dipsim.masking import Dense, Gate, Glu, Masking, Up
+from dipsim.policies import Lfu, Place, policies
+
+N = 23
+COMPILED = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
+METHODS = {
+    "dense": Dense(),
+    "dip": Dip(keep_input=0.4, keep_glu=0.4),
+    "dip-ca": DipCa(keep_input=0.4, keep_glu=0.4, gamma=0.3),
+    "dip-ca warming up": DipCa(keep_input=0.4, keep_glu=0.4, gamma=0.5, warm_up=True),
+    "masks of a recording": Dip(keep_input=0.4, keep_glu=0.4),
+}
+
+
+def group_of(masking: Masking) -> Group:
+    return Group("down", None if isinstance(masking, Dense) else "glu", N, 1, 10, 10.0)
+
+
+def twins(name: str, admission: Admission, masking: Masking, slots: int) -> tuple[Replay, Replay]:
+    place, group = Place(N, slots), group_of(masking)
+    compiled = replay_of(place, policies[name](), admission, masking, group)
+    assert isinstance(compiled, CompiledReplay)
+    return compiled, PlainReplay(WeightCache(place, policies[name](), admission), masking, group)
+
+
+def assert_same(one: Usage, other: Usage) -> None:
+    for field in ("active", "missed", "total_score", "kept_score"):
+        np.testing.assert_array_equal(getattr(one, field), getattr(other, field), field)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("admission", ADMISSIONS)
+@pytest.mark.parametrize("name", COMPILED)
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(0, N), st.integers(1, 9), st.booleans())
+def test_compiled_equals_plain(
+    name: str, admission: Admission, method: str, seed: int, slots: int, n_first: int, with_ties: bool
+) -> None:
+    """Two blocks of one sequence, then the start of another."""
+    rng, masking = np.random.default_rng(seed), METHODS[method]
+    compiled, plain = twins(name, admission, masking, slots)
+    for first_token, n_tokens in ((0, n_first), (n_first, 7), (0, 5)):
+        values = np.abs(rng.standard_normal((n_tokens, N)))
+        scores = (np.round(values * 3) / 3 if with_ties else values).astype(np.float16).view(np.uint16)
+        # Any will do here: for one without a future of its own, what matters is that both see the same.
+        next_use = rng.integers(0, 2**31 - 1, (n_tokens, N), np.int32) if name == "belady" else None
+        masks = rng.random((n_tokens, N)) < 0.5 if method.startswith("masks") else None
+        if masks is not None:
+            masks[:, 0] = True
+        if first_token == 0:
+            compiled.start()
+            plain.start()
+        own = None if isinstance(masking, Dense) else scores
+        given = [None if masks is None else masks.copy() for _ in range(2)]
+        assert_same(
+            compiled.run(n_tokens, first_token, own, next_use, given[0]),
+            plain.run(n_tokens, first_token, own, next_use, given[1]),
+        )
+
+
+@pytest.mark.parametrize("masking", [Glu(keep=0.3), Gate(keep=0.3), Up(keep=0.3), DipCa(density=0.5)])
+def test_a_long_sequence_at_full_width(masking: Masking) -> None:
+    """Where thresholds move and guesses carry over from token to token and block to block."""
+    rng = np.random.default_rng(1)
+    group, place = Group("down", "glu", 1000, 1, 10, 10.0), Place(1000, 500)
+    popular = np.exp(rng.standard_normal(1000))
+    for name in ("lfu", "lru"):
+        compiled = replay_of(place, policies[name](), "always", masking, group)
+        plain = PlainReplay(WeightCache(place, policies[name](), "always"), masking, group)
+        for first_token in range(0, 96, 32):
+            scores = (np.abs(rng.standard_normal((32, 1000))) * popular).astype(np.float16).view(np.uint16)
+            assert_same(compiled.run(32, first_token, scores), plain.run(32, first_token, scores))
+
+
+def test_what_the_kernels_do_not_know_is_replayed_plainly() -> None:
+    class Mine(Lfu):
+        """A subclass may rank as it likes."""
+
+    class Other(Dip):
+        """A subclass may select as it likes."""
+
+    dip, group = Dip(density=0.5), group_of(Dip(density=0.5))
+    for policy, masking in (
+        (Mine(), dip),
+        (Lfu(), Other(density=0.5)),
+        (Lfu(), DipCa(density=0.5, rule="blend")),
+        (Lfu(), DipCa(density=0.5, exempt_top=1)),
+    ):
+        assert isinstance(replay_of(Place(N, 5), policy, "always", masking, group), PlainReplay)
