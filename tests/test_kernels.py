@@ -105,20 +105,23 @@ def test_reweighted_top_k_of_more_columns_than_a_count_holds(gamma: float, n_lev
 
 @settings(deadline=None, max_examples=200)
 @given(
-    st.lists(st.tuples(st.integers(-(2**30), 5), st.integers(0, 5)), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 1, 2, 3, 700, 2**31 - 2])), min_size=1, max_size=90),
+    st.booleans(),
     st.integers(0, 99),
-    st.tuples(st.integers(-9, 9), st.integers(-9, 9)),
+    st.tuples(st.integers(0, 2**31 - 2), st.integers(0, 900)),
     st.data(),
 )
-def test_mark_lowest(halves: list[tuple[int, int]], seed: int, guess: tuple[int, int], data: st.DataObject) -> None:
-    """Priorities of a count above a time, many of them equal, and negative ones far apart."""
-    priority = np.array([(upper << 32 if upper >= 0 else upper) + lower for upper, lower in halves], np.int64)
-    candidates = bools(priority.size, seed)
+def test_mark_lowest(
+    priorities: list[tuple[int, int]], by_count: bool, seed: int, guess: tuple[int, int], data: st.DataObject
+) -> None:
+    counts, times = (np.array(values, np.int32) for values in zip(*priorities, strict=True))
+    candidates = bools(times.size, seed)
     candidates[0] = True
     n = data.draw(st.integers(1, int(candidates.sum())))
-    marked = np.ones(priority.size, np.bool_)
-    kernels.mark_lowest(priority, candidates, n, np.empty_like(priority), np.array(guess, np.int64), marked)
-    order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (priority[c], c))
+    marked = np.ones(times.size, np.bool_)
+    highest = max(counts.max(), times.max())
+    kernels.mark_lowest(counts, times, by_count, candidates, n, highest, np.array(guess, np.int64), marked)
+    order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (counts[c] if by_count else 0, times[c], c))
     assert sorted(np.flatnonzero(marked).tolist()) == sorted(order[:n])
 
 

@@ -160,14 +160,16 @@ class CompiledReplay:
         self._admission = admission
         self._top_k = top_k
         self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._priority: Int64Array = np.zeros(place.n_columns, np.int64)
-        # Where searches begin: upper and lower half of a priority, bits of a score.
+        self._counts: Int32Array = np.zeros(place.n_columns, np.int32)
+        self._times: Int32Array = np.zeros(place.n_columns, np.int32)
+        # Where searches begin: a count, a time, bits of a score.
         self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD], np.int64)
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
         self._resident[:] = False
-        self._priority[:] = 0
+        self._counts[:] = 0
+        self._times[:] = 0
 
     def run(
         self,
@@ -196,7 +198,8 @@ class CompiledReplay:
             first_token,
             np.empty((0, 0), np.int32) if next_use is None else next_use,
             self._resident,
-            self._priority,
+            self._counts,
+            self._times,
             self._guess,
             active,
             missed,

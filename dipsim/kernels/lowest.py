@@ -7,79 +7,78 @@ import numpy as np
 
 from dipsim.kernels.selection import top_k
 
-_NO_KEY = np.int64(0x7FFFFFFFFFFFFFFF)
+# Priorities are counts and times from 0 on; these stand for what is no candidate, and for what leaves in any case.
+_NEVER = np.int32(0x7FFFFFFF)
+_ALWAYS = np.int32(-1)
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_below(keys, bound, next_bound):  # type: ignore[no-untyped-def]
-    """How many keys lie below each of two bounds."""
-    below, next_below = np.int64(0), np.int64(0)
-    for i in range(keys.size):
-        below += np.int64(keys[i] < bound)
-        next_below += np.int64(keys[i] < next_bound)
-    return below, next_below
-
-
-@numba.njit(cache=True, nogil=True)
-def _interval_of(keys, n, low, high, shift, guess):  # type: ignore[no-untyped-def]
-    """The p in [low, high] for which the n-th lowest key lies in [p << shift, (p + 1) << shift), and how many keys lie
-    below that."""
+def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
+    """The n-th lowest key, and how many keys are lower: by counting, from a guess on, in ever longer steps."""
+    low, high = np.int64(0), np.int64(highest)
     probe, step = min(max(guess, low), high), np.int64(1)
     while True:
-        below, next_below = _count_below(keys, probe << shift, (probe + 1) << shift)
-        if below >= n:
+        value = np.int32(probe)
+        n_lower, n_not_higher = np.int32(0), np.int32(0)
+        for i in range(keys.size):
+            n_lower += np.int32(keys[i] < value)
+            n_not_higher += np.int32(keys[i] <= value)
+        if n_lower >= n:
             high = probe - 1
-            jump = probe - step
-        elif next_below < n:
+            probe = max(probe - step, low + (high - low) // 2)
+        elif n_not_higher < n:
             low = probe + 1
-            jump = probe + step
+            probe = min(probe + step, low + (high - low) // 2)
         else:
-            return probe, below
-        step *= 4
-        middle = low + ((high - low) >> 1)
-        probe = jump if abs(jump - probe) < abs(middle - probe) else middle
-        probe = min(max(probe, low), high)
+            return value, np.int64(n_lower)
+        step = min(4 * step, high)
 
 
 @numba.njit(cache=True, nogil=True)
-def mark_lowest(priority, candidates, n, scratch, guess, marked):  # type: ignore[no-untyped-def]
+def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):  # type: ignore[no-untyped-def]
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 
     Args:
-        priority: int64 [column], below 2**62. Its upper and lower 32 bits are searched one after the other, which suits
-            a count above a time.
+        counts, times: int32 [column], at least 0 and below 2**31 - 1.
+        by_count: priority is the count, then the time; else the time alone.
         candidates: bool [column], at least n of them.
         n: at least 1.
-        scratch: int64 [column].
-        guess: int64 [2], where to begin; updated.
+        highest: what no count and no time of a candidate exceeds.
+        guess: int64 [2], count and time to begin with, updated; any is right, those of a similar search are fast.
         marked: bool [column], to be filled.
     """
-    lowest, highest = _NO_KEY, -_NO_KEY
-    for i in range(priority.size):
-        key = priority[i] if candidates[i] else _NO_KEY
-        scratch[i] = key
-        lowest = min(lowest, key)
-        highest = max(highest, priority[i] if candidates[i] else -_NO_KEY)
-    upper = lowest >> 32
-    if upper < highest >> 32:
-        upper, _ = _interval_of(scratch, n, upper, highest >> 32, 32, guess[0])
-    base = upper << 32
-    low, high = max(lowest, base), min(highest, base + np.int64(0xFFFFFFFF))
-    threshold, n_below = _interval_of(scratch, n, low, high, 0, base + guess[1])
-    guess[0], guess[1] = upper, threshold - base
-    for i in range(scratch.size):
-        marked[i] = scratch[i] < threshold
-    wanted = n - n_below
-    for start in range(0, scratch.size, 64):
+    keys = np.empty(times.size, np.int32)
+    if by_count:
+        for i in range(keys.size):
+            keys[i] = counts[i] if candidates[i] else _NEVER
+        count, _ = _value_of_rank(keys, n, highest, guess[0])
+        guess[0] = count
+        for i in range(keys.size):
+            outside = _NEVER if keys[i] > count else _ALWAYS
+            keys[i] = times[i] if keys[i] == count else outside
+    else:
+        for i in range(keys.size):
+            keys[i] = times[i] if candidates[i] else _NEVER
+    time, n_lower = _value_of_rank(keys, n, highest, guess[1])
+    guess[1] = time
+    for i in range(keys.size):
+        marked[i] = keys[i] < time
+    _mark_first(keys, time, n - n_lower, marked)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_first(keys, value, wanted, marked):  # type: ignore[no-untyped-def]
+    """Adds the first `wanted` columns with this key."""
+    for start in range(0, keys.size, 64):
         if wanted <= 0:
             return
-        stretch, taken = scratch[start : start + 64], marked[start : start + 64]
-        found = False
+        stretch, taken = keys[start : start + 64], marked[start : start + 64]
+        found = np.int32(0)
         for i in range(stretch.size):
-            found |= stretch[i] == threshold
+            found += np.int32(stretch[i] == value)
         if found:
             for i in range(stretch.size):
-                if wanted > 0 and stretch[i] == threshold:
+                if wanted > 0 and stretch[i] == value:
                     taken[i] = True
                     wanted -= 1
 

@@ -16,6 +16,8 @@ from dipsim.kernels.scores import score_sum
 # What a column's priority is made of.
 LAST_USE, USE_COUNT, USE_COUNT_IN_CACHE, ENTRY, NEXT_USE = range(5)
 _STRETCH = 32768
+# A next use counts down from here; none is at token 0.
+_SOONEST = np.int32(0x7FFFFFFF)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -32,28 +34,26 @@ def count_true(flags):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _rank(ranking, priority, active, missed, next_use, token):  # type: ignore[no-untyped-def]
-    """Priorities after this token's use; counts stand above times."""
-    if ranking == LAST_USE:
-        for i in range(priority.size):
-            priority[i] = token if active[i] else priority[i]
-    elif ranking == ENTRY:
-        for i in range(priority.size):
-            priority[i] = token if missed[i] else priority[i]
-    elif ranking == NEXT_USE:
-        for i in range(priority.size):
-            priority[i] = -np.int64(next_use[i])
-    else:
-        for i in range(priority.size):
-            used = ((priority[i] >> 32) + 1) << 32 | token
-            priority[i] = used if active[i] else priority[i]
+def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ignore[no-untyped-def]
+    """Priorities after this token's use."""
+    now = np.int32(token)
+    if ranking == NEXT_USE:
+        for i in range(times.size):
+            times[i] = _SOONEST - next_use[i]
+        return
+    used = missed if ranking == ENTRY else active
+    for i in range(times.size):
+        times[i] = now if used[i] else times[i]
+    if ranking in (USE_COUNT, USE_COUNT_IN_CACHE):
+        for i in range(counts.size):
+            counts[i] += np.int32(active[i])
 
 
 @numba.njit(cache=True, nogil=True)
-def _refuse(scores, scored, missed, n_admitted, scratch, refused):  # type: ignore[no-untyped-def]
+def _refuse(scores, scored, missed, n_admitted, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if scored and n_admitted > 0:
-        keys = scratch.view(np.uint16)[: missed.size]
+        keys = np.empty(missed.size, np.uint16)
         for i in range(missed.size):
             keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
         reweighted_top_k(keys, missed, np.float32(1), n_admitted, ANY_THRESHOLD, refused)
@@ -66,7 +66,7 @@ def _refuse(scores, scored, missed, n_admitted, scratch, refused):  # type: igno
 
 
 @numba.njit(cache=True, nogil=True)
-def _admit(scores, scored, active, missed, priority, slots, n_resident, resident, scratch, guess, gone):  # type: ignore[no-untyped-def]
+def _admit(scores, scored, active, missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone):  # type: ignore[no-untyped-def]
     """Admission `always`: misses enter, inactive columns make room. Sets `gone` to who leaves or is refused."""
     n_missed = count_true(missed)
     room = slots - n_resident
@@ -81,13 +81,13 @@ def _admit(scores, scored, active, missed, priority, slots, n_resident, resident
     n_victims = min(n_missed - room, n_inactive)
     if n_victims > 0:
         candidates = gone.copy()
-        mark_lowest(priority, candidates, n_victims, scratch, guess, gone)
+        mark_lowest(counts, times, by_count, candidates, n_victims, highest, guess, gone)
     else:
         gone[:] = False
     n_admitted = room + n_victims
     if n_admitted < n_missed:
         refused = np.empty(missed.size, np.bool_)
-        _refuse(scores, scored, missed, n_admitted, scratch, refused)
+        _refuse(scores, scored, missed, n_admitted, refused)
         for i in range(gone.size):
             gone[i] |= refused[i]
     for i in range(resident.size):
@@ -96,7 +96,7 @@ def _admit(scores, scored, active, missed, priority, slots, n_resident, resident
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep_best(missed, priority, slots, n_resident, resident, scratch, guess, gone):  # type: ignore[no-untyped-def]
+def _keep_best(missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone):  # type: ignore[no-untyped-def]
     """Admission `priority`: of resident and active columns the best are kept. Sets `gone` to the others."""
     for i in range(resident.size):
         resident[i] |= missed[i]
@@ -104,7 +104,7 @@ def _keep_best(missed, priority, slots, n_resident, resident, scratch, guess, go
     if n_resident <= slots:
         gone[:] = False
         return n_resident
-    mark_lowest(priority, resident, n_resident - slots, scratch, guess, gone)
+    mark_lowest(counts, times, by_count, resident, n_resident - slots, highest, guess, gone)
     for i in range(resident.size):
         resident[i] &= ~gone[i]
     return slots
@@ -122,7 +122,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     first_token,
     next_use,
     resident,
-    priority,
+    counts,
+    times,
     guess,
     active,
     missed,
@@ -141,13 +142,13 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         first_token: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
         resident: bool [column], before the first token; updated.
-        priority: int64 [column]; updated.
+        counts, times: int32 [column], what priorities are made of; updated.
         guess: int64 [3], thresholds to begin searches with; updated.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
         sums: int64 [token, 2], to be filled: scores of all columns and of the active ones, in units of 2**-24.
     """
     n_columns = resident.size
-    scratch, gone = np.empty(n_columns, np.int64), np.empty(n_columns, np.bool_)
+    gone, by_count = np.empty(n_columns, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
     no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
     n_resident = count_true(resident)
     for t in range(active.shape[0]):
@@ -161,13 +162,29 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         if slots == 0:
             continue
         future = next_use[t] if ranking == NEXT_USE else no_future
-        _rank(ranking, priority, active[t], missed[t], future, first_token + t)
+        _rank(ranking, counts, times, active[t], missed[t], future, first_token + t)
+        highest = _SOONEST - 1 if ranking == NEXT_USE else first_token + t + 1
         if bypass:
-            n_resident = _keep_best(missed[t], priority, slots, n_resident, resident, scratch, guess, gone)
+            n_resident = _keep_best(
+                missed[t], counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+            )
         else:
             n_resident = _admit(
-                own, scored, active[t], missed[t], priority, slots, n_resident, resident, scratch, guess, gone
+                own,
+                scored,
+                active[t],
+                missed[t],
+                counts,
+                times,
+                by_count,
+                slots,
+                n_resident,
+                resident,
+                highest,
+                guess,
+                gone,
             )
         if ranking == USE_COUNT_IN_CACHE:
             for i in range(n_columns):
-                priority[i] = 0 if gone[i] else priority[i]
+                counts[i] = 0 if gone[i] else counts[i]
+                times[i] = 0 if gone[i] else times[i]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dipsim.kernels.scores import score_value
+from dipsim.kernels.scores import pattern_below, score_value
 
 # The first bit pattern above every finite float16.
 _BEYOND = 0x7C00
@@ -19,28 +19,35 @@ ANY_THRESHOLD = 0x3C00
 # columns: the first step of the search, and no more than a matter of speed.
 _SPREAD = 2048.0
 _PATIENCE = 8
-# Counts are taken in uint16, which a pass over more columns could overflow.
-_STRETCH = 32768
+# Columns that are not favoured are marked by the bit above every score.
+_OTHER = 0x8000
+# Counts are taken in uint16, two for a column, which a pass over more columns could overflow.
+_STRETCH = 16384
 
 
 @numba.njit(cache=True, nogil=True)
 def _first_reaching(gamma, threshold):  # type: ignore[no-untyped-def]
-    """The lowest float16 pattern whose product with gamma is at least the threshold."""
-    low, high = 0, _BEYOND
-    while low < high:
-        middle = (low + high) >> 1
-        if gamma * score_value(middle) >= threshold:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    """The lowest float16 pattern whose product with gamma is at least the threshold, or the one beyond all."""
+    if gamma * score_value(_BEYOND - 1) < threshold:
+        return np.int64(_BEYOND)
+    quotient = np.float32(threshold / gamma) if gamma > 0 else np.float32(0)
+    pattern = min(pattern_below(quotient), _BEYOND - 1)
+    while pattern > 0 and gamma * score_value(pattern - 1) >= threshold:
+        pattern -= 1
+    while gamma * score_value(pattern) < threshold:
+        pattern += 1
+    return pattern
 
 
 @numba.njit(cache=True, nogil=True)
 def _first_above(gamma, threshold):  # type: ignore[no-untyped-def]
-    """The lowest float16 pattern whose product with gamma is above the threshold."""
-    low, high = 0, _BEYOND
-    while low < high:
+    """The lowest float16 pattern whose product with gamma is above the threshold, or the one beyond all."""
+    low, high = _first_reaching(gamma, threshold), np.int64(_BEYOND)
+    if low == high or gamma * score_value(low) > threshold:
+        return low
+    if gamma * score_value(low + 1) > threshold:
+        return low + 1
+    while low < high:  # where products underflow, many are equal
         middle = (low + high) >> 1
         if gamma * score_value(middle) > threshold:
             high = middle
@@ -50,28 +57,42 @@ def _first_above(gamma, threshold):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_from(scores, favoured, own, other):  # type: ignore[no-untyped-def]
-    """How many scores are at least `own` where favoured, and `other` elsewhere."""
-    total = np.int64(0)
-    low, high = np.uint16(own), np.uint16(other)
-    for start in range(0, scores.size, _STRETCH):
-        stretch, liked = scores[start : start + _STRETCH], favoured[start : start + _STRETCH]
-        count = np.uint16(0)
+def _pack(scores, favoured, packed):  # type: ignore[no-untyped-def]
+    """Scores with `_OTHER` set where not favoured; returns how many are not."""
+    for i in range(scores.size):
+        packed[i] = scores[i] | (np.uint16(0) if favoured[i] else np.uint16(_OTHER))
+    n_others = np.int64(0)
+    for start in range(0, packed.size, _STRETCH):
+        stretch, count = packed[start : start + _STRETCH], np.uint16(0)
         for i in range(stretch.size):
-            count = np.uint16(count + np.uint16(stretch[i] >= (low if liked[i] else high)))
+            count = np.uint16(count + np.uint16(stretch[i] >> np.uint16(15)))
+        n_others += np.int64(count)
+    return n_others
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_from(packed, n_others, own, other):  # type: ignore[no-untyped-def]
+    """How many scores are at least `own` where favoured, and `other` elsewhere."""
+    total = -n_others  # all of which are at least `own`
+    low, high = np.uint16(own), np.uint16(_OTHER | other)
+    for start in range(0, packed.size, _STRETCH):
+        stretch, count = packed[start : start + _STRETCH], np.uint16(0)
+        for i in range(stretch.size):
+            count = np.uint16(count + np.uint16(stretch[i] >= low))
+            count = np.uint16(count + np.uint16(stretch[i] >= high))
         total += np.int64(count)
     return total
 
 
 @numba.njit(cache=True, nogil=True)
-def _highest_reached(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
+def _highest_reached(packed, n_others, gamma, k, guess):  # type: ignore[no-untyped-def]
     """The highest float16 pattern that at least k columns reach, how many reach it, and how many the next."""
-    low, n_low = 0, np.int64(scores.size)
+    low, n_low = 0, np.int64(packed.size)
     high, n_high = _BEYOND, np.int64(0)
     last, n_last = _BEYOND, np.int64(0)
-    probe, per_column, passes = guess, _SPREAD / scores.size, 0
+    probe, per_column, passes = guess, _SPREAD / packed.size, 0
     while high - low > 1 and n_low > k:
-        n = _count_from(scores, favoured, probe, _first_reaching(gamma, score_value(probe)))
+        n = _count_from(packed, n_others, probe, _first_reaching(gamma, score_value(probe)))
         passes += 1
         if passes > 1 and n != n_last:  # the secant through the last two
             per_column = abs(probe - last) / abs(n - n_last)
@@ -88,19 +109,32 @@ def _highest_reached(scores, favoured, gamma, k, guess):  # type: ignore[no-unty
 
 
 @numba.njit(cache=True, nogil=True)
-def _choose_first(scores, favoured, own, other, wanted, chosen):  # type: ignore[no-untyped-def]
-    """Adds the first `wanted` columns that reach the thresholds and are not chosen yet."""
-    low, high = np.uint16(own), np.uint16(other)
-    for start in range(0, scores.size, 64):
+def _choose(packed, own, other, chosen):  # type: ignore[no-untyped-def]
+    """Sets `chosen` to the scores at least `own` where favoured, and `other` elsewhere."""
+    low, high = np.uint16(own), np.uint16(_OTHER | other)
+    span = np.uint16(_OTHER - own)
+    for i in range(packed.size):
+        # Below `low` the difference wraps round, so that one comparison does for two.
+        chosen[i] = (np.uint16(packed[i] - low) < span) | (packed[i] >= high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose_first(packed, own_from, own_above, other_from, other_above, wanted, chosen):  # type: ignore[no-untyped-def]
+    """Adds the first `wanted` of the columns whose scores lie in [from, above)."""
+    low, span = np.uint16(own_from), np.uint16(own_above - own_from)
+    other_low, other_span = np.uint16(_OTHER | other_from), np.uint16(other_above - other_from)
+    for start in range(0, packed.size, 64):
         if wanted <= 0:
             return
-        stretch, liked, taken = scores[start : start + 64], favoured[start : start + 64], chosen[start : start + 64]
+        stretch, taken = packed[start : start + 64], chosen[start : start + 64]
         found = np.uint16(0)
         for i in range(stretch.size):
-            found |= np.uint16((stretch[i] >= (low if liked[i] else high)) & ~taken[i])
+            found = np.uint16(found + np.uint16(np.uint16(stretch[i] - low) < span))
+            found = np.uint16(found + np.uint16(np.uint16(stretch[i] - other_low) < other_span))
         if found:
             for i in range(stretch.size):
-                if wanted > 0 and not taken[i] and stretch[i] >= (low if liked[i] else high):
+                is_tie = np.uint16(stretch[i] - low) < span or np.uint16(stretch[i] - other_low) < other_span
+                if is_tie and wanted > 0:
                     taken[i] = True
                     wanted -= 1
 
@@ -124,30 +158,30 @@ def reweighted_top_k(scores, favoured, gamma, k, guess, chosen):  # type: ignore
     Returns:
         The guess for scores like these.
     """
-    own, n_own, n_above = _highest_reached(scores, favoured, gamma, k, guess)
+    packed = np.empty(scores.size, np.uint16)
+    n_others = _pack(scores, favoured, packed)
+    own, n_own, n_above = _highest_reached(packed, n_others, gamma, k, guess)
     value = score_value(own)
     own_from, other_from = own, _first_reaching(gamma, value)
+    if n_own == k:
+        _choose(packed, own_from, other_from, chosen)
+        return max(own, 1)
     own_above, other_above = own + 1, _first_above(gamma, value)
-    if n_own > k:
-        next_above = _first_reaching(gamma, score_value(own + 1))
-        if other_above < next_above:
-            n_above = _count_from(scores, favoured, own_above, other_above)
-        if n_above >= k:  # the threshold is a product
-            low, high = other_above, next_above
-            while high - low > 1:
-                middle = (low + high) >> 1
-                if _count_from(scores, favoured, own_above, middle) >= k:
-                    low = middle
-                else:
-                    high = middle
-            threshold = gamma * score_value(low)
-            own_from, other_from = own_above, _first_reaching(gamma, threshold)
-            other_above = _first_above(gamma, threshold)
-            n_above = _count_from(scores, favoured, own_above, other_above)
-    else:
-        own_above, other_above, n_above = own_from, other_from, k
-    low_key, high_key = np.uint16(own_above), np.uint16(other_above)
-    for i in range(scores.size):
-        chosen[i] = scores[i] >= (low_key if favoured[i] else high_key)
-    _choose_first(scores, favoured, own_from, other_from, k - n_above, chosen)
+    next_above = _first_reaching(gamma, score_value(own + 1))
+    if other_above < next_above:
+        n_above = _count_from(packed, n_others, own_above, other_above)
+    if n_above >= k:  # the threshold is a product
+        low, high = other_above, next_above
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if _count_from(packed, n_others, own_above, middle) >= k:
+                low = middle
+            else:
+                high = middle
+        threshold = gamma * score_value(low)
+        own_from, other_from = own_above, _first_reaching(gamma, threshold)
+        other_above = _first_above(gamma, threshold)
+        n_above = _count_from(packed, n_others, own_above, other_above)
+    _choose(packed, own_above, other_above, chosen)
+    _choose_first(packed, own_from, own_above, other_from, other_above, k - n_above, chosen)
     return max(own, 1)

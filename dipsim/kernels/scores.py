@@ -20,6 +20,12 @@ def score_value(bits):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def pattern_below(value):  # type: ignore[no-untyped-def]
+    """A float16 pattern at or a little below that of a non-negative float32, and 0 for one below the normal range."""
+    return max(np.int64(np.float32(value).view(np.int32) >> 13) - (112 << 10), 0)
+
+
+@numba.njit(cache=True, nogil=True)
 def score_values(scores, values):  # type: ignore[no-untyped-def]
     """float16 bit patterns to float32 numbers, exactly, subnormal ones included."""
     bits = values.view(np.uint32)
