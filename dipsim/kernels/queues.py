@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dipsim.kernels.rings import GHOSTS, N_LISTS, OUTSIDE
+from dipsim.kernels.rings import GHOSTS, OUTSIDE
 
 CLOCK, SIEVE, S3_FIFO, TWO_QUEUE, ARC, W_TINYLFU = range(6)
 
@@ -25,274 +25,276 @@ _SAMPLE = 10  # W-TinyLFU halves its counts once in this many uses per slot
 
 
 @numba.njit(cache=True)
-def _unlink(queues, column):  # type: ignore[no-untyped-def]
-    newer, older = queues.newer[column], queues.older[column]
-    queues.newer[older] = newer
-    queues.older[newer] = older
-    queues.length[queues.where[column]] -= 1
-    queues.where[column] = OUTSIDE
+def _unlink(nodes, rings, column):  # type: ignore[no-untyped-def]
+    newer, older = nodes[column].newer, nodes[column].older
+    nodes[older].newer = newer
+    nodes[newer].older = older
+    rings[nodes[column].where].length -= 1
+    nodes[column].where = OUTSIDE
 
 
 @numba.njit(cache=True)
-def _append(queues, which, column):  # type: ignore[no-untyped-def]
+def _append(nodes, rings, which, column):  # type: ignore[no-untyped-def]
     """The column becomes the newest of a list."""
-    sentinel = queues.where.size + which
-    newest = queues.older[sentinel]
-    queues.older[column], queues.newer[column] = newest, sentinel
-    queues.newer[newest] = column
-    queues.older[sentinel] = column
-    queues.length[which] += 1
-    queues.where[column] = which
+    sentinel = rings[which].sentinel
+    newest = nodes[sentinel].older
+    nodes[column].older, nodes[column].newer = newest, sentinel
+    nodes[newest].newer = column
+    nodes[sentinel].older = column
+    rings[which].length += 1
+    nodes[column].where = which
 
 
 @numba.njit(cache=True)
-def _move(queues, which, column):  # type: ignore[no-untyped-def]
-    _unlink(queues, column)
-    _append(queues, which, column)
+def _move(nodes, rings, which, column):  # type: ignore[no-untyped-def]
+    _unlink(nodes, rings, column)
+    _append(nodes, rings, which, column)
 
 
 @numba.njit(cache=True)
-def _drop_oldest(queues, which):  # type: ignore[no-untyped-def]
-    _unlink(queues, queues.newer[queues.where.size + which])
+def _drop_oldest(nodes, rings, which):  # type: ignore[no-untyped-def]
+    _unlink(nodes, rings, nodes[rings[which].sentinel].newer)
 
 
 @numba.njit(cache=True)
-def _remember(queues, column):  # type: ignore[no-untyped-def]
+def _remember(nodes, rings, column):  # type: ignore[no-untyped-def]
     """A resident column becomes a ghost; the oldest ghosts beyond the limit are forgotten."""
-    ghosts = queues.where[column] + GHOSTS
-    _move(queues, ghosts, column)
-    while queues.length[ghosts] > queues.limit[ghosts]:
-        _drop_oldest(queues, ghosts)
+    ghosts = nodes[column].where + GHOSTS
+    _move(nodes, rings, ghosts, column)
+    while rings[ghosts].length > rings[ghosts].limit:
+        _drop_oldest(nodes, rings, ghosts)
 
 
 @numba.njit(cache=True)
-def _oldest(queues, which, candidates, passed):  # type: ignore[no-untyped-def]
-    """The oldest candidate of a list, or -1; `passed` remembers how far none was found, so that each is seen once."""
-    column = queues.newer[passed[which]]
+def _oldest(nodes, rings, which, candidates):  # type: ignore[no-untyped-def]
+    """The oldest candidate of a list, or -1. Until the next eviction none is looked for where none was found."""
+    passed = rings[which].passed
+    column = nodes[passed].newer
     while column < candidates.size and not candidates[column]:
-        passed[which] = column
-        column = queues.newer[column]
+        passed, column = column, nodes[column].newer
+    rings[which].passed = passed
     return column if column < candidates.size else -1
 
 
 @numba.njit(cache=True)
-def touch(kind, queues, columns):  # type: ignore[no-untyped-def]
+def touch(kind, nodes, rings, columns):  # type: ignore[no-untyped-def]
     """These columns are used, in this order; those that are not resident matter to W-TinyLFU alone."""
     for column in columns:
         if kind == W_TINYLFU:
-            queues.uses[column] += 1
-        which = queues.where[column]
+            nodes[column].uses += 1
+        which = nodes[column].where
         if not 0 <= which < GHOSTS:
             continue
         if kind in (CLOCK, SIEVE, S3_FIFO):
-            queues.uses[column] = min(queues.uses[column] + 1, _MOST_USES if kind == S3_FIFO else 1)
+            nodes[column].uses = min(nodes[column].uses + 1, _MOST_USES if kind == S3_FIFO else 1)
         elif kind == ARC or (kind == TWO_QUEUE and which == _AM):
-            _move(queues, _T2, column)
+            _move(nodes, rings, _T2, column)
         elif kind == W_TINYLFU:
-            _promote(queues, column)
+            _promote(nodes, rings, column)
     if kind == W_TINYLFU:
-        _age(queues, columns.size)
+        _age(nodes, rings, columns.size)
 
 
 @numba.njit(cache=True)
-def _promote(queues, column):  # type: ignore[no-untyped-def]
-    _move(queues, _WINDOW if queues.where[column] == _WINDOW else _PROTECTED, column)
-    if queues.length[_PROTECTED] > queues.limit[_PROTECTED]:
-        _move(queues, _PROBATION, queues.newer[queues.where.size + _PROTECTED])
+def _promote(nodes, rings, column):  # type: ignore[no-untyped-def]
+    _move(nodes, rings, _WINDOW if nodes[column].where == _WINDOW else _PROTECTED, column)
+    if rings[_PROTECTED].length > rings[_PROTECTED].limit:
+        _move(nodes, rings, _PROBATION, nodes[rings[_PROTECTED].sentinel].newer)
 
 
 @numba.njit(cache=True)
-def _age(queues, n_uses):  # type: ignore[no-untyped-def]
-    queues.dial[0] += n_uses
-    slots = queues.limit[_WINDOW] + queues.limit[_PROBATION]
-    if queues.dial[0] >= _SAMPLE * slots:
-        queues.dial[0] = queues.dial[0] // 2
-        for column in range(queues.uses.size):
-            queues.uses[column] //= 2
+def _age(nodes, rings, n_uses):  # type: ignore[no-untyped-def]
+    rings[0].dial += n_uses
+    slots = rings[_WINDOW].limit + rings[_PROBATION].limit
+    if rings[0].dial >= _SAMPLE * slots:
+        rings[0].dial = rings[0].dial // 2
+        for column in range(nodes.size):
+            nodes[column].uses //= 2
 
 
 @numba.njit(cache=True)
-def enter(kind, queues, columns):  # type: ignore[no-untyped-def]
+def enter(kind, nodes, rings, columns):  # type: ignore[no-untyped-def]
     """These columns enter, and none leaves."""
     for column in columns:
-        _enter(kind, queues, column, _look_up(kind, queues, column))
+        _enter(kind, nodes, rings, column, _look_up(kind, nodes, rings, column))
 
 
 @numba.njit(cache=True)
-def _look_up(kind, queues, column):  # type: ignore[no-untyped-def]
+def _look_up(kind, nodes, rings, column):  # type: ignore[no-untyped-def]
     """The ghosts that the column was among, or -1; it is a ghost no longer."""
-    found = queues.where[column]
+    found = nodes[column].where
     if found == OUTSIDE:
         return found
     if kind == ARC:
-        in_b1, in_b2 = queues.length[GHOSTS + _T1], queues.length[GHOSTS + _T2]
+        in_b1, in_b2 = rings[GHOSTS + _T1].length, rings[GHOSTS + _T2].length
         if found == GHOSTS + _T1:
-            queues.dial[0] = min(queues.dial[0] + max(in_b2 / in_b1, 1.0), queues.limit[_T1])
+            rings[0].dial = min(rings[0].dial + max(in_b2 / in_b1, 1.0), rings[_T1].limit)
         else:
-            queues.dial[0] = max(queues.dial[0] - max(in_b1 / in_b2, 1.0), 0.0)
-    _unlink(queues, column)
+            rings[0].dial = max(rings[0].dial - max(in_b1 / in_b2, 1.0), 0.0)
+    _unlink(nodes, rings, column)
     return found
 
 
 @numba.njit(cache=True)
-def _enter(kind, queues, column, found):  # type: ignore[no-untyped-def]
+def _enter(kind, nodes, rings, column, found):  # type: ignore[no-untyped-def]
     which = 0 if found == OUTSIDE else 1
-    if kind == S3_FIFO and queues.dial[0] == 0 and queues.length[_SMALL] >= queues.limit[_SMALL]:
+    if kind == S3_FIFO and rings[0].dial == 0 and rings[_SMALL].length >= rings[_SMALL].limit:
         which = _MAIN  # the cache is not full yet
     if kind != W_TINYLFU:
-        queues.uses[column] = 0
-    _append(queues, which, column)
+        nodes[column].uses = 0
+    _append(nodes, rings, which, column)
 
 
 @numba.njit(cache=True)
-def forget(kind, queues, columns):  # type: ignore[no-untyped-def]
+def forget(kind, nodes, rings, columns):  # type: ignore[no-untyped-def]
     """Those of the columns that are resident leave, and no ghost is kept of them."""
     for column in columns:
-        if 0 <= queues.where[column] < GHOSTS:
-            if kind == SIEVE and queues.dial[0] == column - queues.where.size:
-                queues.dial[0] = queues.newer[column] - queues.where.size
-            _unlink(queues, column)
+        if 0 <= nodes[column].where < GHOSTS:
+            if kind == SIEVE and rings[0].dial == column - rings[0].sentinel:
+                rings[0].dial = nodes[column].newer - rings[0].sentinel
+            _unlink(nodes, rings, column)
 
 
 @numba.njit(cache=True)
-def evict(kind, queues, entering, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
+def evict(kind, nodes, rings, entering, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
     """Sets `victims` to `n_victims` of the candidates, which leave, and lets the columns `entering` enter.
 
     Where these are candidates themselves, they enter first, all of them. Otherwise the last ones enter one by one, each
     after a column has left.
     """
     victims[:] = False
-    passed = np.arange(candidates.size, candidates.size + N_LISTS)
+    for which in range(rings.size):
+        rings[which].passed = rings[which].sentinel
     at_once = entering.size > 0 and candidates[entering[0]]
     n_first = entering.size if at_once else max(entering.size - n_victims, 0)
-    enter(kind, queues, entering[:n_first])
+    enter(kind, nodes, rings, entering[:n_first])
     for i in range(n_victims):
         if n_first + i < entering.size:
             column = entering[n_first + i]
-            found = _look_up(kind, queues, column)
-            victims[_leave(kind, queues, candidates, passed, 1, found)] = True
-            _enter(kind, queues, column, found)
+            found = _look_up(kind, nodes, rings, column)
+            victims[_leave(kind, nodes, rings, candidates, 1, found)] = True
+            _enter(kind, nodes, rings, column, found)
         else:
-            victims[_leave(kind, queues, candidates, passed, 0, OUTSIDE)] = True
+            victims[_leave(kind, nodes, rings, candidates, 0, OUTSIDE)] = True
 
 
 @numba.njit(cache=True)
-def _leave(kind, queues, candidates, passed, n_incoming, found):  # type: ignore[no-untyped-def]
+def _leave(kind, nodes, rings, candidates, n_incoming, found):  # type: ignore[no-untyped-def]
     """The candidate that leaves; where one column is about to enter, `found` says among which ghosts it was."""
     if kind == CLOCK:
-        return _leave_reused(queues, 0, candidates, passed)
+        return _leave_reused(nodes, rings, 0, candidates)
     if kind == SIEVE:
-        return _leave_sieve(queues, candidates)
+        return _leave_sieve(nodes, rings, candidates)
     if kind == S3_FIFO:
-        return _leave_s3_fifo(queues, candidates, passed)
+        return _leave_s3_fifo(nodes, rings, candidates)
     if kind == TWO_QUEUE:
-        return _leave_two_queue(queues, candidates, passed)
+        return _leave_two_queue(nodes, rings, candidates)
     if kind == ARC:
-        return _leave_arc(queues, candidates, passed, n_incoming, found)
-    return _leave_w_tinylfu(queues, candidates, passed, n_incoming)
+        return _leave_arc(nodes, rings, candidates, n_incoming, found)
+    return _leave_w_tinylfu(nodes, rings, candidates, n_incoming)
 
 
 @numba.njit(cache=True)
-def _leave_reused(queues, which, candidates, passed):  # type: ignore[no-untyped-def]
+def _leave_reused(nodes, rings, which, candidates):  # type: ignore[no-untyped-def]
     """The oldest candidate without uses; those before it pay one use and become the newest."""
-    column = _oldest(queues, which, candidates, passed)
-    while column >= 0 and queues.uses[column] > 0:
-        queues.uses[column] -= 1
-        _move(queues, which, column)
-        column = _oldest(queues, which, candidates, passed)
+    column = _oldest(nodes, rings, which, candidates)
+    while column >= 0 and nodes[column].uses > 0:
+        nodes[column].uses -= 1
+        _move(nodes, rings, which, column)
+        column = _oldest(nodes, rings, which, candidates)
     if column >= 0:
-        _unlink(queues, column)
+        _unlink(nodes, rings, column)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_sieve(queues, candidates):  # type: ignore[no-untyped-def]
-    sentinel = candidates.size
-    column = np.int64(queues.dial[0]) + sentinel
-    while column == sentinel or not candidates[column] or queues.uses[column] > 0:
+def _leave_sieve(nodes, rings, candidates):  # type: ignore[no-untyped-def]
+    sentinel = rings[0].sentinel
+    column = np.int64(rings[0].dial) + sentinel
+    while column == sentinel or not candidates[column] or nodes[column].uses > 0:
         if column != sentinel and candidates[column]:
-            queues.uses[column] = 0
-        column = np.int64(queues.newer[column])
-    queues.dial[0] = queues.newer[column] - sentinel
-    _unlink(queues, column)
+            nodes[column].uses = 0
+        column = np.int64(nodes[column].newer)
+    rings[0].dial = nodes[column].newer - sentinel
+    _unlink(nodes, rings, column)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_s3_fifo(queues, candidates, passed):  # type: ignore[no-untyped-def]
-    queues.dial[0] = 1
+def _leave_s3_fifo(nodes, rings, candidates):  # type: ignore[no-untyped-def]
+    rings[0].dial = 1
     column = np.int64(-1)
-    if queues.length[_MAIN] <= queues.limit[_MAIN]:
-        column = _leave_small(queues, candidates, passed)
+    if rings[_MAIN].length <= rings[_MAIN].limit:
+        column = _leave_small(nodes, rings, candidates)
     while column < 0:
-        column = _leave_reused(queues, _MAIN, candidates, passed)
-        column = column if column >= 0 else _leave_small(queues, candidates, passed)
+        column = _leave_reused(nodes, rings, _MAIN, candidates)
+        column = column if column >= 0 else _leave_small(nodes, rings, candidates)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_small(queues, candidates, passed):  # type: ignore[no-untyped-def]
-    column = _oldest(queues, _SMALL, candidates, passed)
-    while column >= 0 and queues.uses[column] >= _PROMOTING_USES:
-        queues.uses[column] = 0
-        _move(queues, _MAIN, column)
-        column = _oldest(queues, _SMALL, candidates, passed)
+def _leave_small(nodes, rings, candidates):  # type: ignore[no-untyped-def]
+    column = _oldest(nodes, rings, _SMALL, candidates)
+    while column >= 0 and nodes[column].uses >= _PROMOTING_USES:
+        nodes[column].uses = 0
+        _move(nodes, rings, _MAIN, column)
+        column = _oldest(nodes, rings, _SMALL, candidates)
     if column >= 0:
-        _remember(queues, column)
+        _remember(nodes, rings, column)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_two_queue(queues, candidates, passed):  # type: ignore[no-untyped-def]
-    column = _oldest(queues, _AM, candidates, passed)
-    if column < 0 or queues.length[_A1_IN] > queues.limit[_A1_IN]:
-        in_line = _oldest(queues, _A1_IN, candidates, passed)
+def _leave_two_queue(nodes, rings, candidates):  # type: ignore[no-untyped-def]
+    column = _oldest(nodes, rings, _AM, candidates)
+    if column < 0 or rings[_A1_IN].length > rings[_A1_IN].limit:
+        in_line = _oldest(nodes, rings, _A1_IN, candidates)
         column = in_line if in_line >= 0 else column
-    if queues.where[column] == _A1_IN:
-        _remember(queues, column)
+    if nodes[column].where == _A1_IN:
+        _remember(nodes, rings, column)
     else:
-        _unlink(queues, column)
+        _unlink(nodes, rings, column)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_arc(queues, candidates, passed, n_incoming, found):  # type: ignore[no-untyped-def]
-    slots, target = queues.limit[_T1], queues.dial[0]
-    in_t1, in_t2 = queues.length[_T1], queues.length[_T2]
-    in_b1, in_b2 = queues.length[GHOSTS + _T1], queues.length[GHOSTS + _T2]
+def _leave_arc(nodes, rings, candidates, n_incoming, found):  # type: ignore[no-untyped-def]
+    slots, target = rings[_T1].limit, rings[0].dial
+    in_t1, in_t2 = rings[_T1].length, rings[_T2].length
+    in_b1, in_b2 = rings[GHOSTS + _T1].length, rings[GHOSTS + _T2].length
     used_once = in_t1 + in_b1 + (n_incoming if found == OUTSIDE else 0)
     if used_once > slots and in_b1 > 0:
-        _drop_oldest(queues, GHOSTS + _T1)
+        _drop_oldest(nodes, rings, GHOSTS + _T1)
     elif used_once > slots:
-        column = _oldest(queues, _T1, candidates, passed)
+        column = _oldest(nodes, rings, _T1, candidates)
         if column >= 0:
-            _unlink(queues, column)
+            _unlink(nodes, rings, column)
             return column
     elif in_t1 + in_b1 + in_t2 + in_b2 + n_incoming > 2 * slots and in_b2 > 0:
-        _drop_oldest(queues, GHOSTS + _T2)
+        _drop_oldest(nodes, rings, GHOSTS + _T2)
     from_t1 = in_t1 > target or (in_t1 == target and found == GHOSTS + _T2)
-    column = _oldest(queues, _T1 if from_t1 else _T2, candidates, passed)
+    column = _oldest(nodes, rings, _T1 if from_t1 else _T2, candidates)
     if column < 0:
-        column = _oldest(queues, _T2 if from_t1 else _T1, candidates, passed)
-    _remember(queues, column)
+        column = _oldest(nodes, rings, _T2 if from_t1 else _T1, candidates)
+    _remember(nodes, rings, column)
     return column
 
 
 @numba.njit(cache=True)
-def _leave_w_tinylfu(queues, candidates, passed, n_incoming):  # type: ignore[no-untyped-def]
-    overflow = queues.length[_WINDOW] + n_incoming - queues.limit[_WINDOW]
-    room = queues.limit[_PROBATION] - queues.length[_PROBATION] - queues.length[_PROTECTED]
-    column = _oldest(queues, _WINDOW, candidates, passed)
+def _leave_w_tinylfu(nodes, rings, candidates, n_incoming):  # type: ignore[no-untyped-def]
+    overflow = rings[_WINDOW].length + n_incoming - rings[_WINDOW].limit
+    room = rings[_PROBATION].limit - rings[_PROBATION].length - rings[_PROTECTED].length
+    column = _oldest(nodes, rings, _WINDOW, candidates)
     while column >= 0 and overflow > 0 and room > 0:
-        _move(queues, _PROBATION, column)
+        _move(nodes, rings, _PROBATION, column)
         overflow, room = overflow - 1, room - 1
-        column = _oldest(queues, _WINDOW, candidates, passed)
-    loser = _oldest(queues, _PROBATION, candidates, passed)
+        column = _oldest(nodes, rings, _WINDOW, candidates)
+    loser = _oldest(nodes, rings, _PROBATION, candidates)
     if loser < 0:
-        loser = _oldest(queues, _PROTECTED, candidates, passed)
-    if column >= 0 and (loser < 0 or (overflow > 0 and queues.uses[column] <= queues.uses[loser])):
+        loser = _oldest(nodes, rings, _PROTECTED, candidates)
+    if column >= 0 and (loser < 0 or (overflow > 0 and nodes[column].uses <= nodes[loser].uses)):
         loser, column = column, np.int64(-1)
-    _unlink(queues, loser)
+    _unlink(nodes, rings, loser)
     if column >= 0 and overflow > 0:
-        _move(queues, _PROBATION, column)
+        _move(nodes, rings, _PROBATION, column)
     return loser

@@ -1,7 +1,7 @@
 """Policies that keep queues: who leaves depends on order of entry, on reuse since then, on columns that left before.
 
-A token is a batch where the papers speak of single requests. The columns of a token that are resident are used first, in
-ascending order; then the missed ones enter, in ascending order too, each after one has left where room is short. Under
+A token is a batch where the papers speak of single requests. The resident columns of a token are used first, ascending;
+then the missed ones enter, ascending too, each after one has left where room is short. Under
 admission `always` the search for who leaves passes over the columns that the token uses: they keep place and marks.
 Under `priority` all of them enter first and may leave again. A column that is refused is not remembered as a ghost.
 """
@@ -41,24 +41,24 @@ class QueuePolicy(Policy):
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Reuse of resident columns."""
-        lists.touch(self.kind, self._queues, columns)
+        lists.touch(self.kind, *self._queues, columns)
 
     def on_insert(self, columns: Int64Array, token: int) -> None:
         """The columns enter now if there is room for all of them."""
         if n_resident(self._queues) + columns.size <= self._slots:
-            lists.enter(self.kind, self._queues, columns)
+            lists.enter(self.kind, *self._queues, columns)
         else:
             self._entering = columns
 
     def on_evict(self, columns: Int64Array, token: int) -> None:
         """Columns that have not left by their queue's own choice were refused."""
-        lists.enter(self.kind, self._queues, self._entering)
+        lists.enter(self.kind, *self._queues, self._entering)
         self._entering = _NONE
-        lists.forget(self.kind, self._queues, columns)
+        lists.forget(self.kind, *self._queues, columns)
 
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
         """The candidates whose turn it is."""
-        lists.evict(self.kind, self._queues, self._entering, candidates, n_victims, out)
+        lists.evict(self.kind, *self._queues, self._entering, candidates, n_victims, out)
         self._entering = _NONE
 
 
@@ -147,8 +147,8 @@ class Arc(QueuePolicy):
 @dataclass
 class WTinyLfu(QueuePolicy):
     """A small LRU window whose oldest column must be used more than the main part's next victim to replace it (Einziger
-    et al., ACM TOS 13(4), 2017); of equally used ones the newcomer goes, of columns used in one token the lower index is
-    older.
+    et al., ACM TOS 13(4), 2017); of equally used ones the newcomer goes, and of columns used in one token the lower
+    index is older.
 
     The main part is a segmented LRU, four fifths of it protected. Use counts are exact, of all columns, and halve once
     in ten uses per slot; the paper approximates such counts with a sketch. Under admission `always` the columns of a
