@@ -1,8 +1,8 @@
 """The memory of queue policies: lists of columns, linked within arrays.
 
-Every column is in one list at most. Lists 0 to 2 hold resident columns, the others are ghosts: columns that left and are
-remembered; one that leaves list l goes to list GHOSTS + l. A list is a ring through a sentinel, a node of its own: after
-it comes the oldest column, before it the newest.
+Every column is in one list at most. Lists 0 to 2 hold resident columns, the others are ghosts: columns that left and
+are remembered; one that leaves list l goes to list GHOSTS + l. A list is a ring through a sentinel, a node of its own:
+after it comes the oldest column, before it the newest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ GHOSTS, N_LISTS, OUTSIDE = 3, 5, -1
 
 # `where` is the list that a column is in, or OUTSIDE; `uses` are reference bits, capped counts or use counts.
 _NODE = np.dtype([("newer", np.int32), ("older", np.int32), ("where", np.int32), ("uses", np.int32)])
-# `limit` is the number of columns that a list is meant to hold; W-TinyLFU counts list 2 in list 1. `passed` is where the
-# search for who leaves has got to. `dial`, of list 0 alone, is a number of the policy's own: whether S3-FIFO has
+# `limit` is the number of columns that a list is meant to hold; W-TinyLFU counts list 2 in list 1. `passed` is where
+# the search for who leaves has got to. `dial`, of list 0 alone, is a number of the policy's own: whether S3-FIFO has
 # evicted, Sieve's hand as node minus sentinel, ARC's target for T1, uses since W-TinyLFU halved its counts.
 _RING = np.dtype(
     [("sentinel", np.int64), ("length", np.int64), ("limit", np.int64), ("passed", np.int64), ("dial", np.float64)]
