@@ -253,7 +253,7 @@ class TwoQueue(QueueCache):
 
 
 class Arc(QueueCache):
-    """Cases I to IV of the paper, for columns that may not all leave."""
+    """The paper's four lists; who leaves is its REPLACE, among the columns that may."""
 
     def __init__(self, slots: int, admission: str) -> None:
         super().__init__(slots, admission)
@@ -283,19 +283,6 @@ class Arc(QueueCache):
         (self.t2 if found else self.t1).append(column)
 
     def leave(self, may: MayLeave, n_incoming: int, found: str | None) -> None:
-        l1 = len(self.t1) + len(self.b1) + (0 if found else n_incoming)
-        everything = sum(map(len, (self.t1, self.t2, self.b1, self.b2))) + n_incoming
-        if l1 > self.slots:
-            if self.b1:
-                self.b1.pop(0)
-            elif (column := first(self.t1, may)) is not None:
-                self.t1.remove(column)
-                return
-        elif everything > 2 * self.slots and self.b2:
-            self.b2.pop(0)
-        self.replace(may, found)
-
-    def replace(self, may: MayLeave, found: str | None) -> None:
         once, again = first(self.t1, may), first(self.t2, may)
         shrink_t1 = len(self.t1) > self.p or (found == "b2" and len(self.t1) == self.p)
         if once is not None and (shrink_t1 or again is None):
@@ -305,6 +292,11 @@ class Arc(QueueCache):
             assert again is not None
             self.t2.remove(again)
             self.b2.append(again)
+        # Together with who is about to enter: T1 and B1 hold at most the slots, all four twice the slots.
+        while self.b1 and len(self.t1 + self.b1) + (0 if found else n_incoming) > self.slots:
+            self.b1.pop(0)
+        while self.b2 and len(self.t1 + self.b1 + self.t2 + self.b2) + n_incoming > 2 * self.slots:
+            self.b2.pop(0)
 
 
 class WTinyLfu(QueueCache):

@@ -144,6 +144,14 @@ def test_more_slots_never_cost_hits_to_belady_and_lru(seed: int, n_active: int) 
         assert hits == sorted(hits), name
 
 
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 10_000), st.integers(1, 8))
+def test_everybody_agrees_where_active_columns_fill_the_slots(seed: int, slots: int) -> None:
+    masks, scores = batches(seed, N, 40, N)
+    masks = masks[masks.sum(axis=1) >= slots]
+    assert len({n_hits(name, masks, slots, "always", scores) for name in BUILT_IN}) == 1
+
+
 @pytest.mark.parametrize("admission", ADMISSIONS)
 def test_the_policies_differ_where_there_is_something_to_choose(admission: Admission) -> None:
     """Or the laws above would prove little: most of them end up with different hits."""

@@ -259,25 +259,25 @@ def _leave_two_queue(nodes, rings, candidates):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True)
 def _leave_arc(nodes, rings, candidates, n_incoming, found):  # type: ignore[no-untyped-def]
-    slots, target = rings[_T1].limit, rings[0].dial
-    in_t1, in_t2 = rings[_T1].length, rings[_T2].length
-    in_b1, in_b2 = rings[GHOSTS + _T1].length, rings[GHOSTS + _T2].length
-    used_once = in_t1 + in_b1 + (n_incoming if found == OUTSIDE else 0)
-    if used_once > slots and in_b1 > 0:
-        _drop_oldest(nodes, rings, GHOSTS + _T1)
-    elif used_once > slots:
-        column = _oldest(nodes, rings, _T1, candidates)
-        if column >= 0:
-            _unlink(nodes, rings, column)
-            return column
-    elif in_t1 + in_b1 + in_t2 + in_b2 + n_incoming > 2 * slots and in_b2 > 0:
-        _drop_oldest(nodes, rings, GHOSTS + _T2)
+    target, in_t1 = rings[0].dial, rings[_T1].length
     from_t1 = in_t1 > target or (in_t1 == target and found == GHOSTS + _T2)
     column = _oldest(nodes, rings, _T1 if from_t1 else _T2, candidates)
     if column < 0:
         column = _oldest(nodes, rings, _T2 if from_t1 else _T1, candidates)
     _remember(nodes, rings, column)
+    # The paper makes this room before the column leaves, which is the same where one leaves at a time.
+    slots, b1, b2 = rings[_T1].limit, GHOSTS + _T1, GHOSTS + _T2
+    used_once = n_incoming if found == OUTSIDE else 0
+    while rings[_T1].length + rings[b1].length + used_once > slots and rings[b1].length > 0:
+        _drop_oldest(nodes, rings, b1)
+    while _n_known(rings) + n_incoming > 2 * slots and rings[b2].length > 0:
+        _drop_oldest(nodes, rings, b2)
     return column
+
+
+@numba.njit(cache=True)
+def _n_known(rings):  # type: ignore[no-untyped-def]
+    return rings[_T1].length + rings[_T2].length + rings[GHOSTS + _T1].length + rings[GHOSTS + _T2].length
 
 
 @numba.njit(cache=True)
