@@ -10,19 +10,34 @@ from dipsim.policies.protocol import (
     policies,
     register_policy,
 )
+from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
+from dipsim.policies.scored import LfuDecay, LruK, Magnitude, Random, Static, save_use_counts
 
 __all__ = [
+    "Arc",
     "Belady",
+    "Clock",
     "Fifo",
     "Lfu",
+    "LfuDecay",
     "LfuInCache",
     "Lru",
+    "LruK",
+    "Magnitude",
     "NoCache",
     "Place",
     "Policy",
+    "QueuePolicy",
+    "Random",
+    "S3Fifo",
     "ScorePolicy",
+    "Sieve",
+    "Static",
+    "TwoQueue",
+    "WTinyLfu",
     "make",
     "name_and_options",
     "policies",
     "register_policy",
+    "save_use_counts",
 ]

@@ -17,7 +17,7 @@ dataclass: its fields are what `--policy-option` sets and what a result's config
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -147,4 +147,4 @@ def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:
 
 
 def _options(kind: object) -> list[str]:
-    return list(getattr(kind, "__dataclass_fields__", ()))
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []

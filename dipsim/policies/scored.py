@@ -1,0 +1,221 @@
+"""More policies that rank columns by one number: chance, faded counts, the k-th last use, fixed counts, scores."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dipsim import kernels
+from dipsim.errors import DipsimError, suggestion
+from dipsim.files import replacing
+from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int64Array
+from dipsim.policies.protocol import Place, ScorePolicy, register_policy
+
+# A token index stays below this, so that two of them share one float64 exactly.
+_TOKENS = 2.0**26
+
+
+@register_policy("random")
+@dataclass
+class Random(ScorePolicy):
+    """Evict any column, each with the same chance: the floor that a policy must beat (Belady, IBM Systems Journal 5(2),
+    1966); no ties.
+
+    Args:
+        seed: the same seed, layer and group give the same victims, from the start of every sequence.
+    """
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_whole("seed", self.seed, 0)
+
+    def start(self, place: Place) -> None:
+        """The chances begin again."""
+        super().start(place)
+        # The bare bit stream is what numpy keeps the same from version to version.
+        self._bits = np.random.PCG64([self.seed, place.layer, *place.group.encode()])
+
+    def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
+        """Fresh random numbers decide."""
+        self.priority = self._bits.random_raw(candidates.size).astype(np.float64)
+        super().victims(candidates, n_victims, out)
+
+
+@register_policy("lfu-decay")
+@dataclass
+class LfuDecay(ScorePolicy):
+    """LFU whose counts halve every `half_life` tokens (LRFU: Lee et al., IEEE Trans. Computers 50(12), 2001); of equal
+    counts the column used longest ago goes first.
+
+    Args:
+        half_life: in tokens; counts survive eviction.
+    """
+
+    half_life: float = 64.0
+
+    def __post_init__(self) -> None:
+        _check_half_life(self.half_life)
+
+    def start(self, place: Place) -> None:
+        """Nothing has been used."""
+        super().start(place)
+        self._last_use: Float64Array = np.full(place.n_columns, -1.0)
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the faded count: it stays below 1 / (1 - fading), however long the sequence."""
+        self.priority *= _fading(self.half_life)
+        self.priority[columns] += 1
+        self._last_use[columns] = token
+
+    def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
+        """The lowest counts, and of those at the border the ones used longest ago."""
+        counts = self.priority[candidates]
+        border = np.partition(counts, n_victims - 1)[n_victims - 1]
+        below = candidates & (self.priority < border)
+        at_border = candidates & (self.priority == border)
+        kernels.choose_victims(self._last_use, at_border, n_victims - int(below.sum()), out)
+        out |= below
+
+
+@register_policy("lru-k")
+@dataclass
+class LruK(ScorePolicy):
+    """Evict the column whose k-th last use is longest ago, first of all those used less than k times (O'Neil et al.,
+    SIGMOD 1993); ties go by last use, longest ago first.
+
+    Uses are remembered for the whole sequence, whether or not a column stays; no two uses count as one.
+
+    Args:
+        k: uses that count; 1 is `lru`.
+    """
+
+    k: int = 2
+
+    def __post_init__(self) -> None:
+        _check_whole("k", self.k, 1)
+
+    def start(self, place: Place) -> None:
+        """Nothing has been used."""
+        super().start(place)
+        self._uses: Float64Array = np.full((self.k, place.n_columns), -1.0)
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the time of the k-th last use, then that of the last."""
+        self._uses[:-1, columns] = self._uses[1:, columns]
+        self._uses[-1, columns] = token
+        self.priority[columns] = self._uses[0, columns] * _TOKENS + self._uses[-1, columns]
+
+
+@register_policy("static")
+@dataclass
+class Static(ScorePolicy):
+    """Keep a fixed hot set: the columns most used in a calibration prefix, or by the counts in a file (PowerInfer: Song
+    et al., SOSP 2024); of equal counts the lower index goes first.
+
+    Args:
+        calibration_tokens: the first tokens ever seen, over all sequences, whose uses are counted; afterwards
+            priorities never change.
+        path: an .npz file of use counts, one array "<layer>/<group>" per cache, as `save_use_counts` writes it;
+            nothing is counted then.
+    """
+
+    calibration_tokens: int = 32
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_whole("calibration_tokens", self.calibration_tokens, 1)
+        if self.path is not None and not Path(self.path).is_file():
+            raise DipsimError(f"path: got '{self.path}'; must be a file")
+        self._place: Place | None = None
+
+    def start(self, place: Place) -> None:
+        """What was counted is kept."""
+        if place == self._place:
+            return
+        super().start(place)
+        self._place = place
+        self._tokens_left = self.calibration_tokens
+        if self.path is not None:
+            self.priority = _load_use_counts(self.path, place)
+            self._tokens_left = 0
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the use count of the calibration."""
+        if self._tokens_left > 0:
+            self.priority[columns] += 1
+            self._tokens_left -= 1
+
+
+@register_policy("magnitude")
+@dataclass
+class Magnitude(ScorePolicy):
+    """Evict the column whose scores have been lowest, as an exponential average over all tokens, active or not
+    (smoothing: R. G. Brown, Exponential Smoothing for Predicting Demand, 1956); of equal averages the lower index goes
+    first.
+
+    Where a group has no scores (it is dense) all columns are equal.
+
+    Args:
+        half_life: tokens after which a score weighs half.
+    """
+
+    half_life: float = 32.0
+    needs_scores: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_half_life(self.half_life)
+
+    def on_scores(self, scores: Float32Array, token: int) -> None:
+        """Priority is the average score."""
+        fading = _fading(self.half_life)
+        self.priority *= fading
+        self.priority += (1 - fading) * scores.astype(np.float64)
+
+
+def save_use_counts(path: str | Path, counts: dict[tuple[int, str], Int64Array]) -> None:
+    """Writes the use counts of columns, by (layer, group), as the policy `static` reads them."""
+    arrays: dict[str, Any] = {_array_name(layer, group): values for (layer, group), values in counts.items()}
+    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _load_use_counts(path: str, place: Place) -> Float64Array:
+    name = _array_name(place.layer, place.group)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if name not in file:
+                raise DipsimError(f"{path}: has no array '{name}'{suggestion(name, file)}")
+            counts: Float64Array = file[name].astype(np.float64)
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DipsimError(f"{path}: cannot be read as .npz: {error}") from error
+    if counts.shape != (place.n_columns,) or not np.isfinite(counts).all():
+        raise DipsimError(
+            f"{path}: array '{name}', got shape {counts.shape}; must be one finite count for each of "
+            f"{place.n_columns} columns"
+        )
+    return counts
+
+
+def _array_name(layer: int, group: str) -> str:
+    return f"{layer}/{group}"
+
+
+def _fading(half_life: float) -> float:
+    return float(2.0 ** (-1 / half_life))
+
+
+def _check_half_life(half_life: float) -> None:
+    if not 0 < half_life < math.inf:
+        raise DipsimError(f"half_life: got {half_life}; must be above 0 tokens")
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise DipsimError(f"{name}: got {value}; must be a whole number, at least {least}")
