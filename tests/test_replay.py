@@ -37,7 +37,7 @@ def twins(name: str, admission: Admission, masking: Masking, slots: int) -> tupl
 
 
 def assert_same(one: Usage, other: Usage) -> None:
-    for field in ("active", "missed", "total_score", "kept_score"):
+    for field in ("active", "missed", "counts"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field), field)
 
 

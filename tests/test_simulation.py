@@ -441,7 +441,7 @@ def test_the_future_ends_with_its_sequence(make_trace: MakeTrace) -> None:
     simulation = Simulation(device(), trace, Glu(keep=1 / 12), "belady", dram="1x")
     future = Future(simulation._setup, lambda n_tokens: None)
     down = simulation._setup.cached_groups[0]
-    uses = [future.next_use(i, 0, down, trace.read("glu", 2 * i, 2 * i + 2)[:, 0])[:, :2].tolist() for i in (0, 1)]
+    uses = [future.next_use(i, 0, down, trace.read("glu", 2 * i, 2 * i + 2, 0))[:, :2].tolist() for i in (0, 1)]
     assert uses == [[[NEVER, 1], [NEVER, NEVER]], [[3, NEVER], [NEVER, NEVER]]]
 
 

@@ -51,14 +51,14 @@ def test_a_trace_of_another_tool_may_say_less(tmp_path: Path) -> None:
 
 
 def test_blocks_lie_in_one_chunk_and_one_sequence(tmp_path: Path) -> None:
-    write(tmp_path / "t.zarr")
-    blocks = [(b.sequence, b.start, b.stop) for b in Trace.open(tmp_path / "t.zarr").blocks(68)]
-    assert blocks == [(0, 0, 32), (0, 32, 40), (1, 40, 64), (1, 64, 68)]
+    write(tmp_path / "t.zarr", n_tokens=300)
+    blocks = [(b.sequence, b.start, b.stop) for b in Trace.open(tmp_path / "t.zarr").blocks(280)]
+    assert blocks == [(0, 0, 128), (0, 128, 256), (0, 256, 270), (1, 270, 280)]
 
 
-def test_chunks_hold_32_tokens_of_one_layer(tmp_path: Path) -> None:
+def test_chunks_hold_128_tokens_of_one_layer(tmp_path: Path) -> None:
     write(tmp_path / "t.zarr")
-    assert zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"].chunks == (32, 1, 12)
+    assert zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"].chunks == (128, 1, 12)
 
 
 def test_minus_zero_is_zero(tmp_path: Path) -> None:

@@ -35,14 +35,13 @@ class Usage:
     Attributes:
         active: bool [token, column].
         missed: bool [token, column], active and not resident before the token.
-        total_score, kept_score: int64 [token], sums of all scores and of the active ones in units of 2**-24; 0 where
-            the group is dense.
+        counts: int64 [token, 4]: active columns, missed ones, sum of all scores and of the active ones in units of
+            2**-24; these two are 0 where the group is dense.
     """
 
     active: BoolArray
     missed: BoolArray
-    total_score: Int64Array
-    kept_score: Int64Array
+    counts: Int64Array
 
 
 class Replay(Protocol):
@@ -101,8 +100,8 @@ class PinnedColumns:
     ) -> Usage:
         """All columns, of which those that are not pinned are missed."""
         missed = np.tile(self._missed, (n_tokens, 1))
-        nothing = np.zeros(n_tokens, np.int64)
-        return Usage(np.ones_like(missed), missed, nothing, nothing)
+        counts = np.array([self._missed.size, np.count_nonzero(self._missed), 0, 0])
+        return Usage(np.ones_like(missed), missed, np.tile(counts, (n_tokens, 1)))
 
 
 class PlainReplay:
@@ -130,19 +129,20 @@ class PlainReplay:
         shape = n_tokens, resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
-        sums: Int64Array = np.zeros((n_tokens, 2), np.int64)
+        counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
         for t in range(n_tokens):
             own = None if scores is None else scores[t]
             if own is not None:
                 if masks is None:
                     self._masking.select(self._group, own, resident, first_token + t, active[t])
-                sums[t] = kernels.score_sum(own, active[t])
+                counts[t, 2:] = kernels.score_sum(own, active[t])
             self._check(active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
             if next_use is not None:
                 self._cache.policy.foresee(next_use[t])
             self._cache.update(active[t], own, first_token + t)
-        return Usage(active, missed, sums[:, 0], sums[:, 1])
+        counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
+        return Usage(active, missed, counts)
 
     def _check(self, active: BoolArray) -> None:
         if not active.any():
@@ -160,7 +160,7 @@ class CompiledReplay:
         self._admission = admission
         self._top_k = top_k
         self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._counts: Int32Array = np.zeros(place.n_columns, np.int32)
+        self._use_counts: Int32Array = np.zeros(place.n_columns, np.int32)
         self._times: Int32Array = np.zeros(place.n_columns, np.int32)
         # Where searches begin: a count, a time, bits of a score.
         self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD], np.int64)
@@ -168,7 +168,7 @@ class CompiledReplay:
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
         self._resident[:] = False
-        self._counts[:] = 0
+        self._use_counts[:] = 0
         self._times[:] = 0
 
     def run(
@@ -183,7 +183,7 @@ class CompiledReplay:
         shape = n_tokens, self._resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
-        sums: Int64Array = np.zeros((n_tokens, 2), np.int64)
+        counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
         chooses = scores is not None and masks is None and self._top_k is not None
         tokens = range(first_token, first_token + n_tokens)
         gammas = [self._top_k.gamma_at(token) for token in tokens] if chooses and self._top_k else []
@@ -198,11 +198,11 @@ class CompiledReplay:
             first_token,
             np.empty((0, 0), np.int32) if next_use is None else next_use,
             self._resident,
-            self._counts,
+            self._use_counts,
             self._times,
             self._guess,
             active,
             missed,
-            sums,
+            counts,
         )
-        return Usage(active, missed, sums[:, 0], sums[:, 1])
+        return Usage(active, missed, counts)

@@ -7,9 +7,24 @@ import numpy as np
 
 from dipsim.kernels.selection import top_k
 
-# Priorities are counts and times from 0 on; these stand for what is no candidate, and for what leaves in any case.
-_NEVER = np.int32(0x7FFFFFFF)
-_ALWAYS = np.int32(-1)
+# Counts are taken in narrow integers, which a pass over more columns could overflow.
+_STRETCH = 32768
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_lower(keys, value):  # type: ignore[no-untyped-def]
+    """How many keys are lower than the value, and how many are not higher."""
+    bound = keys.dtype.type(value)
+    n_lower, n_not_higher = np.int64(0), np.int64(0)
+    for start in range(0, keys.size, _STRETCH):
+        stretch = keys[start : start + _STRETCH]
+        lower, not_higher = keys.dtype.type(0), keys.dtype.type(0)
+        for i in range(stretch.size):
+            lower = keys.dtype.type(lower + keys.dtype.type(stretch[i] < bound))
+            not_higher = keys.dtype.type(not_higher + keys.dtype.type(stretch[i] <= bound))
+        n_lower += np.int64(lower)
+        n_not_higher += np.int64(not_higher)
+    return n_lower, n_not_higher
 
 
 @numba.njit(cache=True, nogil=True)
@@ -18,11 +33,7 @@ def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
     low, high = np.int64(0), np.int64(highest)
     probe, step = min(max(guess, low), high), np.int64(1)
     while True:
-        value = np.int32(probe)
-        n_lower, n_not_higher = np.int32(0), np.int32(0)
-        for i in range(keys.size):
-            n_lower += np.int32(keys[i] < value)
-            n_not_higher += np.int32(keys[i] <= value)
+        n_lower, n_not_higher = _count_lower(keys, probe)
         if n_lower >= n:
             high = probe - 1
             probe = max(probe - step, low + (high - low) // 2)
@@ -30,8 +41,32 @@ def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
             low = probe + 1
             probe = min(probe + step, low + (high - low) // 2)
         else:
-            return value, np.int64(n_lower)
+            return probe, n_lower
         step = min(4 * step, high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys):  # type: ignore[no-untyped-def]
+    """`mark_lowest` by way of keys (uninitialised) that hold numbers up to highest + 2."""
+    # Keys are counts or times plus one: 0 leaves in any case, and what is above all is no candidate.
+    number = keys.dtype.type
+    never = number(highest + 2)
+    if by_count:
+        for i in range(keys.size):
+            keys[i] = number(counts[i] + 1) if candidates[i] else never
+        guess[0], _ = _value_of_rank(keys, n, highest + 1, guess[0])
+        count = number(guess[0])
+        for i in range(keys.size):
+            outside = never if keys[i] > count else number(0)
+            keys[i] = number(times[i] + 1) if keys[i] == count else outside
+    else:
+        for i in range(keys.size):
+            keys[i] = number(times[i] + 1) if candidates[i] else never
+    guess[1], n_lower = _value_of_rank(keys, n, highest + 1, guess[1])
+    time = number(guess[1])
+    for i in range(keys.size):
+        marked[i] = keys[i] < time
+    _mark_first(keys, time, n - n_lower, marked)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -39,31 +74,20 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 
     Args:
-        counts, times: int32 [column], at least 0 and below 2**31 - 1.
+        counts, times: int32 [column], at least 0.
         by_count: priority is the count, then the time; else the time alone.
         candidates: bool [column], at least n of them.
         n: at least 1.
-        highest: what no count and no time of a candidate exceeds.
-        guess: int64 [2], count and time to begin with, updated; any is right, those of a similar search are fast.
+        highest: what no count and no time exceeds; below 2**31 - 2. Short numbers are faster.
+        guess: int64 [2], where to begin, updated; any is right, those of a similar search are fast.
         marked: bool [column], to be filled.
     """
-    keys = np.empty(times.size, np.int32)
-    if by_count:
-        for i in range(keys.size):
-            keys[i] = counts[i] if candidates[i] else _NEVER
-        count, _ = _value_of_rank(keys, n, highest, guess[0])
-        guess[0] = count
-        for i in range(keys.size):
-            outside = _NEVER if keys[i] > count else _ALWAYS
-            keys[i] = times[i] if keys[i] == count else outside
+    if highest + 2 < 0xFFFF:
+        keys = np.empty(times.size, np.uint16)
+        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys)
     else:
-        for i in range(keys.size):
-            keys[i] = times[i] if candidates[i] else _NEVER
-    time, n_lower = _value_of_rank(keys, n, highest, guess[1])
-    guess[1] = time
-    for i in range(keys.size):
-        marked[i] = keys[i] < time
-    _mark_first(keys, time, n - n_lower, marked)
+        long_keys = np.empty(times.size, np.int32)
+        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, long_keys)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -73,9 +97,9 @@ def _mark_first(keys, value, wanted, marked):  # type: ignore[no-untyped-def]
         if wanted <= 0:
             return
         stretch, taken = keys[start : start + 64], marked[start : start + 64]
-        found = np.int32(0)
+        found = keys.dtype.type(0)
         for i in range(stretch.size):
-            found += np.int32(stretch[i] == value)
+            found = keys.dtype.type(found + keys.dtype.type(stretch[i] == value))
         if found:
             for i in range(stretch.size):
                 if wanted > 0 and stretch[i] == value:

@@ -16,8 +16,8 @@ from dipsim.kernels.scores import score_sum
 # What a column's priority is made of.
 LAST_USE, USE_COUNT, USE_COUNT_IN_CACHE, ENTRY, NEXT_USE = range(5)
 _STRETCH = 32768
-# A next use counts down from here; none is at token 0.
-_SOONEST = np.int32(0x7FFFFFFF)
+# A next use counts down from here, never (2**31 - 1) to 0.
+_SOONEST = np.int32(0x7FFFFFFB)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -39,7 +39,7 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
     now = np.int32(token)
     if ranking == NEXT_USE:
         for i in range(times.size):
-            times[i] = _SOONEST - next_use[i]
+            times[i] = max(_SOONEST - next_use[i], np.int32(0))
         return
     used = missed if ranking == ENTRY else active
     for i in range(times.size):
@@ -66,9 +66,10 @@ def _refuse(scores, scored, missed, n_admitted, refused):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, nogil=True)
-def _admit(scores, scored, active, missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone):  # type: ignore[no-untyped-def]
+def _admit(  # type: ignore[no-untyped-def]
+    scores, scored, active, missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+):
     """Admission `always`: misses enter, inactive columns make room. Sets `gone` to who leaves or is refused."""
-    n_missed = count_true(missed)
     room = slots - n_resident
     if n_missed <= room:
         gone[:] = False
@@ -96,11 +97,13 @@ def _admit(scores, scored, active, missed, counts, times, by_count, slots, n_res
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep_best(missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone):  # type: ignore[no-untyped-def]
+def _keep_best(  # type: ignore[no-untyped-def]
+    missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+):
     """Admission `priority`: of resident and active columns the best are kept. Sets `gone` to the others."""
     for i in range(resident.size):
         resident[i] |= missed[i]
-    n_resident += count_true(missed)
+    n_resident += n_missed
     if n_resident <= slots:
         gone[:] = False
         return n_resident
@@ -122,12 +125,12 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     first_token,
     next_use,
     resident,
-    counts,
+    use_counts,
     times,
     guess,
     active,
     missed,
-    sums,
+    counts,
 ):
     """Runs a cache through some tokens of one sequence.
 
@@ -142,10 +145,11 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         first_token: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
         resident: bool [column], before the first token; updated.
-        counts, times: int32 [column], what priorities are made of; updated.
+        use_counts, times: int32 [column], what priorities are made of; updated.
         guess: int64 [3], thresholds to begin searches with; updated.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
-        sums: int64 [token, 2], to be filled: scores of all columns and of the active ones, in units of 2**-24.
+        counts: int64 [token, 4], to be filled: active columns, missed ones, sum of all scores and of the active ones
+            in units of 2**-24 (0 without scores).
     """
     n_columns = resident.size
     gone, by_count = np.empty(n_columns, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
@@ -157,16 +161,17 @@ def replay_tokens(  # type: ignore[no-untyped-def]
             guess[2] = reweighted_top_k(own, resident, gammas[t], k, guess[2], active[t])
         for i in range(n_columns):
             missed[t, i] = active[t, i] & ~resident[i]
+        counts[t, 0], counts[t, 1] = count_true(active[t]), count_true(missed[t])
         if scored:
-            sums[t, 0], sums[t, 1] = score_sum(own, active[t])
+            counts[t, 2], counts[t, 3] = score_sum(own, active[t])
         if slots == 0:
             continue
         future = next_use[t] if ranking == NEXT_USE else no_future
-        _rank(ranking, counts, times, active[t], missed[t], future, first_token + t)
-        highest = _SOONEST - 1 if ranking == NEXT_USE else first_token + t + 1
+        _rank(ranking, use_counts, times, active[t], missed[t], future, first_token + t)
+        highest = _SOONEST if ranking == NEXT_USE else first_token + t + 1
         if bypass:
             n_resident = _keep_best(
-                missed[t], counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+                missed[t], counts[t, 1], use_counts, times, by_count, slots, n_resident, resident, highest, guess, gone
             )
         else:
             n_resident = _admit(
@@ -174,7 +179,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
                 scored,
                 active[t],
                 missed[t],
-                counts,
+                counts[t, 1],
+                use_counts,
                 times,
                 by_count,
                 slots,
@@ -186,5 +192,5 @@ def replay_tokens(  # type: ignore[no-untyped-def]
             )
         if ranking == USE_COUNT_IN_CACHE:
             for i in range(n_columns):
-                counts[i] = 0 if gone[i] else counts[i]
+                use_counts[i] = 0 if gone[i] else use_counts[i]
                 times[i] = 0 if gone[i] else times[i]

@@ -81,3 +81,14 @@ def first_bad(scores):  # type: ignore[no-untyped-def]
         if scores[i] > LARGEST_FINITE:
             return i
     return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def clean_scores(scores):  # type: ignore[no-untyped-def]
+    """Makes one zero of the two, in place; then as `first_bad`."""
+    highest = np.uint16(0)
+    for i in range(scores.size):
+        score = np.uint16(0) if scores[i] == np.uint16(0x8000) else scores[i]
+        scores[i] = score
+        highest = max(highest, score)
+    return first_bad(scores) if highest > LARGEST_FINITE else -1

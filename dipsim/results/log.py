@@ -34,13 +34,10 @@ class BlockUse:
         """To be filled by (layer, group)."""
         return cls(block, *(np.zeros(shape, np.int64) for _ in range(4)))
 
-    def fill(
-        self, layer: int, g: int, active: BoolArray, missed: BoolArray, scores: tuple[Int64Array, Int64Array]
-    ) -> None:
-        """One layer and group: bool [token, column], and the two sums of scores."""
-        self.n_active[:, layer, g] = np.count_nonzero(active, axis=1)
-        self.n_missed[:, layer, g] = np.count_nonzero(missed, axis=1)
-        self.total_score[:, layer, g], self.kept_score[:, layer, g] = scores
+    def fill(self, layer: int, g: int, counts: Int64Array) -> None:
+        """One layer and group: [token, 4], in the order of the attributes."""
+        for name, count in zip(("n_active", "n_missed", "total_score", "kept_score"), counts.T, strict=True):
+            getattr(self, name)[:, layer, g] = count
 
 
 class TokenLog:

@@ -53,8 +53,6 @@ class Future:
 
     def _save_beyond(self, index: int, after: dict[tuple[int, str], Int32Array]) -> None:
         setup, block = self._setup, self._blocks[index]
-        needs_scores = setup.masks is None
-        scores = {site: setup.trace.read(site, block.start, block.stop) for site in setup.sites if needs_scores}
         is_last = index + 1 == len(self._blocks) or self._blocks[index + 1].sequence != block.sequence
         for layer in range(setup.model.n_layers):
             for group in setup.cached_groups:
@@ -62,8 +60,13 @@ class Future:
                 if is_last:
                     after[key] = np.full(group.n_columns, NEVER, np.int32)
                 os.pwrite(self._file.fileno(), after[key].tobytes(), self._offset(index, layer, group))
-                own = scores[group.site][:, layer] if group.site in scores else None
-                self._walk(index, layer, group, own, after[key])
+                self._walk(index, layer, group, self._scores(index, layer, group), after[key])
+
+    def _scores(self, index: int, layer: int, group: Group) -> Uint16Array | None:
+        if group.site is None or self._setup.masks is not None:
+            return None
+        block = self._blocks[index]
+        return self._setup.trace.read(group.site, block.start, block.stop, layer)
 
     def _offset(self, index: int, layer: int, group: Group) -> int:
         return (index * self._setup.model.n_layers + layer) * self._n_layer_bytes + self._within[group.name]
@@ -84,5 +87,5 @@ class Future:
             nothing = np.zeros(group.n_columns, np.bool_)  # the mask does not look at residency
             position = block.start - setup.trace.sequences[block.sequence].start
             for i in range(len(active)):
-                setup.masking.select(group, np.ascontiguousarray(scores[i]), nothing, position + i, active[i])
+                setup.masking.select(group, scores[i], nothing, position + i, active[i])
         return active

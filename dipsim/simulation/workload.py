@@ -12,14 +12,11 @@ from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
 from dipsim import kernels
 from dipsim.cache import PinnedColumns, Replay, Usage, replay_of
 from dipsim.cache.replay import PlainReplay
 from dipsim.devices import Flash, ReadBatches
 from dipsim.groups import Group
-from dipsim.kernels import Uint16Array
 from dipsim.policies import Place
 from dipsim.results import BlockUse
 from dipsim.simulation.future import Future
@@ -69,25 +66,22 @@ class Workload:
 
     def _use(self, index: int, block: Block, pool: ThreadPoolExecutor) -> tuple[BlockUse, ReadBatches]:
         setup = self._setup
-        scores = {site: setup.trace.read(site, block.start, block.stop) for site in setup.sites}
         shape = block.stop - block.start, setup.model.n_layers, len(setup.groups)
         use, batches = BlockUse.empty(block, *shape), ReadBatches.empty(*shape)
-        run_layer = partial(self._run_layer, index, use, batches, scores)
+        run_layer = partial(self._run_layer, index, use, batches)
         layers = range(setup.model.n_layers)
         for _ in map(run_layer, layers) if self._is_plain else pool.map(run_layer, layers):
             pass
         return use, batches
 
-    def _run_layer(
-        self, index: int, use: BlockUse, batches: ReadBatches, scores: dict[str, Uint16Array], layer: int
-    ) -> None:
+    def _run_layer(self, index: int, use: BlockUse, batches: ReadBatches, layer: int) -> None:
         setup, block = self._setup, use.block
         first_token = block.start - setup.trace.sequences[block.sequence].start
         for g, group in enumerate(setup.groups):
             replay = self._replays[layer][g]
             if first_token == 0:
                 replay.start()
-            own = None if group.site is None else np.ascontiguousarray(scores[group.site][:, layer])
+            own = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, layer)
             masks = setup.masks.read(index, layer, group) if setup.masks else None
             next_use = None
             if self._future is not None and not setup.is_pinned(group):
@@ -95,12 +89,12 @@ class Workload:
             usage = replay.run(block.stop - block.start, first_token, own, next_use, masks)
             if setup.record is not None:
                 setup.record.write(index, layer, group, usage.active)
-            use.fill(layer, g, usage.active, usage.missed, (usage.total_score, usage.kept_score))
+            use.fill(layer, g, usage.counts)
             batches.fill((slice(None), layer, g), self._reads(group, usage))
 
     def _reads(self, group: Group, usage: Usage) -> ReadBatches:
-        n_missed = np.count_nonzero(usage.missed, axis=1)
+        n_missed = usage.counts[:, 1]
         if not self._flash.forms_reads:
-            return self._flash.streams(n_missed * group.column_bytes)
+            return self._flash.streams((n_missed * group.column_bytes).astype(np.float64))
         reads, n_reads = kernels.form_reads(usage.missed, n_missed.sum(), group.column_bytes, self._flash.page_bytes)
         return self._flash.batches(reads, n_reads)

@@ -10,7 +10,7 @@ from dipsim.schema import CountOrZero, Record
 FORMAT_VERSION = 1
 ATTRIBUTE = "dipsim"
 # Scores lie in chunks of this many tokens by one layer.
-CHUNK_TOKENS = 32
+CHUNK_TOKENS = 128
 
 
 class TraceAttributes(Record):

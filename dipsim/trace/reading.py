@@ -109,8 +109,9 @@ class Trace:
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
         return cls(where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores)
 
-    def read(self, site: str, start: int, stop: int) -> Uint16Array:
-        """Scores of tokens `start` to `stop` as float16 bit patterns, uint16 [token, layer, column].
+    def read(self, site: str, start: int, stop: int, layer: int | None = None) -> Uint16Array:
+        """Scores of tokens `start` to `stop` as float16 bit patterns: uint16 [token, layer, column], or [token, column]
+        of one layer, which is how they lie on disk.
 
         Raises:
             DipsimError: the site is missing, a chunk is damaged, or a score is NaN, infinite or negative.
@@ -120,20 +121,21 @@ class Trace:
                 f"{self.path}: no scores at site '{site}', got {', '.join(self.sites) or 'none'}; capture them: "
                 f"dipsim capture MODEL TEXT --sites {','.join([*self.sites, site])} -o OUT"
             )
+        first_layer = layer or 0
+        layers = slice(first_layer, None if layer is None else layer + 1)
         try:
-            scores = np.ascontiguousarray(self._scores[site][start:stop])
+            scores = np.ascontiguousarray(self._scores[site][start:stop, layers])
         except Exception as error:
             raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
         bits: Uint16Array = scores.view(np.uint16)
-        bits[bits == 0x8000] = 0  # minus zero
-        bad = kernels.first_bad(bits.reshape(-1))
+        bad = kernels.clean_scores(bits.reshape(-1))
         if bad >= 0:
-            token, layer, column = np.unravel_index(bad, bits.shape)
+            token, found, column = np.unravel_index(bad, bits.shape)
             raise DipsimError(
-                f"{self.path}: scores/{site}: token {start + int(token)}, layer {layer}, column {column}: "
-                f"got {scores[token, layer, column]}; scores are finite and not negative"
+                f"{self.path}: scores/{site}: token {start + int(token)}, layer {first_layer + int(found)}, column "
+                f"{column}: got {scores[token, found, column]}; scores are finite and not negative"
             )
-        return bits
+        return bits if layer is None else bits[:, 0]
 
     def blocks(self, n_tokens: int) -> Iterator[Block]:
         """The first `n_tokens` tokens in pieces of one chunk and one sequence: what to hold in memory at once."""

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import Crc32cCodec
 from zarr.storage import LocalStore
 
 from dipsim import kernels
@@ -23,6 +23,10 @@ from dipsim.errors import DipsimError
 from dipsim.files import check_output, replacing
 from dipsim.model import ModelSpec
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
+
+# Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
+# slower (benchmarks/store.py). The checksum refuses a damaged chunk.
+_CODECS = [Crc32cCodec()]
 
 
 class TraceWriter:
@@ -102,7 +106,7 @@ class TraceWriter:
                 shape=(self._token_ids.size, self._model.n_layers, site_columns(self._model, site)),
                 chunks=(CHUNK_TOKENS, 1, site_columns(self._model, site)),
                 dtype="float16",
-                compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle", typesize=2), Crc32cCodec()],
+                compressors=_CODECS,
                 config={"write_empty_chunks": True},
             )
             for site in self._sites
