@@ -12,8 +12,8 @@ Per (layer, site), with a document being one sequence of the trace and every col
 
 Q is exp(gen_sigma n) G with P(G < g) = gammainc(d / p, g ** p), scaled to a mean square of 1. Its parameters by depth
 are medians of fits to the activation histograms of TEAL (arXiv 2408.14690, github.com/FasterDecoding/TEAL, MIT
-licence): Llama-2-7B, Llama-2-13B, Llama-3-8B, Mistral-7B. Those of locality (spread, a, b, tau, rho) are estimates: show results
-at the presets low, default and high, never at one of them alone.
+licence): Llama-2-7B, Llama-2-13B, Llama-3-8B, Mistral-7B. Those of locality (spread, a, b, tau, rho) are estimates:
+show results at the presets low, default and high, never at one of them alone.
 """
 
 from __future__ import annotations
