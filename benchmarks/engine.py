@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import libcachesim
+import libcachesim  # type: ignore[import-untyped]
 import numpy as np
 import synthetic
 from measuring import Row, alternate, quiet_stdout, rates
@@ -110,12 +110,12 @@ def engine_rows(options: argparse.Namespace, bytes_per_s: float) -> list[Row]:
     Its LFU forgets the count of what it evicts and updates after every column rather than after every token, so hit
     rates differ; both are printed.
     """
-    keeps = {site: keep for site, _, keep in SHAPES}
-    given = {"keep_input": keeps["mlp_input"], "keep_glu": keeps["glu"]}
+    glu, mlp_input = (keep for _, _, keep in SHAPES)
+    methods = Dip(None, mlp_input, glu), DipCa(None, mlp_input, glu, gamma=0.2)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for site, _, _ in SHAPES:
-            for masking in (Dip(**given), DipCa(**given, gamma=0.2)):
+            for masking in methods:
                 for policy in POLICIES:
                     row = engine_row(
                         masking, site, policy, options.engine_tokens, options.runs, bytes_per_s, Path(folder)

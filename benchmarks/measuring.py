@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+
+import dipsim
 
 LIBRARIES = ("dipsim", "numpy", "numba", "torch", "simpy", "zarr", "numcodecs", "libcachesim")
 Row = dict[str, Any]
@@ -33,6 +36,7 @@ def machine() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "system": platform.platform(),
         "python": platform.python_version(),
+        "dipsim_source": _source(),
         "versions": {name: _version(name) for name in LIBRARIES},
     }
 
@@ -43,6 +47,16 @@ def _cpu() -> str:
     except OSError:
         return platform.processor()
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _source() -> str:
+    """Which dipsim is measured: a script finds the installed one, which need not be the tree it lies in."""
+    found, own = Path(dipsim.__file__).parents[1], Path(__file__).parents[1]
+    command = ["git", "-C", str(found), "describe", "--always", "--dirty", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+        return f"{'this tree' if found == own else 'ANOTHER TREE'}, {commit}"
+    return "this tree" if found == own else "installed"
 
 
 def _version(name: str) -> str | None:
@@ -100,14 +114,21 @@ def shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def print_machine() -> None:
+    """Where the numbers come from, as a table."""
+    found = machine()
+    versions = found.pop("versions")
+    print_table("machine", [{"what": name, "value": str(value)} for name, value in (found | versions).items()])
+
+
 def print_table(title: str, rows: list[Row]) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(shown(row[name]) if name in row else "" for name in names))
-    Console(width=None if sys.stdout.isatty() else 200).print(table, "")
+    Console(width=None if sys.stdout.isatty() else 200).print(f"[bold]{title}", table, "")
 
 
 def save(path: Path | None, tables: dict[str, list[Row]], options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import Row, alternate, parser, print_table, rates, save
+from measuring import Row, alternate, parser, print_machine, print_table, rates, save
 from published_cache import AllLayers, GroupCaches, LayerByLayer
 
 from dipsim import DipCa, HardwareProfile, ModelSpec, Simulation, Trace, TraceWriter
@@ -181,6 +181,7 @@ def main() -> None:
             distinct_trace(Path(folder) / "distinct.zarr", 200)
             # With 0.2, a score of 5 x that is not resident equals an x that is; with this, next to none does.
             rows += compare(Path(folder) / "distinct.zarr", given, gamma=0.2137)
+    print_machine()
     print_table("published semantics in PyTorch against dipsim", rows)
     save(given.json, {"published": rows}, given)
 

@@ -5,7 +5,8 @@
 
 Scores: those of `tiny`, recorded, and synthetic ones of phi-3-medium's width. Codecs are Blosc's, `byte` and `bit` name
 its shuffle; `+crc` adds a CRC-32C of the compressed bytes, without which a flipped bit may pass unnoticed. Reading goes
-through zarr, a block of all layers at a time, from the page cache. A second table takes the first codec given and reads
+through zarr, a block of all layers at a time, from the page cache; `by_hand` does the same work on one thread without
+zarr's event loop, into memory that is used again: what remains is the codec's own cost. A second table takes the first codec given and reads
 it in other ways: chunk by chunk, without zarr's event loop, with other numbers of threads.
 """
 
@@ -27,7 +28,19 @@ import numcodecs.blosc  # type: ignore[import-untyped]
 import numpy as np
 import synthetic
 import zarr
-from measuring import Row, folder_bytes, parser, print_table, rates, repeat, save, seconds, spread, use_cores
+from measuring import (
+    Row,
+    folder_bytes,
+    parser,
+    print_machine,
+    print_table,
+    rates,
+    repeat,
+    save,
+    seconds,
+    spread,
+    use_cores,
+)
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore, ZipStore
@@ -174,6 +187,8 @@ def measure(scores: Scores, layout: Layout, folder: Path, n_runs: int) -> Row:
     row = layout.row() | {"bytes_per_score": folder_bytes(path) / (n_bytes / 2)}
     row |= {"write_MB_per_s": spread([n_bytes / 1e6 / t for t in written])["max"]}
     row |= {"read_GB_per_s": rates(n_bytes / 1e9, times)}
+    if not layout.is_zip:
+        row |= {"by_hand_GB_per_s": rates(n_bytes / 1e9, repeat(lambda: by_hand(path, layout, 1), n_runs))}
     for old in folder.iterdir():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     return row
@@ -236,6 +251,7 @@ def main() -> None:
             tables[kind] = [measure(scores, layout, Path(name), given.runs) for layout in layouts(given)]
             first = Layout(given.codecs[0], given.crc != "without", given.chunks[0])
             tables[f"{kind}: ways of reading"] = ways_of_reading(scores, first, Path(name), given.runs)
+    print_machine()
     for title, rows in tables.items():
         print_table(title, rows)
     save(given.json, tables, given)
