@@ -6,8 +6,8 @@
 Scores: those of `tiny`, recorded, and synthetic ones of phi-3-medium's width. Codecs are Blosc's, `byte` and `bit` name
 its shuffle; `+crc` adds a CRC-32C of the compressed bytes, without which a flipped bit may pass unnoticed. Reading goes
 through zarr, a block of all layers at a time, from the page cache; `by_hand` does the same work on one thread without
-zarr's event loop, into memory that is used again: what remains is the codec's own cost. A second table takes the first codec given and reads
-it in other ways: chunk by chunk, without zarr's event loop, with other numbers of threads.
+zarr's event loop, into memory that is used again: what remains is the codec's own cost. A second table takes the first
+codec given and reads it in other ways: chunk by chunk, without zarr's event loop, with other numbers of threads.
 """
 
 from __future__ import annotations
