@@ -1,0 +1,124 @@
+"""Speed of the cache engine alone, beside libcachesim on the same accesses and beside one pass over the scores."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import libcachesim  # type: ignore[import-untyped]
+import numpy as np
+import synthetic
+from measuring import Row, alternate, quiet_stdout, rates
+from numpy.typing import NDArray
+
+from dipsim import Dip, DipCa, ModelSpec
+from dipsim.cache import WeightCache
+from dipsim.groups import Group
+from dipsim.masking import Masking
+from dipsim.policies import Place, make
+
+# Site, columns and keep of phi-3-medium's two groups at density 0.5; half of the columns have a slot.
+SHAPES = (("glu", 17920, 0.35), ("mlp_input", 5120, 0.57))
+POLICIES = ("lfu", "lru")
+# libcachesim's own name, and the record of its trace format oracleGeneral.
+THEIRS = {"lfu": "LFU", "lru": "LRU"}
+RECORD = np.dtype([("time", "<u4"), ("column", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
+
+
+def scores_of(site: str, n_columns: int, n_tokens: int) -> NDArray[np.uint16]:
+    """Scores of one layer in the middle of a model."""
+    own = synthetic.parameters("glu" if site == "glu" else "mlp_input", 0.5)
+    columns = synthetic.Columns(own, n_columns, [0, n_columns], synthetic.normal_quantiles())
+    return columns.scores(np.arange(n_tokens) == 0).view(np.uint16)
+
+
+def group_of(masking: Masking, site: str) -> Group:
+    return next(group for group in masking.groups(ModelSpec.load("phi-3-medium")) if group.site == site)
+
+
+def replay(masking: Masking, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
+    """Selection and update of one cache for every token; returns the hits."""
+    cache = WeightCache(Place(group.n_columns, group.n_columns // 2), make(policy), "always")
+    n_hits = 0
+    for token, own in enumerate(scores):
+        masking.select(group, own, cache.resident, token, masks[token])
+        n_hits += int(np.count_nonzero(masks[token] & cache.resident))
+        cache.update(masks[token], own, token)
+    return n_hits
+
+
+def write_accesses(masks: NDArray[np.bool_], path: Path) -> int:
+    """The active columns of every token, in ascending order, as a trace for libcachesim; returns how many."""
+    tokens, columns = np.nonzero(masks)
+    records = np.zeros(columns.size, RECORD)
+    records["time"], records["column"], records["size"], records["next_use"] = tokens, columns, 1, -2
+    records.tofile(path)
+    return int(columns.size)
+
+
+def their_replay(path: Path, policy: str, slots: int, found: dict[str, float]) -> Callable[[], object]:
+    """libcachesim's loop in C over the whole trace, with a hash table of a fitting size."""
+
+    def work() -> None:
+        cache: Any = getattr(libcachesim, THEIRS[policy])(cache_size=slots, hashpower=16)
+        # Not closed by hand: it closes itself, and twice would free twice.
+        reader = libcachesim.TraceReader(str(path), libcachesim.TraceType.ORACLE_GENERAL_TRACE)
+        found["miss_ratio"] = cache.process_trace(reader)[0]
+
+    return work
+
+
+def engine_row(
+    masking: Masking, site: str, policy: str, n_tokens: int, n_runs: int, bytes_per_s: float, folder: Path
+) -> Row:
+    group = group_of(masking, site)
+    scores = scores_of(site, group.n_columns, n_tokens)
+    masks = np.zeros(scores.shape, np.bool_)
+    n_hits = replay(masking, group, policy, scores, masks)
+    path, slots, found = folder / "accesses.bin", group.n_columns // 2, dict[str, float]()
+    n_active = write_accesses(masks, path)
+    works: dict[str, Callable[[], object]] = {
+        "dipsim": lambda: replay(masking, group, policy, scores, masks),
+        "libcachesim": their_replay(path, policy, slots, found),
+    }
+    with quiet_stdout():
+        times = alternate(works, n_runs)
+    ours, theirs = (rates(n_active / 1e6, times[name]) for name in works)
+    limit = n_active / 1e6 / (scores.nbytes / bytes_per_s)
+    return {
+        "columns": group.n_columns,
+        "active": n_active // n_tokens,
+        "slots": slots,
+        "method": masking.name,
+        "policy": policy,
+        "M_columns_per_s": ours,
+        "libcachesim_M_per_s": theirs,
+        "ratio": ours["median"] / theirs["median"],
+        "hit_rate": n_hits / n_active,
+        "libcachesim_hit_rate": 1 - found["miss_ratio"],
+        "one_pass_M_per_s": limit,
+        "share_of_one_pass": ours["median"] / limit,
+    }
+
+
+def engine_rows(options: argparse.Namespace, bytes_per_s: float) -> list[Row]:
+    """Selection from float16 scores and cache update, from a cold cache on; libcachesim is given the selected columns.
+
+    Its LFU forgets the count of what it evicts and updates after every column rather than after every token, so hit
+    rates differ; both are printed.
+    """
+    glu, mlp_input = (keep for _, _, keep in SHAPES)
+    methods = Dip(None, mlp_input, glu), DipCa(None, mlp_input, glu, gamma=0.2)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for site, _, _ in SHAPES:
+            for masking in methods:
+                for policy in POLICIES:
+                    row = engine_row(
+                        masking, site, policy, options.engine_tokens, options.runs, bytes_per_s, Path(folder)
+                    )
+                    rows.append(row)
+    return rows
