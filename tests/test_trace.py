@@ -169,12 +169,12 @@ def put_score(token: int, layer: int, column: int, value: float) -> Callable[[Pa
 
 
 def cut_chunk(path: Path) -> None:
-    chunk = path / "scores/glu/c/1/1/0"
+    chunk = path / "scores/glu/c/0/1/0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
 
 
 def flip_bit(path: Path) -> None:
-    chunk = path / "scores/glu/c/1/1/0"
+    chunk = path / "scores/glu/c/0/1/0"
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
     chunk.write_bytes(data)
@@ -211,7 +211,7 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (edit_attribute(lambda own: own["model"].update(n_layers=3)), r"scores/gate: got float16 \[70, 2, 12\]; must be"),
     (edit_attribute(lambda own: own.update(prompt_lengths=[1])), r"prompt_lengths: got \[1\]; must be 2 counts"),
     (edit_attribute(lambda own: own.update(prompt_lengths=[1, -1])), "prompt_lengths.1: got -1"),
-    (lambda path: (path / "scores/glu/c/1/1/0").unlink(), "1 of 6 chunks are missing"),
+    (lambda path: (path / "scores/glu/c/0/1/0").unlink(), "1 of 2 chunks are missing"),
     (huge_vectors, r"scores/gate: got float16 \[70, 2, 12\]; must be"),
     (shard, "scores/glu: got shards"),
     (cut_chunk, "scores/glu is damaged"),

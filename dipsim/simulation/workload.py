@@ -12,6 +12,8 @@ from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
+
 from dipsim import kernels
 from dipsim.cache import PinnedColumns, Replay, Usage, replay_of
 from dipsim.cache.replay import PlainReplay
