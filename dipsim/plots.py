@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from dipsim.files import replacing
+from dipsim.units import three_digits
 
 # Okabe and Ito's palette; each method also has its own marker, so that grey prints can be read.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -86,6 +87,34 @@ def hit_rate_by_policy(frame: pd.DataFrame, title: str = "") -> Figure:
         axes.set_ylabel("hit rate (hits / active columns)")
         axes.legend(loc="upper left", ncols=len(methods), fontsize=7)
         axes.set_title(title)
+        return figure
+
+
+def headroom_waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Seconds per token from a run (top) to the limit of its masks (bottom): what each step saves, and what is left.
+
+    Args:
+        frame: `Headroom.steps`.
+        title: the run.
+    """
+    with style.context(STYLE):
+        figure, axes = _column_figure()
+        left, saved = 1e3 * frame["tpot_s"], 1e3 * frame["saved_s"].clip(lower=0)
+        places = np.arange(len(frame))
+        axes.barh(places, left, color=COLOURS[6], label="time left")
+        axes.barh(places, saved, left=left, color=COLOURS[2], hatch="///", edgecolor="white", label="saved")
+        for place, rate, hits in zip(places, frame["tok_per_s"], frame["byte_hit_rate"], strict=True):
+            text = f" {three_digits(rate)} tok/s, hits {hits:.2f}"
+            axes.annotate(text, ((left + saved).iloc[place], place), va="center", fontsize=6)
+        names = zip(frame["step"], frame["changes"], strict=True)
+        axes.set_yticks(places, [step + (f"\n({changes})" if changes else "") for step, changes in names])
+        axes.tick_params(axis="y", labelsize=6)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.45 * left.max())
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("time per token (ms); hits are shares of bytes")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=7)
+        axes.set_title(title, fontsize=7)
         return figure
 
 

@@ -1,6 +1,6 @@
 """What is resident: the weight cache of one (layer, group), with any policy and either admission."""
 
-from dipsim.cache.replay import PinnedColumns, Replay, Usage, replay_of
+from dipsim.cache.replay import PinnedColumns, Replay, Usage, replay_of, usage_of
 from dipsim.cache.weight_cache import ADMISSIONS, Admission, WeightCache
 
-__all__ = ["ADMISSIONS", "Admission", "PinnedColumns", "Replay", "Usage", "WeightCache", "replay_of"]
+__all__ = ["ADMISSIONS", "Admission", "PinnedColumns", "Replay", "Usage", "WeightCache", "replay_of", "usage_of"]

@@ -82,10 +82,10 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
 
 
 class PinnedColumns:
-    """A dense group whose first columns are always resident."""
+    """A group whose first columns are always resident, and no others."""
 
     def __init__(self, n_columns: int, n_pinned: int) -> None:
-        self._missed: BoolArray = np.arange(n_columns) >= n_pinned
+        self._elsewhere: BoolArray = np.arange(n_columns) >= n_pinned
 
     def start(self) -> None:
         """Nothing changes."""
@@ -98,10 +98,19 @@ class PinnedColumns:
         next_use: Int32Array | None = None,
         masks: BoolArray | None = None,
     ) -> Usage:
-        """All columns, of which those that are not pinned are missed."""
-        missed = np.tile(self._missed, (n_tokens, 1))
-        counts = np.array([self._missed.size, np.count_nonzero(self._missed), 0, 0])
-        return Usage(np.ones_like(missed), missed, np.tile(counts, (n_tokens, 1)))
+        """The given masks, or all columns."""
+        active: BoolArray = np.ones((n_tokens, self._elsewhere.size), np.bool_) if masks is None else masks
+        return usage_of(active, active & self._elsewhere, scores)
+
+
+def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -> Usage:
+    """What is used by known masks and misses, bool [token, column]; scores as in `Replay.run`."""
+    counts: Int64Array = np.zeros((len(active), 4), np.int64)
+    counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
+    if scores is not None:
+        for t in range(len(active)):
+            counts[t, 2:] = kernels.score_sum(scores[t], active[t])
+    return Usage(active, missed, counts)
 
 
 class PlainReplay:

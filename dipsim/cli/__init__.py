@@ -12,6 +12,7 @@ import typer
 from dipsim.cli import catalogue
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
+from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
 from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.errors import DipsimError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(simulate)
+app.command()(headroom)
 app.command()(capture)
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
     from dipsim.masking import Masking
@@ -52,6 +55,13 @@ TopM = Annotated[
     typer.Option(help="dip-ca, rule top-m: m as a multiple of k; 2 by default.", rich_help_panel=METHOD),
 ]
 Policy = Annotated[str, typer.Option(help="Eviction: a name of 'dipsim list policies'.", rich_help_panel=CACHE)]
+PolicyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An option of the policy, as NAME=VALUE (for example half_life=32); may be given several times.",
+        rich_help_panel=CACHE,
+    ),
+]
 Admission = Annotated[
     str,
     typer.Option(
@@ -112,3 +122,21 @@ def make_method(
     if density is None and keep_input is None and keep_glu is None:
         density = _DEFAULT_DENSITY.get(name)
     return masking.make(name, density=density, keep_input=keep_input, keep_glu=keep_glu, **others)
+
+
+def parse_pairs(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE each; numbers, true, false and null are such, anything else is text.
+
+    Raises:
+        DipsimError: no name, no `=`, or a name twice.
+    """
+    parsed: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals or name in parsed:
+            raise DipsimError(f"policy-option: got '{pair}'; must be NAME=VALUE, each name once")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed

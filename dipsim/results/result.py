@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,6 +15,7 @@ import pandas as pd
 from dipsim.budget import DramPlan
 from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile
+from dipsim.results.headroom import Headroom
 from dipsim.units import scaled, three_digits
 
 
@@ -28,6 +30,7 @@ class Result:
         dram: bytes of DRAM by use.
         profile: the device.
         config: everything needed to run it again: `Simulation.from_config(config)`.
+        measure_headroom: replays the masks of the run; see `headroom`.
     """
 
     tokens: pd.DataFrame
@@ -36,6 +39,18 @@ class Result:
     dram: DramPlan
     profile: HardwareProfile
     config: dict[str, Any]
+    measure_headroom: Callable[[Callable[[int, int], None]], Headroom]
+
+    def headroom(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Headroom:
+        """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
+
+        Args:
+            on_progress: called now and then with the tokens done and the tokens to do.
+
+        Raises:
+            DipsimError: the policy is `none`.
+        """
+        return self.measure_headroom(on_progress)
 
     @cached_property
     def counted(self) -> pd.DataFrame:

@@ -18,8 +18,9 @@ from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import NoCache, Policy
 from dipsim.profile import HardwareProfile
-from dipsim.results import Result
+from dipsim.results import Headroom, Result
 from dipsim.simulation.decode import Decoder, OnProgress
+from dipsim.simulation.headroom import measure_headroom
 from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.setup import Setup
 from dipsim.trace import Trace
@@ -112,6 +113,13 @@ class Simulation:
         self._policy = eviction.name_and_options(new_policy())
 
     @property
+    def title(self) -> str:
+        """The run in one line, for tables and figures."""
+        setup = self._setup
+        policy = f"{self._policy[0]} ({setup.admission})"
+        return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
+
+    @property
     def config(self) -> dict[str, Any]:
         """Everything needed to run it again, as plain data: `Simulation.from_config(config)`."""
         setup, method = self._setup, methods.options(self._setup.masking)
@@ -159,7 +167,20 @@ class Simulation:
         Raises:
             DipsimError: the trace turns out to be damaged, or a policy broke its contract.
         """
-        setup = self._setup
+        return self._run(self._setup, on_progress)
+
+    def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
+        """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
+
+        Args:
+            on_progress: called now and then with the tokens done and the tokens to do.
+
+        Raises:
+            DipsimError: as `run`; the policy is `none`.
+        """
+        return measure_headroom(self._setup, self._run, self.title, on_progress)
+
+    def _run(self, setup: Setup, on_progress: OnProgress) -> Result:
         log = Decoder(setup, on_progress).run()
         return Result(
             tokens=log.tokens(setup.model.mlp_bytes),
@@ -168,6 +189,7 @@ class Simulation:
             dram=setup.dram,
             profile=setup.profile,
             config=self.config,
+            measure_headroom=self.headroom,
         )
 
 

@@ -28,6 +28,8 @@ class Setup:
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
+        missed: which columns are missed, instead of what the caches make of it.
+        everything_resident: all columns are in DRAM, always.
     """
 
     profile: HardwareProfile
@@ -44,10 +46,12 @@ class Setup:
     n_warm_up: int
     masks: RecordedMasks | None = None
     record: RecordedMasks | None = None
+    missed: RecordedMasks | None = None
+    everything_resident: bool = False
 
     def is_pinned(self, group: Group) -> bool:
-        """Whether the group is dense beside masked ones: its slots never change hands."""
-        return group.site is None and any(other.site is not None for other in self.groups)
+        """Whether the group's slots never change hands: it is dense beside masked ones, or everything is resident."""
+        return self.everything_resident or (group.site is None and any(other.site is not None for other in self.groups))
 
     @property
     def cached_groups(self) -> tuple[Group, ...]:

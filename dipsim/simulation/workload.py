@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache import PinnedColumns, Replay, Usage, replay_of
+from dipsim.cache import PinnedColumns, Replay, Usage, replay_of, usage_of
 from dipsim.cache.replay import PlainReplay
 from dipsim.devices import Flash, ReadBatches
 from dipsim.groups import Group
@@ -88,7 +88,10 @@ class Workload:
             next_use = None
             if self._future is not None and not setup.is_pinned(group):
                 next_use = self._future.next_use(index, layer, group, own)
-            usage = replay.run(block.stop - block.start, first_token, own, next_use, masks)
+            if setup.missed is not None and masks is not None and not setup.is_pinned(group):
+                usage = usage_of(masks, setup.missed.read(index, layer, group), own)
+            else:
+                usage = replay.run(block.stop - block.start, first_token, own, next_use, masks)
             if setup.record is not None:
                 setup.record.write(index, layer, group, usage.active)
             use.fill(layer, g, usage.counts)

@@ -1,0 +1,89 @@
+"""Which simulation do the options describe: what `simulate` and `headroom` have in common."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from dipsim.cli import options
+
+if TYPE_CHECKING:
+    from dipsim.simulation import Simulation
+
+
+def described_simulation(
+    trace: options.Trace,
+    profile: options.Profile = "a18-paper",
+    method: options.Method = "dip-ca",
+    density: options.Density = None,
+    keep_input: options.KeepInput = None,
+    keep_glu: options.KeepGlu = None,
+    gamma: options.Gamma = None,
+    rule: options.Rule = None,
+    exempt_top: options.ExemptTop = None,
+    gamma_warm_up: options.GammaWarmUp = False,
+    top_m: options.TopM = None,
+    policy: options.Policy = "lfu",
+    policy_option: options.PolicyOption = None,
+    admission: options.Admission = "always",
+    dram: options.Dram = None,
+    context: options.Context = None,
+    stream_pinned: options.StreamPinned = True,
+    model: options.Model = None,
+    overlap: options.Overlap = "pipelined",
+    tokens: options.Tokens = None,
+    warmup: options.Warmup = 0,
+) -> "Simulation":
+    """The simulation that the options describe.
+
+    Raises:
+        DipsimError: as `Simulation`.
+    """
+    from dipsim import policies
+    from dipsim.model import ModelSpec
+    from dipsim.profile import HardwareProfile
+    from dipsim.simulation import Simulation
+    from dipsim.trace import Trace
+
+    chosen = options.make_method(
+        method,
+        density=density,
+        gamma=gamma,
+        keep_input=keep_input,
+        keep_glu=keep_glu,
+        rule=rule,
+        exempt_top=exempt_top,
+        warm_up=gamma_warm_up or None,
+        top_m=top_m,
+    )
+    return Simulation(
+        HardwareProfile.load(profile),
+        Trace.open(trace),
+        chosen,
+        policies.make(policy, **options.parse_pairs(policy_option or [])),
+        admission=admission,
+        dram=dram,
+        overlap=overlap,
+        stream_pinned=stream_pinned,
+        model=None if model is None else ModelSpec.load(model),
+        context=context,
+        tokens=tokens,
+        warmup=warmup,
+    )
+
+
+def takes_simulation(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: the command takes the options of `described_simulation` beside its own, and calls its parameter
+    `describe` to make the simulation. (Annotations are read here, so that these modules do not postpone them.)"""
+    shared = inspect.signature(described_simulation).parameters
+    own = {name: p for name, p in inspect.signature(command).parameters.items() if name != "describe"}
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        described = {name: given.pop(name) for name in shared}
+        command(describe=lambda: described_simulation(**described), **given)
+
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*shared.values(), *own.values())]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options

@@ -1,0 +1,78 @@
+"""What is left to be had: a run beside what better eviction, admission, split and memory would make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dipsim.units import scaled, three_digits
+
+
+@dataclass(frozen=True)
+class Step:
+    """One replay of the same masks.
+
+    Attributes:
+        name: what it is called.
+        changes: what is better than in the step before, and so to blame for the time it saves.
+        advice: what a reader can do to get some of it.
+    """
+
+    name: str
+    changes: str
+    advice: str
+
+
+STEPS = (
+    Step("policy", "", ""),
+    Step("forced oracle", "eviction policy", "try other policies: dipsim list policies"),
+    Step("oracle with bypass", "admission", "try --admission priority"),
+    Step("shared by all layers", "split over layers and groups", "try another --budget"),
+    Step("everything resident", "DRAM capacity", "give it more DRAM, or fewer bits or columns"),
+    Step("bandwidth roof", "compute, latency, waiting", "look at overlap and compute: DRAM is not the limit"),
+)
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """A waterfall from a run to the limit of its masks.
+
+    Attributes:
+        steps: one row per step with `step`, `changes`, `tok_per_s`, `hit_rate`, `byte_hit_rate`, `tpot_s` and
+            `saved_s`, the seconds per token that it saves over the step before (below 0 where a forced oracle loses to
+            a policy that may bypass).
+        run: what was measured, in words.
+    """
+
+    steps: pd.DataFrame
+    run: str
+
+    @classmethod
+    def of(cls, rates: Sequence[tuple[float, float, float]], run: str) -> Headroom:
+        """From (tok_per_s, hit_rate, byte_hit_rate) of each step."""
+        frame = pd.DataFrame(rates, columns=["tok_per_s", "hit_rate", "byte_hit_rate"])
+        frame.insert(0, "step", [step.name for step in STEPS])
+        frame.insert(1, "changes", [step.changes for step in STEPS])
+        frame["tpot_s"] = 1 / frame["tok_per_s"]
+        frame["saved_s"] = -frame["tpot_s"].diff().fillna(0.0)
+        return cls(frame, run)
+
+    @property
+    def verdict(self) -> str:
+        """Which step saves most, and what to do about it."""
+        saved = self.steps["saved_s"]
+        most = int(saved.to_numpy().argmax())
+        whole = self.steps["tpot_s"].iloc[0]
+        if saved.iloc[most] < 0.01 * whole:
+            return "This run is at the limit of its masks: no step saves a hundredth of its time."
+        software = max(0.0, saved.iloc[1:4].sum())
+        return (
+            f"Most is lost to {STEPS[most].changes}: {scaled(saved.iloc[most], 's')} of {scaled(whole, 's')} per "
+            f"token; {STEPS[most].advice}. Eviction, admission and split together cost {scaled(software, 's')} "
+            f"({three_digits(100 * software / whole)} %): no software can save more with these masks and this memory."
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.run}\n{self.steps.to_string(index=False)}\n{self.verdict}"

@@ -1,0 +1,148 @@
+"""How much better could it be: the very masks of a run under oracles, one shared budget, and without a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from dipsim import kernels
+from dipsim.budget import DramPlan
+from dipsim.errors import DipsimError
+from dipsim.kernels import BoolArray, Int32Array
+from dipsim.policies import Belady, Lru, NoCache
+from dipsim.results import Headroom, Result
+from dipsim.simulation.future import Future
+from dipsim.simulation.masks import RecordedMasks
+from dipsim.simulation.setup import Setup
+from dipsim.trace.reading import Block
+
+OnProgress = Callable[[int, int], None]
+Run = Callable[[Setup, OnProgress], Result]
+
+
+def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress) -> Headroom:
+    """Replays the masks of a run.
+
+    Args:
+        setup: the run.
+        run: simulates a setup.
+        name: the run in words.
+        on_progress: called now and then with the tokens done and the tokens to do, over all replays.
+
+    Raises:
+        DipsimError: the run's policy is `none`, which has no cache to improve.
+    """
+    if isinstance(setup.new_policy(), NoCache):
+        raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
+    # Policies that see the future walk the trace twice.
+    passes = iter(np.cumsum([0, 1 + setup.new_policy().needs_future, 2, 2, 2, 1, 1]).tolist())
+    n_passes = 9 + setup.new_policy().needs_future
+
+    def progress() -> OnProgress:
+        before = next(passes)
+        return lambda done, total: on_progress(before * setup.n_tokens + done, n_passes * setup.n_tokens)
+
+    masks = _recording(setup)
+    results = [run(replace(setup, record=masks), progress())]
+    oracle = replace(setup, masks=masks, new_policy=Belady)
+    results += [
+        run(replace(oracle, admission="always"), progress()),
+        run(replace(oracle, admission="priority"), progress()),
+    ]
+    missed = _shared_oracle(oracle, progress())
+    # What follows asks no policy; lru is one that needs no look ahead.
+    results += [run(replace(oracle, missed=missed, new_policy=Lru), progress())]
+    results += [run(_all_resident(replace(setup, masks=masks)), progress())]
+    return Headroom.of([*map(_rates, results), _roof(results[-1], setup)], name)
+
+
+def _recording(setup: Setup) -> RecordedMasks:
+    return RecordedMasks(setup.groups, setup.model.n_layers, list(setup.trace.blocks(setup.n_tokens)))
+
+
+def _all_resident(setup: Setup) -> Setup:
+    slots = {group.name: [group.n_columns] * setup.model.n_layers for group in setup.groups}
+    return replace(
+        setup,
+        slots=slots,
+        new_policy=Lru,
+        dram=replace(setup.dram, streamed_pinned_bytes=0.0),
+        everything_resident=True,
+    )
+
+
+def _rates(result: Result) -> tuple[float, float, float]:
+    numbers = result.to_dict()
+    return numbers["tok_per_s"], numbers["hit_rate"], numbers["byte_hit_rate"]
+
+
+def _roof(resident: Result, setup: Setup) -> tuple[float, float, float]:
+    """All bytes of a token at the bandwidth of DRAM, and nothing else."""
+    n_bytes = resident.counted["dram_bytes"].mean()
+    return setup.profile.dram.read_bytes_per_s / n_bytes, 1.0, 1.0
+
+
+def _shared_oracle(setup: Setup, on_progress: OnProgress) -> RecordedMasks:
+    """The columns that are missed when the bytes of all caches are one, used as well as the future allows."""
+    missed = _recording(setup)
+    oracle = _SharedOracle(setup, missed, Future(setup, lambda n_tokens: None))
+    for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
+        oracle.run(index, block)
+        on_progress(block.stop, setup.n_tokens)
+    return missed
+
+
+class _SharedOracle:
+    """Belady with bypass over the columns of all layers and groups."""
+
+    def __init__(self, setup: Setup, missed: RecordedMasks, future: Future) -> None:
+        self._setup = setup
+        self._missed = missed
+        self._future = future
+        self._stages = [(layer, group) for layer in range(setup.model.n_layers) for group in setup.cached_groups]
+        widths = [group.n_columns for _, group in self._stages]
+        self._edges = np.cumsum([0, *widths])
+        self._column_bytes = np.array([group.column_bytes for _, group in self._stages])
+        self._capacity_bytes = _cache_bytes(setup, setup.dram)
+        self._kept: BoolArray = np.zeros(self._edges[-1], np.bool_)
+        self._waiting = np.zeros(0, np.int64)
+        self._state = np.zeros(2)
+
+    def run(self, index: int, block: Block) -> None:
+        """Records what a block misses."""
+        sequence = self._setup.trace.sequences[block.sequence]
+        if block.start == sequence.start:
+            self._kept[:] = False
+            self._waiting = np.zeros((sequence.stop - sequence.start) * len(self._stages), np.int64)
+            self._state[:] = 0
+        shape = block.stop - block.start, int(self._edges[-1])
+        masks: BoolArray = np.empty(shape, np.bool_)
+        missed: BoolArray = np.empty(shape, np.bool_)
+        next_use: Int32Array = np.empty(shape, np.int32)
+        for s, (layer, group) in enumerate(self._stages):
+            part = slice(self._edges[s], self._edges[s + 1])
+            masks[:, part] = self._setup.masks.read(index, layer, group) if self._setup.masks else True
+            uses = self._future.next_use(index, layer, group, None)
+            next_use[:, part] = np.where(uses == np.iinfo(np.int32).max, uses, uses - sequence.start)
+        kernels.share_tokens(
+            masks,
+            next_use,
+            self._edges,
+            self._column_bytes,
+            self._capacity_bytes,
+            block.start - sequence.start,
+            self._kept,
+            self._waiting,
+            self._state,
+            missed,
+        )
+        for s, (layer, group) in enumerate(self._stages):
+            self._missed.write(index, layer, group, missed[:, self._edges[s] : self._edges[s + 1]])
+
+
+def _cache_bytes(setup: Setup, plan: DramPlan) -> float:
+    """Bytes for the columns that come and go: those of the plan, less what is pinned for good."""
+    pinned = sum(sum(setup.slots[group.name]) * group.column_bytes for group in setup.groups if setup.is_pinned(group))
+    return plan.cache_bytes - pinned
