@@ -15,7 +15,7 @@ from measuring import Row, alternate, quiet_stdout, rates
 from numpy.typing import NDArray
 
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.cache import WeightCache
+from dipsim.cache import replay_of
 from dipsim.groups import Group
 from dipsim.masking import Masking
 from dipsim.policies import Place, make
@@ -23,6 +23,7 @@ from dipsim.policies import Place, make
 # Site, columns and keep of phi-3-medium's two groups at density 0.5; half of the columns have a slot.
 SHAPES = (("glu", 17920, 0.35), ("mlp_input", 5120, 0.57))
 POLICIES = ("lfu", "lru")
+BLOCK_TOKENS = 128
 # libcachesim's own name, and the record of its trace format oracleGeneral.
 THEIRS = {"lfu": "LFU", "lru": "LRU"}
 RECORD = np.dtype([("time", "<u4"), ("column", "<u8"), ("size", "<u4"), ("next_use", "<i8")])
@@ -40,13 +41,14 @@ def group_of(masking: Masking, site: str) -> Group:
 
 
 def replay(masking: Masking, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
-    """Selection and update of one cache for every token; returns the hits."""
-    cache = WeightCache(Place(group.n_columns, group.n_columns // 2), make(policy), "always")
+    """Selection and update of one cache for every token, in blocks as a simulation does; returns the hits."""
+    cache = replay_of(Place(group.n_columns, group.n_columns // 2), make(policy), "always", masking, group)
     n_hits = 0
-    for token, own in enumerate(scores):
-        masking.select(group, own, cache.resident, token, masks[token])
-        n_hits += int(np.count_nonzero(masks[token] & cache.resident))
-        cache.update(masks[token], own, token)
+    for start in range(0, len(scores), BLOCK_TOKENS):
+        own = scores[start : start + BLOCK_TOKENS]
+        usage = cache.run(len(own), start, own)
+        masks[start : start + len(own)] = usage.active
+        n_hits += int(usage.counts[:, 0].sum() - usage.counts[:, 1].sum())
     return n_hits
 
 

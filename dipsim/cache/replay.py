@@ -171,8 +171,8 @@ class CompiledReplay:
         self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._use_counts: Int32Array = np.zeros(place.n_columns, np.int32)
         self._times: Int32Array = np.zeros(place.n_columns, np.int32)
-        # Where searches begin: a count, a time, bits of a score.
-        self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD], np.int64)
+        # Where searches begin: a count, a time, bits of an active score and of an admitted one.
+        self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD, kernels.ANY_THRESHOLD], np.int64)
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""

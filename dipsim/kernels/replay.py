@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from dipsim.kernels.lowest import mark_lowest
-from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
+from dipsim.kernels.reweighted import reweighted_top_k
 from dipsim.kernels.scores import score_sum
 
 # What a column's priority is made of.
@@ -50,13 +50,13 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def _refuse(scores, scored, missed, n_admitted, refused):  # type: ignore[no-untyped-def]
+def _refuse(scores, scored, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if scored and n_admitted > 0:
         keys = np.empty(missed.size, np.uint16)
         for i in range(missed.size):
             keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
-        reweighted_top_k(keys, missed, np.float32(1), n_admitted, ANY_THRESHOLD, refused)
+        guess[3] = reweighted_top_k(keys, missed, np.float32(1), n_admitted, guess[3], refused)
         for i in range(missed.size):
             refused[i] = missed[i] & ~refused[i]
         return
@@ -80,15 +80,15 @@ def _admit(  # type: ignore[no-untyped-def]
         gone[i] = resident[i] & ~active[i]
     n_inactive = count_true(gone)
     n_victims = min(n_missed - room, n_inactive)
-    if n_victims > 0:
+    if 0 < n_victims < n_inactive:
         candidates = gone.copy()
         mark_lowest(counts, times, by_count, candidates, n_victims, highest, guess, gone)
-    else:
+    elif n_victims <= 0:
         gone[:] = False
     n_admitted = room + n_victims
     if n_admitted < n_missed:
         refused = np.empty(missed.size, np.bool_)
-        _refuse(scores, scored, missed, n_admitted, refused)
+        _refuse(scores, scored, missed, n_admitted, guess, refused)
         for i in range(gone.size):
             gone[i] |= refused[i]
     for i in range(resident.size):
@@ -146,7 +146,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
         resident: bool [column], before the first token; updated.
         use_counts, times: int32 [column], what priorities are made of; updated.
-        guess: int64 [3], thresholds to begin searches with; updated.
+        guess: int64 [4], thresholds to begin searches with; updated.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
         counts: int64 [token, 4], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24 (0 without scores).
