@@ -13,6 +13,7 @@ import zarr
 from conftest import random_scores, small_model, write_trace
 
 from dipsim import DipsimError, Trace, TraceWriter
+from dipsim.trace.plain_chunks import PlainChunks
 
 MODEL = small_model()
 
@@ -283,3 +284,38 @@ def test_an_object_array_is_never_unpickled(tmp_path: Path) -> None:
     (path / ".zattrs").write_text(json.dumps({"dipsim": {"format_version": 1}}))
     with pytest.raises(DipsimError, match="not a readable Zarr v3 group"):
         Trace.open(path)
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_plain_chunks_equal_what_zarr_reads(tmp_path: Path, checksum: bool) -> None:
+    write(tmp_path / "t.zarr", n_tokens=300)
+    if not checksum:
+        old = zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"][:]
+        group = zarr.open_group(tmp_path / "t.zarr", mode="a")
+        group.create_array("scores/glu", data=old, chunks=(128, 1, 12), compressors=None, overwrite=True)
+    array = zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"]
+    chunks = PlainChunks.of(array)
+    assert chunks is not None
+    for start, stop in ((0, 128), (130, 140), (256, 300)):
+        for layer in (0, 1):
+            np.testing.assert_array_equal(chunks.read(start, stop, layer).view(np.float16), array[start:stop, layer])
+    assert chunks.read(120, 130, 0) is None  # of two chunks
+    trace = Trace.open(tmp_path / "t.zarr")
+    np.testing.assert_array_equal(trace.read("glu", 120, 130, 1).view(np.float16), array[120:130, 1])
+
+
+def test_chunks_stored_otherwise_are_left_to_zarr(tmp_path: Path) -> None:
+    write(tmp_path / "t.zarr.zip")
+    assert PlainChunks.of(Trace.open(tmp_path / "t.zarr.zip")._scores["glu"]) is None
+    values = random_scores(MODEL, 40)["glu"]
+    others = {
+        "compressed": {"compressors": "auto"},
+        "two layers": {"compressors": None, "chunks": (32, 2, 12)},
+        "half the columns": {"compressors": None, "chunks": (32, 1, 6)},
+        "big end first": {"compressors": None, "serializer": zarr.codecs.BytesCodec(endian="big")},
+        "dotted": {"compressors": None, "chunk_key_encoding": {"name": "default", "separator": "."}},
+    }
+    group = zarr.create_group(tmp_path / "others.zarr", zarr_format=3)
+    for name, how in others.items():
+        array = group.create_array(name, data=values, **({"chunks": (32, 1, 12)} | how))
+        assert PlainChunks.of(array) is None, name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
+from dipsim.trace.plain_chunks import PlainChunks
 
 _VECTORS = ("token_ids", "sequence_ids")
 
@@ -124,7 +126,9 @@ class Trace:
         first_layer = layer or 0
         layers = slice(first_layer, None if layer is None else layer + 1)
         try:
-            scores = np.ascontiguousarray(self._scores[site][start:stop, layers])
+            scores = self._plain(site, start, stop, layer)
+            if scores is None:
+                scores = np.ascontiguousarray(self._scores[site][start:stop, layers])
         except Exception as error:
             raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
         bits: Uint16Array = scores.view(np.uint16)
@@ -136,6 +140,15 @@ class Trace:
                 f"{column}: got {scores[token, found, column]}; scores are finite and not negative"
             )
         return bits if layer is None else bits[:, 0]
+
+    def _plain(self, site: str, start: int, stop: int, layer: int | None) -> NDArray[np.float16] | None:
+        chunks = None if layer is None else self._plain_chunks[site]
+        bits = None if chunks is None or layer is None else chunks.read(start, stop, layer)
+        return None if bits is None else bits[:, None].view(np.float16)
+
+    @cached_property
+    def _plain_chunks(self) -> dict[str, PlainChunks | None]:
+        return {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
 
     def blocks(self, n_tokens: int) -> Iterator[Block]:
         """The first `n_tokens` tokens in pieces of one chunk and one sequence: what to hold in memory at once."""

@@ -1,0 +1,81 @@
+"""Chunks that dipsim's own writer makes, read without zarr's event loop: several times faster, and equal to zarr's.
+
+They hold some tokens of one layer as plain little-endian bytes, with or without a checksum, each in a file of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BytesCodec, Crc32cCodec
+from zarr.codecs.bytes import Endian
+from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
+from zarr.storage import LocalStore
+
+from dipsim.kernels import Uint16Array
+
+_CHECKSUM_BYTES = 4
+
+
+class PlainChunks:
+    """Scores of one site in files of plain bytes.
+
+    Args:
+        folder: where the array's chunks lie.
+        shape: tokens and columns of a chunk.
+        has_checksum: whether a CRC-32C follows the scores.
+    """
+
+    def __init__(self, folder: Path, shape: tuple[int, int], has_checksum: bool) -> None:
+        self._folder = folder
+        self._shape = shape
+        self._has_checksum = has_checksum
+
+    @classmethod
+    def of(cls, scores: zarr.Array[Any]) -> Self | None:
+        """None where the array is stored in any other way."""
+        metadata, store = scores.metadata, scores.store_path.store
+        if not isinstance(store, LocalStore) or metadata.zarr_format != 3:
+            return None
+        encoding, codecs = metadata.chunk_key_encoding, list(metadata.codecs)
+        has_checksum = len(codecs) == 2 and isinstance(codecs[1], Crc32cCodec)
+        is_plain = isinstance(codecs[0], BytesCodec) and codecs[0].endian is Endian.little
+        named = isinstance(encoding, DefaultChunkKeyEncoding) and encoding.separator == "/"
+        n_tokens, n_layers, n_columns = scores.chunks
+        if not (is_plain and named and len(codecs) == 1 + has_checksum and n_layers == 1):
+            return None
+        if n_columns != scores.shape[2]:
+            return None
+        return cls(store.root / scores.store_path.path / "c", (n_tokens, n_columns), has_checksum)
+
+    def read(self, start: int, stop: int, layer: int) -> Uint16Array | None:
+        """Bits of tokens `start` to `stop`, [token, column]; None where they lie in more than one chunk.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is too short or too long, or its checksum is wrong.
+        """
+        n_tokens, n_columns = self._shape
+        chunk = start // n_tokens
+        if stop > (chunk + 1) * n_tokens:
+            return None
+        data = np.fromfile(self._folder / str(chunk) / str(layer) / "0", np.uint8)
+        n_bytes = 2 * n_tokens * n_columns
+        if data.size != n_bytes + _CHECKSUM_BYTES * self._has_checksum:
+            raise ValueError(f"a chunk of layer {layer} has {data.size} bytes")
+        if self._has_checksum and _crc32c(data[:n_bytes]) != int.from_bytes(data[n_bytes:].tobytes(), "little"):
+            raise ValueError(f"the checksum of a chunk of layer {layer} is wrong")
+        scores = data[:n_bytes].view(np.dtype("<u2")).reshape(self._shape)
+        return scores[start - chunk * n_tokens : stop - chunk * n_tokens]
+
+
+def _crc32c(data: NDArray[np.uint8]) -> int:
+    read_only = data.view()
+    read_only.flags.writeable = False  # the library takes no other buffer
+    checksum: int = google_crc32c.value(read_only)
+    return checksum
