@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from conftest import random_scores, small_model, write_trace
 
 from dipsim import HardwareProfile, Simulation, Trace, shipped
 from dipsim.masking import make
+from dipsim.policies import policies
+from dipsim.results.headroom import STEPS
 
 COMMAND = [str(Path(sys.executable).with_name("dipsim"))]
 
@@ -95,8 +98,8 @@ def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> N
         assert done.returncode == 0, done.stderr
     assert "0.5x means" in done.stdout
     assert done.stderr.count("\n") == 1  # where the figures are, and no warnings
-    for method, policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
-        assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == policies
+    for method, n_policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
+        assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == n_policies
     names = ["hit-rate-by-policy.csv", "hit-rate-by-policy.svg", "throughput-by-dram.csv", "throughput-by-dram.svg"]
     assert sorted(path.name for path in (tmp_path / "dipsim-demo").iterdir()) == names
     rates = pd.read_csv(tmp_path / "dipsim-demo" / names[0]).set_index(["method", "policy"])["hit_rate"]
@@ -118,6 +121,74 @@ def test_lists_and_profiles() -> None:
         assert set(names) <= first_words
     shown = run("show", "profile", "a18-paper").stdout
     assert shown.strip() == shipped.names("hwprofiles", ".toml")["a18-paper"].read_text().strip()
+
+
+def test_every_policy_is_listed_in_one_line_with_its_source() -> None:
+    lines = run("list", "policies").stdout.splitlines()
+    assert len(lines) == 1 + len(list(policies))
+    for line in lines[1:]:
+        name, what, source = (cell.strip() for cell in re.split(r" {2,}", line.strip()))
+        assert name in policies
+        assert what.endswith(".")
+        assert re.search(r"(19|20)\d\d|arXiv|benchmarks", source), line
+
+
+def test_headroom_prints_a_waterfall_and_saves_it(tmp_path: Path) -> None:
+    options = ("tiny", "--method", "dip", "--density", "0.4", "--policy", "lru", "--dram", "0.6x", "--tokens", "160")
+    figure, json_path = tmp_path / "h.svg", tmp_path / "h.json"
+    done = run("headroom", *options, "--figure", str(figure), "--json", str(json_path))
+    assert done.returncode == 0, done.stderr
+    for step in STEPS:
+        assert f"\n{step.name} " in done.stdout
+    found = json.loads(json_path.read_text())
+    assert found["verdict"] in done.stdout
+    again = Simulation.from_config(found["config"]).headroom().steps
+    pd.testing.assert_frame_equal(pd.DataFrame(found["steps"]), again)
+    pd.testing.assert_frame_equal(pd.read_csv(figure.with_suffix(".csv")).fillna({"changes": ""}), again)
+    assert "<svg" in figure.read_text()
+    refused = run("headroom", *options, "--figure", str(figure))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "exists already" in refused.stderr
+
+
+def test_options_of_a_policy(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    few = ("simulate", "tiny", "--tokens", "20", "--policy", "s3-fifo", "--json", str(path))
+    assert run(*few, "--policy-option", "small=0.3", "--policy-option", "ghosts=0.5").returncode == 0
+    config = json.loads(path.read_text())["config"]
+    assert (config["policy"], config["policy_options"]) == ("s3-fifo", {"small": 0.3, "ghosts": 0.5})
+    for option, message in {
+        "smal=0.3": "smal: policy 's3-fifo' has no such option; did you mean 'small'",
+        "small": "policy-option: got 'small'; must be NAME=VALUE",
+        "small=2": "small: got 2",
+        "small=much": "policy 's3-fifo': got small='much'",
+    }.items():
+        done = run(*few, "--force", "--policy-option", option)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_policy_of_an_installed_package(tmp_path: Path) -> None:
+    """Another distribution offers a policy by entry point; the command finds it by name."""
+    (tmp_path / "their_policies.py").write_text(
+        "import dipsim as ds\n\n\n"
+        "class Newest(ds.ScorePolicy):\n"
+        '    """Evict the newest.\n\n    Source: a test of 2026.\n    """\n\n'
+        "    def on_insert(self, columns, token):\n        self.priority[columns] = -token\n"
+    )
+    info = tmp_path / "their_policies-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-policies\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dipsim.policies]\nnewest = their_policies:Newest\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    path = tmp_path / "r.json"
+    command = [*COMMAND, "simulate", "tiny", "--tokens", "40", "--policy", "newest", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["config"]["policy"] == "newest"
+    listed = subprocess.run([*COMMAND, "list", "policies"], capture_output=True, text=True, env=environment)
+    assert "Evict the newest." in listed.stdout
 
 
 def test_help_teaches_and_is_quick() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dipsim import plots
+from dipsim.results import Headroom
 
 DRAM = pd.DataFrame(
     {
@@ -43,6 +44,22 @@ def test_hit_rate_by_policy_has_a_bar_per_row() -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["lru", "belady"]
     assert axes.get_ylim() == (0, 1)
     assert axes.get_ylabel() == "hit rate (hits / active columns)"
+
+
+def test_headroom_waterfall_shows_what_each_step_leaves_and_saves() -> None:
+    steps = Headroom.of([(1 / s, 0.1 * i, 0.15 * i) for i, s in enumerate([10, 8, 9, 4, 2, 1])], "a run").steps
+    figure = plots.headroom_waterfall(steps, "a run")
+    (axes,) = figure.axes
+    bars = [(round(bar.get_x(), 6), round(bar.get_width(), 6)) for bar in axes.patches]
+    left, saved = bars[:6], bars[6:]
+    assert left == [(0, 1e3 * s) for s in (10, 8, 9, 4, 2, 1)]
+    assert saved == [(10e3, 0), (8e3, 2e3), (9e3, 0), (4e3, 5e3), (2e3, 2e3), (1e3, 1e3)]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "policy"
+    assert labels[1] == "forced oracle\n(eviction policy)"
+    assert "(ms)" in axes.get_xlabel()
+    assert axes.texts[3].get_text() == " 0.250 tok/s, hits 0.45"
+    assert axes.yaxis_inverted()
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])

@@ -73,7 +73,8 @@ def policies() -> None:
     """Eviction policies, installed plug-ins included."""
     from dipsim.policies import policies as known
 
-    table(["policy", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
+    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
+    table(["policy", "what it does", "source"], rows, left=3)
 
 
 @show_app.command()
@@ -88,3 +89,9 @@ def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list pro
 def _first_line(thing: object) -> str:
     """First paragraph of a docstring."""
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
+
+
+def _source(thing: object) -> str:
+    """What a docstring's line `Source: ...` says."""
+    lines = (inspect.getdoc(thing) or "").splitlines()
+    return next((line.removeprefix("Source: ").rstrip(".") for line in lines if line.startswith("Source: ")), "")

@@ -15,12 +15,19 @@ _TOKENS = 2.0**26
 
 @register_policy("none")
 class NoCache(ScorePolicy):
-    """Keep nothing: every active column comes from Flash. A simulation gives it no slots."""
+    """Keep nothing: every active column comes from Flash. A simulation gives it no slots.
+
+    Source: arXiv 2412.01380, the baseline without a cache.
+    """
 
 
 @register_policy("lru")
 class Lru(ScorePolicy):
-    """Evict the column whose last use is longest ago."""
+    """Evict the column whose last use is longest ago.
+
+    Source: Mattson et al., IBM Systems Journal 9(2), 1970.
+    Ties: lower index first.
+    """
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the time of last use."""
@@ -29,8 +36,11 @@ class Lru(ScorePolicy):
 
 @register_policy("lfu")
 class Lfu(ScorePolicy):
-    """Evict the least used column of the sequence, then the one used longest ago; counts survive eviction
-    ("perfect" LFU, as in the simulator of arXiv 2412.01380)."""
+    """Evict the least used column of the sequence, counts outliving eviction.
+
+    Source: arXiv 2412.01380, its simulator ("perfect" LFU).
+    Ties: used longest ago first, then lower index.
+    """
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the use count, then the time of last use."""
@@ -40,7 +50,11 @@ class Lfu(ScorePolicy):
 
 @register_policy("lfu-in-cache")
 class LfuInCache(Lfu):
-    """LFU that forgets the count of a column when it leaves: what other cache simulators call LFU."""
+    """Evict the least used column since it entered: what other cache simulators call LFU.
+
+    Source: Aho, Denning and Ullman, J. ACM 18(1), 1971.
+    Ties: used longest ago first, then lower index.
+    """
 
     def on_evict(self, columns: Int64Array, token: int) -> None:
         """The count is lost."""
@@ -49,7 +63,11 @@ class LfuInCache(Lfu):
 
 @register_policy("fifo")
 class Fifo(ScorePolicy):
-    """Evict the column that entered first."""
+    """Evict the column that entered first.
+
+    Source: Belady, IBM Systems Journal 5(2), 1966.
+    Ties: lower index first.
+    """
 
     def on_insert(self, columns: Int64Array, token: int) -> None:
         """Priority is the time of entry."""
@@ -58,7 +76,10 @@ class Fifo(ScorePolicy):
 
 @register_policy("belady")
 class Belady(ScorePolicy):
-    """Evict the column whose next use is farthest away (Belady, IBM Systems Journal 5(2), 1966): an oracle.
+    """Evict the column whose next use is farthest away: an oracle.
+
+    Source: Belady, IBM Systems Journal 5(2), 1966.
+    Ties: lower index first.
 
     With admission `always` it must take every active column; with `priority` it may refuse some, which is the true
     optimum in hits.

@@ -135,7 +135,11 @@ def make(name: str, **options: object) -> Policy:
     for key in options:
         if key not in known:
             raise DipsimError(f"{key}: policy '{name}' has no such option{suggestion(key, known)}")
-    return kind(**options)
+    try:
+        return kind(**options)
+    except TypeError as error:  # of a check that compares text with a number
+        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise DipsimError(f"policy '{name}': got {given or 'no options'}; {error}") from None
 
 
 def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:

@@ -64,16 +64,22 @@ class QueuePolicy(Policy):
 
 @register_policy("clock")
 class Clock(QueuePolicy):
-    """Evict the oldest column not used since it entered or was last passed, which costs it its mark (F. J. Corbato, MIT
-    Project MAC, 1968); of columns that enter in one token, the lower index is older."""
+    """Evict the oldest column not used since it entered or was last passed by the hand.
+
+    Source: Corbato, A Paging Experiment with the Multics System, MIT Project MAC, 1968.
+    Ties: of columns that enter in one token the lower index is older.
+    """
 
     kind: ClassVar[int] = lists.CLOCK
 
 
 @register_policy("sieve")
 class Sieve(QueuePolicy):
-    """As clock, but columns that were used stay in place and the hand moves on to newer ones (Zhang et al., NSDI 2024);
-    of columns that enter in one token, the lower index is older."""
+    """As clock, but columns that were used stay in place and the hand moves on to newer ones.
+
+    Source: Zhang et al., NSDI 2024.
+    Ties: of columns that enter in one token the lower index is older.
+    """
 
     kind: ClassVar[int] = lists.SIEVE
 
@@ -81,8 +87,10 @@ class Sieve(QueuePolicy):
 @register_policy("s3-fifo")
 @dataclass
 class S3Fifo(QueuePolicy):
-    """A small queue in front of a main one, with ghosts of those that left the small one (Yang et al., SOSP 2023); of
-    columns that enter in one token, the lower index is older.
+    """A small queue in front of a main one, and ghosts of what left the small one.
+
+    Source: Yang et al., SOSP 2023.
+    Ties: of columns that enter in one token the lower index is older.
 
     Columns used twice in the small queue move on to the main one; there each use, up to three, buys another round.
     Until the first eviction, what the small queue does not hold goes to the main one, as in the authors' libCacheSim.
@@ -109,8 +117,10 @@ class S3Fifo(QueuePolicy):
 @register_policy("two-queue")
 @dataclass
 class TwoQueue(QueuePolicy):
-    """2Q: columns enter a first-in-first-out queue, and an LRU queue when they come back after it (Johnson and Shasha,
-    VLDB 1994); of columns used in one token, the lower index is older.
+    """2Q: columns enter a first-in-first-out queue, and an LRU queue when they come back.
+
+    Source: Johnson and Shasha, VLDB 1994.
+    Ties: of columns used in one token the lower index is older.
 
     Args:
         a1_in: share of the slots that the first queue holds.
@@ -133,8 +143,11 @@ class TwoQueue(QueuePolicy):
 
 @register_policy("arc")
 class Arc(QueuePolicy):
-    """An LRU queue of columns used once and one of columns used again, their shares tuned by hits on the ghosts of each
-    (Megiddo and Modha, FAST 2003); of columns used in one token, the lower index is older."""
+    """LRU queues of columns used once and used again, balanced by hits on their ghosts.
+
+    Source: Megiddo and Modha, FAST 2003.
+    Ties: of columns used in one token the lower index is older.
+    """
 
     kind: ClassVar[int] = lists.ARC
 
@@ -146,9 +159,10 @@ class Arc(QueuePolicy):
 @register_policy("w-tinylfu")
 @dataclass
 class WTinyLfu(QueuePolicy):
-    """A small LRU window whose oldest column must be used more than the main part's next victim to replace it (Einziger
-    et al., ACM TOS 13(4), 2017); of equally used ones the newcomer goes, and of columns used in one token the lower
-    index is older.
+    """A small LRU window, out of which only what is used more than the next victim is kept.
+
+    Source: Einziger et al., ACM Transactions on Storage 13(4), 2017.
+    Ties: of equally used ones the newcomer goes; of columns used in one token the lower index is older.
 
     The main part is a segmented LRU, four fifths of it protected. Use counts are exact, of all columns, and halve once
     in ten uses per slot; the paper approximates such counts with a sketch. Under admission `always` the columns of a
