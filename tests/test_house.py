@@ -30,6 +30,7 @@ DOORS = {
     "simpy": {"devices", "simulation"},
     "numba": {"kernels"},
     "zarr": {"trace"},
+    "google_crc32c": {"trace"},
     "torch": {SIDE_DOOR},
     "transformers": {SIDE_DOOR},
     "peft": {SIDE_DOOR},
