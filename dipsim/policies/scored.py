@@ -19,6 +19,8 @@ from dipsim.policies.protocol import Place, ScorePolicy, register_policy
 
 # A token index stays below this, so that two of them share one float64 exactly.
 _TOKENS = 2.0**26
+# The smallest float16 above 0, and what a score counts at most, in thresholds of its token.
+_LEAST_SCORE, _MOST_THRESHOLDS = 2.0**-24, 4.0
 
 
 @register_policy("random")
@@ -179,6 +181,62 @@ class Magnitude(ScorePolicy):
         self.priority += (1 - fading) * scores.astype(np.float64)
 
 
+@register_policy("magnitude-blend")
+@dataclass
+class MagnitudeBlend(ScorePolicy):
+    """Evict the column least likely to be active next, by its scores at three time scales: a long average, a short one
+    and the last token; of equal blends the lower index goes first.
+
+    A score counts as a multiple of the token's threshold, the score of rank n where n columns are active, and at most
+    as four of them: tokens weigh alike, and outliers little. Columns that were not active count too, which no count of
+    uses sees. Source: `benchmarks/README.md`, section Beating LFU, with the defaults' origin; admission `priority`
+    suits it better than `always`. Where a group has no scores (it is dense) all columns are equal.
+
+    Args:
+        half_life: of the long average, in tokens.
+        short_half_life: of the short average, in tokens.
+        short_weight: of the short average; the long one weighs 1.
+        last_weight: of the last token.
+    """
+
+    half_life: float = 64.0
+    short_half_life: float = 10.0
+    short_weight: float = 0.8
+    last_weight: float = 0.15
+    needs_scores: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _check_half_life(self.half_life)
+        _check_half_life(self.short_half_life, "short_half_life")
+        _check_weight("short_weight", self.short_weight)
+        _check_weight("last_weight", self.last_weight)
+
+    def start(self, place: Place) -> None:
+        """Nothing has been seen."""
+        super().start(place)
+        self._scores: Float32Array | None = None
+        self._long, self._short = np.zeros((2, place.n_columns))
+
+    def on_scores(self, scores: Float32Array, token: int) -> None:
+        """Kept until it is known how many columns are active."""
+        self._scores = scores
+
+    def on_access(self, columns: Int64Array, token: int) -> None:
+        """Priority is the blend."""
+        if self._scores is None:
+            return
+        values, self._scores = self._scores.astype(np.float64), None
+        threshold = np.partition(values, values.size - columns.size)[values.size - columns.size]
+        values /= max(threshold, _LEAST_SCORE)
+        np.minimum(values, _MOST_THRESHOLDS, out=values)
+        for average, half_life in ((self._long, self.half_life), (self._short, self.short_half_life)):
+            fading = _fading(half_life)
+            average *= fading
+            average += (1 - fading) * values
+        self.priority = self._long + self.short_weight * self._short
+        self.priority += self.last_weight * values
+
+
 def save_use_counts(path: str | Path, counts: dict[tuple[int, str], Int64Array]) -> None:
     """Writes the use counts of columns, by (layer, group), as the policy `static` reads them."""
     arrays: dict[str, Any] = {_array_name(layer, group): values for (layer, group), values in counts.items()}
@@ -211,9 +269,14 @@ def _fading(half_life: float) -> float:
     return float(2.0 ** (-1 / half_life))
 
 
-def _check_half_life(half_life: float) -> None:
+def _check_half_life(half_life: float, name: str = "half_life") -> None:
     if not 0 < half_life < math.inf:
-        raise DipsimError(f"half_life: got {half_life}; must be above 0 tokens")
+        raise DipsimError(f"{name}: got {half_life}; must be above 0 tokens")
+
+
+def _check_weight(name: str, weight: float) -> None:
+    if not 0 <= weight < math.inf:
+        raise DipsimError(f"{name}: got {weight}; a weight, at least 0")
 
 
 def _check_whole(name: str, value: object, least: int) -> None:
