@@ -327,7 +327,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def total(rows: list[Row], **wanted: object) -> float:
-    return sum(row["hit_rate"] for row in rows if all(row[name] == value for name, value in wanted.items()))
+    return float(sum(row["hit_rate"] for row in rows if all(row[name] == value for name, value in wanted.items())))
 
 
 def shares_closed(rows: list[Row], density: float) -> list[Row]:
