@@ -13,7 +13,7 @@ MayLeave = Callable[[int], bool]
 
 
 class RankedCache(Cache):
-    """lfu-decay, lru-k, static and magnitude, each priority worked out from the whole past of a column."""
+    """lfu-decay, lru-k, static and the two magnitudes, each priority worked out from the whole past of a column."""
 
     def __init__(self, n: int, slots: int, policy: str, admission: str, **options: Any) -> None:
         super().__init__(n, slots, policy, admission)
@@ -33,6 +33,8 @@ class RankedCache(Cache):
             return (uses[-k] if len(uses) >= k else -1, uses[-1], column)
         if self.policy == "static":
             return (sum(u < self.options["calibration_tokens"] for u in uses), column)
+        if self.policy == "magnitude-blend":
+            return (self.blend(column), column)
         fading = 2.0 ** (-1 / self.options["half_life"])
         value = 0.0
         if self.policy == "lfu-decay":
@@ -43,6 +45,19 @@ class RankedCache(Cache):
             if scores is not None:
                 value = value * fading + (1 - fading) * float(scores[column])
         return (value, column)
+
+    def blend(self, column: int) -> float:
+        """A score is worth its multiple of the lowest score that the token's best columns, as many as are active, have;
+        at most four."""
+        long, short, last = 0.0, 0.0, 0.0
+        long_fading, short_fading = (2.0 ** (-1 / self.options[name]) for name in ("half_life", "short_half_life"))
+        for mask, scores in zip(self.past, self.past_scores, strict=True):
+            if scores is not None:
+                threshold = sorted(map(float, scores), reverse=True)[int(mask.sum()) - 1]
+                last = min(float(scores[column]) / max(threshold, 2.0**-24), 4.0)
+                long = long * long_fading + (1 - long_fading) * last
+                short = short * short_fading + (1 - short_fading) * last
+        return long + self.options["short_weight"] * short + self.options["last_weight"] * last
 
 
 class QueueCache:

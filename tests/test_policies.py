@@ -37,6 +37,7 @@ RANKED: list[tuple[str, dict[str, float]]] = [
     ("lru-k", {"k": 3}),
     ("static", {"calibration_tokens": 5}),
     ("magnitude", {"half_life": 2.0}),
+    ("magnitude-blend", {"half_life": 5.0, "short_half_life": 1.5, "short_weight": 0.75, "last_weight": 0.3}),
 ]
 
 
@@ -319,8 +320,19 @@ def test_static_says_what_is_wrong_with_a_file(tmp_path: Path) -> None:
             start(path, Place(3, 1, 0, "down"))
 
 
-def test_magnitude_without_scores_evicts_the_lowest_index() -> None:
-    assert last_state(make("magnitude"), [[3], [1], [2], [0]], 4, 2) == {0, 3}
+@pytest.mark.parametrize("name", ["magnitude", "magnitude-blend"])
+def test_magnitudes_without_scores_evict_the_lowest_index(name: str) -> None:
+    assert last_state(make(name), [[3], [1], [2], [0]], 4, 2) == {0, 3}
+
+
+def test_the_blend_of_one_average_is_its_order_of_capped_multiples() -> None:
+    """One huge score of column 0 outweighs two fair ones of column 1 in the plain average, not in the capped one."""
+    scores = np.array([[100, 2, 1, 0], [0, 2, 1, 1], [0, 2, 1, 1], [0, 0, 1, 2]], np.float16)
+    masks = masks_of([[0, 1], [1, 2], [1, 2], [3, 2]], 4)
+    plain = WeightCache(Place(4, 3), make("magnitude"), "always")
+    blend = WeightCache(Place(4, 3), make("magnitude-blend", short_weight=0.0, last_weight=0.0), "always")
+    assert replay(plain, masks, scores)[-1] == {0, 2, 3}
+    assert replay(blend, masks, scores)[-1] == {1, 2, 3}
 
 
 @pytest.mark.parametrize(
@@ -331,6 +343,10 @@ def test_magnitude_without_scores_evicts_the_lowest_index() -> None:
         ("lfu-decay", {"half_life": 0}, "half_life: got 0; must be above 0 tokens"),
         ("lfu-decay", {"half_life": float("nan")}, "half_life: got nan"),
         ("magnitude", {"half_life": -1}, "half_life: got -1; must be above 0 tokens"),
+        ("magnitude-blend", {"half_life": 0}, "half_life: got 0; must be above 0 tokens"),
+        ("magnitude-blend", {"short_half_life": 0}, "short_half_life: got 0; must be above 0 tokens"),
+        ("magnitude-blend", {"short_weight": -1.0}, "short_weight: got -1.0; a weight, at least 0"),
+        ("magnitude-blend", {"last_weight": float("nan")}, "last_weight: got nan"),
         ("lru-k", {"k": 0}, "k: got 0; must be a whole number, at least 1"),
         ("static", {"calibration_tokens": 0}, "calibration_tokens: got 0"),
         ("s3-fifo", {"small": 1.0}, "small: got 1.0; a share of the slots between 0 and 1"),
@@ -345,7 +361,9 @@ def test_options_out_of_range_are_named(name: str, options: dict[str, Any], mess
         make(name, **options)
 
 
-@pytest.mark.parametrize("name", ["random", "lfu-decay", "static", "magnitude", "clock", "s3-fifo", "w-tinylfu"])
+@pytest.mark.parametrize(
+    "name", ["random", "lfu-decay", "static", "magnitude", "magnitude-blend", "clock", "s3-fifo", "w-tinylfu"]
+)
 def test_a_policy_is_its_name_and_options_again(name: str) -> None:
     same_name, options = name_and_options(make(name))
     assert same_name == name

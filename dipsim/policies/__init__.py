@@ -11,7 +11,7 @@ from dipsim.policies.protocol import (
     register_policy,
 )
 from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
-from dipsim.policies.scored import LfuDecay, LruK, Magnitude, Random, Static, save_use_counts
+from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static, save_use_counts
 
 __all__ = [
     "Arc",
@@ -24,6 +24,7 @@ __all__ = [
     "Lru",
     "LruK",
     "Magnitude",
+    "MagnitudeBlend",
     "NoCache",
     "Place",
     "Policy",
