@@ -15,7 +15,9 @@ _TOKENS = 2.0**26
 
 @register_policy("none")
 class NoCache(ScorePolicy):
-    """Keep nothing: every active column comes from Flash. A simulation gives it no slots.
+    """Keep nothing: every active column comes from Flash.
+
+    A simulation gives it no slots.
 
     Source: arXiv 2412.01380, the baseline without a cache.
     """
@@ -36,7 +38,7 @@ class Lru(ScorePolicy):
 
 @register_policy("lfu")
 class Lfu(ScorePolicy):
-    """Evict the least used column of the sequence, counts outliving eviction.
+    """Evict the least used column of the sequence; counts outlive eviction.
 
     Source: arXiv 2412.01380, its simulator ("perfect" LFU).
     Ties: used longest ago first, then lower index.
@@ -50,7 +52,9 @@ class Lfu(ScorePolicy):
 
 @register_policy("lfu-in-cache")
 class LfuInCache(Lfu):
-    """Evict the least used column since it entered: what other cache simulators call LFU.
+    """Evict the column used least since it entered.
+
+    What other cache simulators call LFU.
 
     Source: Aho, Denning and Ullman, J. ACM 18(1), 1971.
     Ties: used longest ago first, then lower index.

@@ -64,9 +64,9 @@ class QueuePolicy(Policy):
 
 @register_policy("clock")
 class Clock(QueuePolicy):
-    """Evict the oldest column not used since it entered or was last passed by the hand.
+    """Evict the oldest column not used since the hand last passed it.
 
-    Source: Corbato, A Paging Experiment with the Multics System, MIT Project MAC, 1968.
+    Source: Corbato, A Paging Experiment with Multics, MIT, 1968.
     Ties: of columns that enter in one token the lower index is older.
     """
 
@@ -75,7 +75,7 @@ class Clock(QueuePolicy):
 
 @register_policy("sieve")
 class Sieve(QueuePolicy):
-    """As clock, but columns that were used stay in place and the hand moves on to newer ones.
+    """As clock, but used columns stay in place while the hand moves on.
 
     Source: Zhang et al., NSDI 2024.
     Ties: of columns that enter in one token the lower index is older.
@@ -87,7 +87,7 @@ class Sieve(QueuePolicy):
 @register_policy("s3-fifo")
 @dataclass
 class S3Fifo(QueuePolicy):
-    """A small queue in front of a main one, and ghosts of what left the small one.
+    """A small queue before a main one, and ghosts of what left the small one.
 
     Source: Yang et al., SOSP 2023.
     Ties: of columns that enter in one token the lower index is older.
@@ -117,7 +117,7 @@ class S3Fifo(QueuePolicy):
 @register_policy("two-queue")
 @dataclass
 class TwoQueue(QueuePolicy):
-    """2Q: columns enter a first-in-first-out queue, and an LRU queue when they come back.
+    """Columns enter a first-in-first-out queue, and an LRU queue on return.
 
     Source: Johnson and Shasha, VLDB 1994.
     Ties: of columns used in one token the lower index is older.
@@ -143,7 +143,7 @@ class TwoQueue(QueuePolicy):
 
 @register_policy("arc")
 class Arc(QueuePolicy):
-    """LRU queues of columns used once and used again, balanced by hits on their ghosts.
+    """LRU queues of columns used once and again, balanced by their ghosts.
 
     Source: Megiddo and Modha, FAST 2003.
     Ties: of columns used in one token the lower index is older.
@@ -159,9 +159,9 @@ class Arc(QueuePolicy):
 @register_policy("w-tinylfu")
 @dataclass
 class WTinyLfu(QueuePolicy):
-    """A small LRU window, out of which only what is used more than the next victim is kept.
+    """A small window, of which only what is used more than a victim stays.
 
-    Source: Einziger et al., ACM Transactions on Storage 13(4), 2017.
+    Source: Einziger et al., ACM TOS 13(4), 2017.
     Ties: of equally used ones the newcomer goes; of columns used in one token the lower index is older.
 
     The main part is a segmented LRU, four fifths of it protected. Use counts are exact, of all columns, and halve once

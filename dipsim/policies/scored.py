@@ -26,7 +26,7 @@ _LEAST_SCORE, _MOST_THRESHOLDS = 2.0**-24, 4.0
 @register_policy("random")
 @dataclass
 class Random(ScorePolicy):
-    """Evict any column, each with the same chance: the floor that a policy must beat.
+    """Evict any column: the floor that a policy must beat.
 
     Source: Belady, IBM Systems Journal 5(2), 1966.
 
@@ -54,9 +54,9 @@ class Random(ScorePolicy):
 @register_policy("lfu-decay")
 @dataclass
 class LfuDecay(ScorePolicy):
-    """Evict the least used column, uses fading by half every `half_life` tokens.
+    """Evict the least used column, uses fading by half every half_life.
 
-    Source: LRFU, Lee et al., IEEE Transactions on Computers 50(12), 2001.
+    Source: LRFU, Lee et al., IEEE Trans. Computers 50(12), 2001.
     Ties: used longest ago first, then lower index.
 
     Args:
@@ -92,7 +92,7 @@ class LfuDecay(ScorePolicy):
 @register_policy("lru-k")
 @dataclass
 class LruK(ScorePolicy):
-    """Evict the column whose k-th last use is longest ago, first those used less than k times.
+    """Evict the column whose k-th last use is longest ago.
 
     Source: O'Neil, O'Neil and Weikum, SIGMOD 1993.
     Ties: used longest ago first, then lower index.
@@ -123,9 +123,9 @@ class LruK(ScorePolicy):
 @register_policy("static")
 @dataclass
 class Static(ScorePolicy):
-    """Keep a fixed hot set: the most used columns of a calibration prefix or of a file.
+    """Keep a fixed hot set, counted in a calibration prefix or a file.
 
-    Source: the hot neurons of PowerInfer, Song et al., SOSP 2024.
+    Source: as PowerInfer's hot neurons, Song et al., SOSP 2024.
     Ties: lower index first.
 
     Args:
@@ -165,9 +165,9 @@ class Static(ScorePolicy):
 @register_policy("magnitude")
 @dataclass
 class Magnitude(ScorePolicy):
-    """Evict the column of lowest score, averaged over all tokens with fading weights.
+    """Evict the column of lowest fading average score.
 
-    Source: exponential smoothing, Brown 1956, of the scores that masks are chosen by.
+    Source: exponential smoothing (Brown, 1956) of scores.
     Ties: lower index first.
 
     Where a group has no scores (it is dense) all columns are equal.
@@ -192,14 +192,15 @@ class Magnitude(ScorePolicy):
 @register_policy("magnitude-blend")
 @dataclass
 class MagnitudeBlend(ScorePolicy):
-    """Evict the column of lowest blend of a long and a short average score and the last one.
+    """Evict the lowest blend of a long and a short average and last score.
 
-    Source: benchmarks/README.md, "Beating LFU", measured for dipsim.
+    Source: benchmarks/README.md, "Beating LFU".
     Ties: lower index first.
 
     A score counts as a multiple of the token's threshold, the score of rank n where n columns are active, and at most
     as four of them: tokens weigh alike, and outliers little. Columns that were not active count too, which no count of
-    uses sees. The defaults were tuned there; admission `priority` suits it better than `always`. Where a group has no scores (it is dense) all columns are equal.
+    uses sees. The defaults were tuned there; admission `priority` suits it better than `always`. Where a group has no
+    scores (it is dense) all columns are equal.
 
     Args:
         half_life: of the long average, in tokens.
