@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import cProfile
 import pstats
 import signal
@@ -137,15 +138,15 @@ def memory_rows(path: Path, lengths: list[int]) -> list[Row]:
 
 
 def reading_rows(path: Path, options: argparse.Namespace, bytes_per_s: float) -> list[Row]:
-    """Decoded bytes per second of reading every block of a trace, as a simulation does."""
+    """Decoded bytes per second of reading every block and layer of a trace, checked, as a simulation does."""
     trace = Trace.open(path)
     n_tokens = min(options.tokens, trace.n_tokens)
     n_bytes = n_tokens * score_bytes(trace)
 
     def read() -> None:
         for block in trace.blocks(n_tokens):
-            for site in trace.sites:
-                trace.read(site, block.start, block.stop)
+            for site, layer in itertools.product(trace.sites, range(trace.model.n_layers)):
+                trace.read(site, block.start, block.stop, layer)
 
     def read_cold() -> float:
         forget_cached(path)
