@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from dipsim import (
     Up,
     register_policy,
 )
-from dipsim.budget import plan_dram, uniform
+from dipsim.budget import BudgetRequest, allot, plan_dram
 from dipsim.masking import Masking
 from dipsim.policies import policies
 from dipsim.simulation.future import NEVER, Future
@@ -251,14 +252,16 @@ def test_pinned_weights_that_do_not_fit_are_streamed(make_trace: MakeTrace) -> N
     ],
 )
 def test_uniform_budget(masking: Masking, cache_bytes: float, slots: dict[str, list[int]]) -> None:
-    assert uniform(small_model(), masking.groups(small_model()), cache_bytes) == slots
+    request = BudgetRequest(small_model(), masking.groups(small_model()), Fraction(cache_bytes))
+    assert allot("uniform", request) == slots
 
 
 def test_uniform_budget_is_exact_at_the_border() -> None:
     """A third of the bytes that is exactly 7 columns must give 7, whatever floating point makes of thirds."""
     model = small_model(n_layers=3, bits={"mlp": 4.5})
     column_bytes = 2 * 12 * 4.5 / 8
-    assert uniform(model, Dip(density=0.5).groups(model), 7 * column_bytes * 3 * 1.5)["up_gate"] == [7, 7, 7]
+    request = BudgetRequest(model, Dip(density=0.5).groups(model), Fraction(7 * column_bytes * 3 * 1.5))
+    assert allot("uniform", request)["up_gate"] == [7, 7, 7]
 
 
 def test_dense_group_beside_a_masked_one_is_resident_from_the_start(make_trace: MakeTrace) -> None:

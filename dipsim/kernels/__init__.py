@@ -21,6 +21,7 @@ from dipsim.kernels.scores import (
     score_values,
 )
 from dipsim.kernels.selection import top_k
+from dipsim.kernels.stack_distances import stack_distances
 
 __all__ = [
     "ANY_THRESHOLD",
@@ -50,5 +51,6 @@ __all__ = [
     "reweighted_top_k",
     "score_sum",
     "score_values",
+    "stack_distances",
     "top_k",
 ]

@@ -55,6 +55,11 @@ class Setup:
         return tuple(group for group in self.groups if not self.is_pinned(group))
 
     @property
+    def n_passes(self) -> int:
+        """How often the tokens are gone through: an oracle looks ahead first."""
+        return 2 if self.new_policy().needs_future else 1
+
+    @property
     def sites(self) -> tuple[str, ...]:
         """Sites whose scores the method needs."""
         return tuple(group.site for group in self.groups if group.site is not None)
