@@ -53,7 +53,7 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
         "--gamma",
         "0.3",
         "--dram",
-        "0.6x",
+        "0.8x",
         "--tokens",
         "64",
         "--json",
@@ -65,9 +65,22 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
         assert word in done.stdout
     masking = make("dip-ca", density=0.5, gamma=0.3)
     result = Simulation(
-        HardwareProfile.load("a18-paper"), Trace.open("tiny"), masking, "lfu", dram="0.6x", tokens=64
+        HardwareProfile.load("a18-paper"), Trace.open("tiny"), masking, "lfu", dram="0.8x", tokens=64
     ).run()
     assert out.read_text() == result.to_json()
+
+
+def test_simulate_with_a_budget_by_name(tmp_path: Path) -> None:
+    slots = {}
+    for budget in ("uniform", "marginal"):
+        out = tmp_path / f"{budget}.json"
+        done = run("simulate", "tiny", "--tokens", "40", "--dram", "0.8x", "--budget", budget, "--json", str(out))
+        assert done.returncode == 0, done.stderr
+        numbers = json.loads(out.read_text())
+        assert numbers["config"]["budget"] == budget
+        slots[budget] = numbers["slots"]
+    assert slots["uniform"] != slots["marginal"]
+    assert "did you mean 'marginal'" in complaint(run("simulate", "tiny", "--budget", "marginl"))
 
 
 def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
@@ -94,7 +107,8 @@ def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> N
         done = run("demo", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert "0.5x means" in done.stdout
-    assert done.stderr.count("\n") == 1  # where the figures are, and no warnings
+    assert done.stderr.count("\n") == 2  # where the figures are, and one warning
+    assert "slots: group 'up_gate' has 76 in 3 of 3 layers for 121 active columns" in done.stderr
     for method, policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
         assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == policies
     names = ["hit-rate-by-policy.csv", "hit-rate-by-policy.svg", "throughput-by-dram.csv", "throughput-by-dram.svg"]
@@ -110,6 +124,7 @@ def test_lists_and_profiles() -> None:
         "models": ("phi-3-medium", "llama-3-8b", "tiny"),
         "methods": ("dense", "glu", "gate", "up", "dip", "dip-ca"),
         "policies": ("none", "lru", "lfu", "lfu-in-cache", "fifo", "belady"),
+        "budgets": ("uniform", "by-bytes", "marginal"),
     }
     for kind, names in expected.items():
         done = run("list", kind)

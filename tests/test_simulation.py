@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeTrace, device, random_scores, small_model
+from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -264,6 +264,7 @@ def test_uniform_budget_is_exact_at_the_border() -> None:
     assert allot("uniform", request)["up_gate"] == [7, 7, 7]
 
 
+@tight_slots
 def test_dense_group_beside_a_masked_one_is_resident_from_the_start(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 3))
     result = Simulation(device(), trace, Glu(keep=0.5), "lru", dram=PINNED + 3 * KV + 2 * 100).run()
@@ -283,6 +284,7 @@ def test_plan_at_phi_3_medium_by_hand() -> None:
     assert model.mlp_bytes == 40 * 3 * 5120 * 17920 / 2
 
 
+@tight_slots
 @settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 1000),
@@ -386,6 +388,7 @@ def test_the_list_of_profile_fields_is_complete() -> None:
     assert schema == {(s, f) for s in ("flash", "dram", "compute", "energy") for f in full[s]}
 
 
+@tight_slots
 @pytest.mark.parametrize("rule", ["reweight", "blend"])
 def test_gamma_1_is_dip_bit_for_bit(make_trace: MakeTrace, rule: str) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 40, n_levels=3))
@@ -397,6 +400,7 @@ def test_gamma_1_is_dip_bit_for_bit(make_trace: MakeTrace, rule: str) -> None:
     assert results[0].layers.equals(results[1].layers)
 
 
+@tight_slots
 def test_cache_awareness_trades_fidelity_for_hits(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 40))
     numbers = [
@@ -409,6 +413,7 @@ def test_cache_awareness_trades_fidelity_for_hits(make_trace: MakeTrace) -> None
     assert numbers[1]["mlp_density"] == numbers[0]["mlp_density"]
 
 
+@tight_slots
 def test_belady_looks_across_chunks_and_not_across_sequences(make_trace: MakeTrace) -> None:
     """150 tokens in sequences of 100 and 50 are five chunks: the oracle with bypass must equal the plain twin."""
     import reference
@@ -448,6 +453,7 @@ def test_the_future_ends_with_its_sequence(make_trace: MakeTrace) -> None:
     assert uses == [[[NEVER, 1], [NEVER, NEVER]], [[3, NEVER], [NEVER, NEVER]]]
 
 
+@tight_slots
 def test_warm_up_tokens_are_simulated_but_not_counted(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 10), lengths=[6, 4])
     whole = Simulation(device(), trace, Dip(density=0.5), "lru", dram="0.8x").run()
@@ -462,6 +468,7 @@ def test_warm_up_tokens_are_simulated_but_not_counted(make_trace: MakeTrace) -> 
     assert part.layers["hits"].sum() == counted["hits"].sum()
 
 
+@tight_slots
 def test_first_tokens_only(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 70))
     whole = Simulation(device(), trace, Dip(density=0.5), "lru", dram="0.8x").run()
@@ -487,6 +494,7 @@ def test_config_runs_again_to_the_same_bytes(make_trace: MakeTrace) -> None:
     assert Simulation.from_config(simulation.config).run().to_json() == first
 
 
+@tight_slots
 def test_a_policy_of_ones_own_by_name_and_by_instance(make_trace: MakeTrace) -> None:
     @register_policy("mru-of-this-test")
     class Mru(ScorePolicy):

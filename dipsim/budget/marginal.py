@@ -14,13 +14,16 @@ from dipsim.groups import Group
 
 @register_budget("marginal")
 def marginal(request: BudgetRequest) -> dict[str, list[int]]:
-    """Slots go where a byte saves most seconds, by the hits that each cache would have with more of them: measured on
-    the very tokens that are simulated, so an upper bound for a split that was found on other text.
+    """Slots go where a byte saves most seconds, by hit curves of the very tokens that are simulated.
 
-    A hit curve for each group of each layer is made concave; its steps are taken in order of seconds saved per byte
-    until the bytes are spent, equal ones in the order of layers. Seconds are those of one read at a full queue: that
-    neighbours join into one read, or that DRAM and Flash work at once, is not looked at. Never worse than `uniform` by
-    the curves' own estimate: where it would be (a step's begin may save less than its whole), it is `uniform`.
+    That makes it an upper bound for a split that was found on other text. Each curve (one for each group of each layer)
+    is made concave; its steps are taken in order of seconds saved per byte until the bytes are spent, equal ones in the
+    order of layers. Never worse than `uniform` by the curves' own estimate: where it would be (part of a step may save
+    less than its share), it is `uniform`.
+
+    The estimate counts hits, each worth the seconds of one read at a full queue. It does not see that neighbouring
+    columns join into one read, that DRAM and Flash work at once, or that a cache-aware mask drops columns to get hits:
+    look at `retained_magnitude` too.
     """
     curves = request.hit_curves()
     slots = _greedy(request, curves)

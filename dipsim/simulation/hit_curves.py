@@ -15,7 +15,7 @@ from dipsim.cache import replay_of
 from dipsim.cache.replay import PlainReplay
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Int64Array, Uint16Array
-from dipsim.masking import top_k_of
+from dipsim.masking import n_kept_by, top_k_of
 from dipsim.policies import Lru, Place
 from dipsim.simulation.future import Future
 from dipsim.simulation.setup import Setup
@@ -27,20 +27,19 @@ N_SHARES = 12
 
 
 def active_columns(setup: Setup) -> dict[str, Float64Array]:
-    """Columns that a token uses, by cached group, float64 [layer]: those that a top-k keeps, all of a dense group, else
-    the mean over the trace's first block with nothing resident."""
+    """Columns that a token uses, by cached group, float64 [layer]: where the method keeps a fixed number of them, that;
+    else the mean over the trace's first block with nothing resident."""
     n_layers = setup.model.n_layers
     return {
-        group.name: np.array([_active_columns(setup, layer, group) for layer in range(n_layers)])
+        group.name: np.array([_active_columns(setup, layer, group) for layer in range(n_layers)], np.float64)
         for group in setup.cached_groups
     }
 
 
 def _active_columns(setup: Setup, layer: int, group: Group) -> float:
-    if group.site is None:
-        return group.n_columns
-    if (top_k := top_k_of(setup.masking, group)) is not None:
-        return top_k.k
+    n_kept = n_kept_by(setup.masking, group)
+    if n_kept is not None or group.site is None:
+        return group.n_columns if n_kept is None else n_kept
     block = next(setup.trace.blocks(setup.n_tokens))
     scores = setup.trace.read(group.site, block.start, block.stop, layer)
     without_cache = replay_of(Place(group.n_columns, 0, layer, group.name), Lru(), "always", setup.masking, group)

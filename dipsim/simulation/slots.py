@@ -14,6 +14,7 @@ from dipsim.devices import Dram, Flash
 from dipsim.errors import DipsimWarning
 from dipsim.groups import Group
 from dipsim.kernels import Float64Array
+from dipsim.masking import n_kept_by
 from dipsim.policies import NoCache
 from dipsim.profile import HardwareProfile
 from dipsim.simulation.hit_curves import active_columns, measure_hit_curves
@@ -61,26 +62,21 @@ def saved_s_per_hit(profile: HardwareProfile, groups: tuple[Group, ...]) -> dict
 
 def warn_where_policies_agree(setup: Setup) -> None:
     """Says where there is no room for anything but what each token uses, so that it does not matter who would leave."""
-    n_layers = setup.model.n_layers
     if setup.admission != "always" or isinstance(setup.new_policy(), NoCache) or not setup.dram.cache_bytes:
         return
-    n_active, said = active_columns(setup), []
+    said = []
     for group in setup.cached_groups:
-        slots = np.array(setup.slots[group.name])
-        is_tight = slots <= n_active[group.name]
-        if group.site is None or 2 * np.count_nonzero(is_tight) <= n_layers:
+        n_kept = n_kept_by(setup.masking, group)
+        if group.site is None or n_kept is None:
             continue
-        where = f"{np.count_nonzero(is_tight)} of {n_layers} layers"
-        needed = f"{_span(n_active[group.name][is_tight])} active columns"
-        said.append(f"group '{group.name}' has {_span(slots[is_tight])} in {where} for {needed}")
+        tight = [n for n in setup.slots[group.name] if n <= n_kept]
+        if 2 * len(tight) > setup.model.n_layers:
+            slots = f"{min(tight):,}" + (f" to {max(tight):,}" if max(tight) > min(tight) else "")
+            where = f"{len(tight)} of {setup.model.n_layers} layers"
+            said.append(f"group '{group.name}' has {slots} in {where} for {n_kept:,} active columns")
     if said:
         warnings.warn(
             f"slots: {', '.join(said)}: under admission 'always' every policy does the same there",
             DipsimWarning,
             stacklevel=4,
         )
-
-
-def _span(numbers: Float64Array) -> str:
-    low, high = f"{numbers.min():,.0f}", f"{numbers.max():,.0f}"
-    return low if low == high else f"{low} to {high}"
