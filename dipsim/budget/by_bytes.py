@@ -19,7 +19,7 @@ def by_bytes(request: BudgetRequest) -> dict[str, list[int]]:
     needs = [Fraction(float(active_bytes[group.name][layer])) for group, layer in places]
     if not any(needs):
         needs = [Fraction(1)] * len(places)
-    most = [Fraction(group.column_bytes) * group.n_columns for group, _ in places]
+    most = [request.bytes_of(group, group.n_columns) for group, _ in places]
     shares = _shared(request.cache_bytes, needs, most)
     slots: dict[str, list[int]] = {group.name: [] for group in request.groups}
     for (group, _), share in zip(places, shares, strict=True):

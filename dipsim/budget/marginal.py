@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -53,7 +52,7 @@ def _greedy(request: BudgetRequest, curves: dict[str, list[HitCurve]]) -> dict[s
     for _, _, group, layer, n_wanted in sorted(steps, key=lambda step: step[:2]):
         n_taken = min(n_wanted, request.fitting(group, left))
         slots[group.name][layer] += n_taken
-        left -= n_taken * Fraction(group.column_bytes)
+        left -= request.bytes_of(group, n_taken)
     return slots
 
 

@@ -50,7 +50,8 @@ class BudgetRequest:
     Attributes:
         model: the model.
         groups: the groups that share the bytes: the masked ones, or all of a method that masks none.
-        cache_bytes: bytes to divide over all layers, as an exact number; `fitting` turns a share of them into slots.
+        cache_bytes: bytes to divide over all layers, as an exact number, never to be exceeded; `fitting` turns a share
+            of them into slots.
         saved_s_per_hit: group name -> seconds that a hit saves: a column's read from Flash less that from DRAM.
         active_bytes: measures, when called, group name -> bytes per token, float64 [layer]; reads little of the trace.
         hit_curves: measures, when called, group name -> a curve for each layer; a pass over the trace.
@@ -63,9 +64,13 @@ class BudgetRequest:
     active_bytes: Callable[[], dict[str, Float64Array]] = _unmeasured
     hit_curves: Callable[[], dict[str, list[HitCurve]]] = _uncounted
 
-    def fitting(self, group: Group, n_bytes: Fraction) -> int:
+    def fitting(self, group: Group, n_bytes: Fraction | float) -> int:
         """Columns of the group that fit into so many bytes, at most all of them."""
-        return min(group.n_columns, math.floor(n_bytes / Fraction(group.column_bytes)))
+        return min(group.n_columns, math.floor(Fraction(n_bytes) / Fraction(group.column_bytes)))
+
+    def bytes_of(self, group: Group, slots: int) -> Fraction:
+        """Exact bytes of so many columns of the group."""
+        return slots * Fraction(group.column_bytes)
 
 
 Budget = Callable[[BudgetRequest], Slots]
@@ -144,7 +149,7 @@ def _checked(name: str, request: BudgetRequest, answer: object) -> Slots:
                 f"budget '{name}': group '{group.name}': got slots {slots[group.name]}; must be from 0 to its "
                 f"{group.n_columns} columns, one for each of {request.model.n_layers} layers"
             )
-    n_bytes = sum(sum(slots[group.name]) * Fraction(group.column_bytes) for group in request.groups)
+    n_bytes = sum(request.bytes_of(group, sum(slots[group.name])) for group in request.groups)
     if n_bytes > request.cache_bytes:
         raise DipsimError(
             f"budget '{name}': got slots of {float(n_bytes):,} bytes; there are {float(request.cache_bytes):,}"
