@@ -133,7 +133,7 @@ def test_marginal_gives_one_layer_all_and_another_nothing(make_trace: MakeTrace,
 
 @tight_slots
 @pytest.mark.parametrize("policy", ["lru", "lfu", "belady"])
-@pytest.mark.parametrize("cache_columns", [4, 8, 14])
+@pytest.mark.parametrize("cache_columns", [4, 10, 14])
 def test_marginal_hits_more_than_uniform_on_a_skewed_trace(
     make_trace: MakeTrace, policy: str, cache_columns: int
 ) -> None:
