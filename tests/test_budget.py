@@ -323,6 +323,7 @@ def test_a_budget_of_ones_own(make_trace: MakeTrace, registered: Any) -> None:
     assert result.to_dict()["slots"] == {"up_gate": [8, 8], "down": [7, 0]}
     assert asked[0].cache_bytes == 7 * DOWN + 5
     assert asked[0].active_bytes()["down"].tolist() == [3 * DOWN, 3 * DOWN]
+    assert asked[0].hit_curves() is asked[0].hit_curves()  # one pass, however often it is asked for
     assert simulation.run().to_json() == Simulation.from_config(result.config).run().to_json() == result.to_json()
     assert len(asked) == 2
     with pytest.raises(DipsimError, match="budget 'uniform': registered twice"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import simpy
@@ -37,10 +38,12 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
         pinned, _ = pin_dense(setup.model, setup.groups, cache_bytes)
         return {group.name: pinned.get(group.name, [0] * setup.model.n_layers) for group in setup.groups}
 
+    @cache
     def active_bytes() -> dict[str, Float64Array]:
         n_active = active_columns(setup)
         return {group.name: n_active[group.name] * group.column_bytes for group in setup.cached_groups}
 
+    @cache  # a pass over the trace, however often it is asked for
     def hit_curves() -> dict[str, list[HitCurve]]:
         return measure_hit_curves(setup, on_tokens)
 
