@@ -16,6 +16,7 @@ import argparse
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from measuring import Row, alternate, parser, print_machine, print_table, rates,
 from published_cache import AllLayers, GroupCaches, LayerByLayer
 
 from dipsim import DipCa, HardwareProfile, ModelSpec, Simulation, Trace, TraceWriter
-from dipsim.budget import budgets, plan_dram
+from dipsim.budget import BudgetRequest, allot, plan_dram
 from dipsim.groups import Group
 
 VARIANTS: dict[str, type[LayerByLayer] | type[AllLayers]] = {"layer by layer": LayerByLayer, "all layers": AllLayers}
@@ -57,7 +58,7 @@ class Published:
         capacity = self.dram_share * (model.pinned_bytes + kv_bytes + model.mlp_bytes)
         plan = plan_dram(model, capacity, self.trace.n_positions)
         self.groups = self.masking.groups(model)
-        slots = budgets["uniform"](model, self.groups, plan.cache_bytes)
+        slots = allot("uniform", BudgetRequest(model, self.groups, Fraction(plan.cache_bytes)))
         self.caches: list[GroupCaches] = [
             VARIANTS[self.variant](
                 model.n_layers, g.n_columns, slots[g.name][0], self.masking.n_kept(g), self.masking.gamma

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import cProfile
+import itertools
 import pstats
 import signal
 import subprocess

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dipsim.budget import BudgetRequest, register_budget
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.masking import Dense, Dip, DipCa, Gate, Glu, Up
     from dipsim.model import ModelSpec
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dipsim.trace import Trace, TraceWriter
 
 _HOMES = {
+    "BudgetRequest": "budget",
+    "register_budget": "budget",
     "DipsimError": "errors",
     "DipsimWarning": "errors",
     "Dense": "masking",
@@ -42,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "BudgetRequest",
     "Dense",
     "Dip",
     "DipCa",
@@ -59,6 +63,7 @@ __all__ = [
     "TraceWriter",
     "Up",
     "plots",
+    "register_budget",
     "register_policy",
 ]
 __version__ = version("dipsim")

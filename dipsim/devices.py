@@ -95,9 +95,7 @@ class Flash(Device):
             reads: bytes of each read, batch after batch.
             n_reads: reads of each batch.
         """
-        spec = self._spec
-        if spec.page_bytes is not None:
-            reads = np.ceil(reads / spec.page_bytes) * spec.page_bytes
+        spec, reads = self._spec, self.whole_pages(reads)
         batch = np.repeat(np.arange(n_reads.size), n_reads)
         n_bytes = np.bincount(batch, reads, n_reads.size).astype(np.float64)
         curve_s = np.bincount(batch, self._curve_seconds(reads), n_reads.size).astype(np.float64)
@@ -106,6 +104,17 @@ class Flash(Device):
         if spec.queue_depth is not None:
             service_s = np.maximum(service_s, spec.latency_s * np.ceil(n_reads / spec.queue_depth))
         return ReadBatches(n_reads.astype(np.float64), n_bytes, service_s, latency_s)
+
+    def whole_pages(self, reads: Float64Array) -> Float64Array:
+        """Bytes of each read, widened to pages where the profile has them."""
+        page_bytes = self._spec.page_bytes
+        return reads if page_bytes is None else np.ceil(reads / page_bytes) * page_bytes
+
+    def read_seconds(self, reads: Float64Array) -> Float64Array:
+        """What each read adds to a batch of many such: no latency of its own, but its turn in a full queue."""
+        spec, reads = self._spec, self.whole_pages(reads)
+        seconds: Float64Array = np.maximum(reads / spec.read_bytes_per_s, self._curve_seconds(reads))
+        return seconds if spec.queue_depth is None else np.maximum(seconds, spec.latency_s / spec.queue_depth)
 
     def _curve_seconds(self, reads: Float64Array) -> Float64Array:
         """t(B) of each read, piecewise linear through the measured points: flat below the first (a small read costs no

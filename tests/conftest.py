@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
 
+# For tests whose caches are small on purpose, or that compare no policies.
+tight_slots = pytest.mark.filterwarnings("ignore:slots. group:dipsim.errors.DipsimWarning")
 MakeTrace = Callable[..., Trace]
 
 

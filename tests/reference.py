@@ -116,3 +116,14 @@ def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int) -> list[int]:
         else:
             runs.append([page])
     return [len(run) * page_bytes for run in runs]
+
+
+def depths(masks: Sequence[Mask]) -> list[int]:
+    """How many columns stand above each used one that was used before: last use first, then the higher index."""
+    found, last = [], {}
+    for t, mask in enumerate(masks):
+        stack = sorted(last, key=lambda column: (last[column], column), reverse=True)
+        columns = np.flatnonzero(mask).tolist()
+        found += [stack.index(column) for column in columns if column in last]
+        last |= dict.fromkeys(columns, t)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,11 +121,15 @@ def test_replay_chooses_the_masks_that_the_hooks_applied(tmp_path: Path, family:
 
     chosen: dict[tuple[str, int], list[np.ndarray]] = {}
 
+    starts: Counter[str] = Counter()
+
     class Watched(Dip):
+        """Every layer is asked for all tokens of a sequence, which here is one block, before the next layer is."""
+
         def select(self, group: Any, scores: Any, resident: Any, token: int, mask: Any) -> None:
             super().select(group, scores, resident, token, mask)
-            layer = min(range(2), key=lambda layer: len(chosen.setdefault((group.site, layer), [])))
-            chosen[group.site, layer].append(mask.copy())
+            starts[group.site] += token == 0
+            chosen.setdefault((group.site, (starts[group.site] - 1) % 2), []).append(mask.copy())
 
     trace = Trace.open(tmp_path / "t.zarr.zip")
     Simulation(device(), trace, Watched(density=0.5), "lru", dram="1x").run()

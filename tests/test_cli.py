@@ -56,7 +56,7 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
         "--gamma",
         "0.3",
         "--dram",
-        "0.6x",
+        "0.8x",
         "--tokens",
         "64",
         "--json",
@@ -68,9 +68,22 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
         assert word in done.stdout
     masking = make("dip-ca", density=0.5, gamma=0.3)
     result = Simulation(
-        HardwareProfile.load("a18-paper"), Trace.open("tiny"), masking, "lfu", dram="0.6x", tokens=64
+        HardwareProfile.load("a18-paper"), Trace.open("tiny"), masking, "lfu", dram="0.8x", tokens=64
     ).run()
     assert out.read_text() == result.to_json()
+
+
+def test_simulate_with_a_budget_by_name(tmp_path: Path) -> None:
+    slots = {}
+    for budget in ("uniform", "marginal"):
+        out = tmp_path / f"{budget}.json"
+        done = run("simulate", "tiny", "--tokens", "40", "--dram", "0.8x", "--budget", budget, "--json", str(out))
+        assert done.returncode == 0, done.stderr
+        numbers = json.loads(out.read_text())
+        assert numbers["config"]["budget"] == budget
+        slots[budget] = numbers["slots"]
+    assert slots["uniform"] != slots["marginal"]
+    assert "did you mean 'marginal'" in complaint(run("simulate", "tiny", "--budget", "marginl"))
 
 
 def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
@@ -97,7 +110,8 @@ def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> N
         done = run("demo", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert "0.5x means" in done.stdout
-    assert done.stderr.count("\n") == 1  # where the figures are, and no warnings
+    assert done.stderr.count("\n") == 2  # where the figures are, and one warning
+    assert "slots: group 'up_gate' has 76 in 3 of 3 layers for 121 active columns" in done.stderr
     for method, n_policies in (("dense", 3), ("dip", 3), ("dip-ca", 2)):
         assert sum(line.startswith(f"{method} ") for line in done.stdout.splitlines()) == n_policies
     names = ["hit-rate-by-policy.csv", "hit-rate-by-policy.svg", "throughput-by-dram.csv", "throughput-by-dram.svg"]
@@ -113,6 +127,7 @@ def test_lists_and_profiles() -> None:
         "models": ("phi-3-medium", "llama-3-8b", "tiny"),
         "methods": ("dense", "glu", "gate", "up", "dip", "dip-ca"),
         "policies": ("none", "lru", "lfu", "lfu-in-cache", "fifo", "belady"),
+        "budgets": ("uniform", "by-bytes", "marginal"),
     }
     for kind, names in expected.items():
         done = run("list", kind)
@@ -134,7 +149,7 @@ def test_every_policy_is_listed_in_one_line_with_its_source() -> None:
 
 
 def test_headroom_prints_a_waterfall_and_saves_it(tmp_path: Path) -> None:
-    options = ("tiny", "--method", "dip", "--density", "0.4", "--policy", "lru", "--dram", "0.6x", "--tokens", "160")
+    options = ("tiny", "--method", "dip", "--density", "0.4", "--policy", "lru", "--dram", "0.8x", "--tokens", "160")
     figure, json_path = tmp_path / "h.svg", tmp_path / "h.json"
     done = run("headroom", *options, "--figure", str(figure), "--json", str(json_path))
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import device, write_trace
+from conftest import device, tight_slots, write_trace
 
 from dipsim import ModelSpec, Simulation, Trace
 from dipsim.masking import make
@@ -31,6 +31,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
     return made
 
 
+@tight_slots
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_case(number: int, traces: dict[str, Trace]) -> None:
     case = CASES[number]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeTrace, device, random_scores, small_model
+from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +15,7 @@ from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace, kernels
 from dipsim.results.headroom import STEPS, Headroom
 
 NEVER = np.iinfo(np.int32).max
+pytestmark = tight_slots
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def trace(make_trace: MakeTrace) -> Trace:
 
 def test_steps_are_what_runs_of_their_own_give(trace: Trace) -> None:
     """dip's masks do not look at the cache, so that oracles can run without a recording."""
-    options: dict[str, Any] = {"masking": Dip(density=0.4), "dram": "0.7x"}
+    options: dict[str, Any] = {"masking": Dip(density=0.4), "dram": "0.9x"}
     result = Simulation(device(), trace, policy="lru", warmup=2, **options).run()
     steps = result.headroom().steps.set_index("step")
     for name, run in {
@@ -43,7 +44,7 @@ def test_steps_are_what_runs_of_their_own_give(trace: Trace) -> None:
 
 def test_the_masks_of_a_cache_aware_run_are_replayed(trace: Trace) -> None:
     """Under dip-ca an oracle of its own would see other masks; the very masks keep the density and the magnitude."""
-    simulation = Simulation(device(), trace, DipCa(density=0.4, gamma=0.2), "lfu", dram="0.7x")
+    simulation = Simulation(device(), trace, DipCa(density=0.4, gamma=0.2), "lfu", dram="0.9x")
     steps = simulation.headroom().steps
     assert steps["hit_rate"].iloc[0] == simulation.run().to_dict()["hit_rate"]
     assert steps["byte_hit_rate"].is_monotonic_increasing
@@ -143,13 +144,13 @@ def test_the_verdict_names_what_to_blame(seconds: list[float], said: str) -> Non
 
 def test_nothing_to_improve_without_a_cache(trace: Trace) -> None:
     with pytest.raises(DipsimError, match="headroom: policy 'none' keeps nothing"):
-        Simulation(device(), trace, Dip(density=0.4), "none", dram="0.7x").headroom()
+        Simulation(device(), trace, Dip(density=0.4), "none", dram="0.9x").headroom()
 
 
 def test_progress_ends_at_the_end(trace: Trace) -> None:
     for policy in ("lru", "belady"):
         seen: list[tuple[int, int]] = []
-        simulation = Simulation(device(), trace, Dip(density=0.4), policy, dram="0.7x")
+        simulation = Simulation(device(), trace, Dip(density=0.4), policy, dram="0.9x")
         simulation.headroom(lambda done, total, seen=seen: seen.append((done, total)))
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
         assert seen[-1][0] == seen[-1][1]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import tight_slots
 
 from dipsim import DipCa, HardwareProfile
 
@@ -13,6 +14,7 @@ sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are sc
 import published
 
 
+@tight_slots
 @pytest.mark.parametrize("dram", [0.3, 0.5, 0.9])
 def test_hits_and_seconds_agree(tmp_path: Path, dram: float) -> None:
     """From slots for few of the active columns to slots for more than all of them."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeTrace, device, random_scores, small_model
+from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from dipsim import (
     Up,
     register_policy,
 )
-from dipsim.budget import plan_dram, uniform
+from dipsim.budget import BudgetRequest, allot, plan_dram
 from dipsim.masking import Masking
 from dipsim.policies import policies
 from dipsim.simulation.future import NEVER, Future
@@ -251,16 +252,19 @@ def test_pinned_weights_that_do_not_fit_are_streamed(make_trace: MakeTrace) -> N
     ],
 )
 def test_uniform_budget(masking: Masking, cache_bytes: float, slots: dict[str, list[int]]) -> None:
-    assert uniform(small_model(), masking.groups(small_model()), cache_bytes) == slots
+    request = BudgetRequest(small_model(), masking.groups(small_model()), Fraction(cache_bytes))
+    assert allot("uniform", request) == slots
 
 
 def test_uniform_budget_is_exact_at_the_border() -> None:
     """A third of the bytes that is exactly 7 columns must give 7, whatever floating point makes of thirds."""
     model = small_model(n_layers=3, bits={"mlp": 4.5})
     column_bytes = 2 * 12 * 4.5 / 8
-    assert uniform(model, Dip(density=0.5).groups(model), 7 * column_bytes * 3 * 1.5)["up_gate"] == [7, 7, 7]
+    request = BudgetRequest(model, Dip(density=0.5).groups(model), Fraction(7 * column_bytes * 3 * 1.5))
+    assert allot("uniform", request)["up_gate"] == [7, 7, 7]
 
 
+@tight_slots
 def test_dense_group_beside_a_masked_one_is_resident_from_the_start(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 3))
     result = Simulation(device(), trace, Glu(keep=0.5), "lru", dram=PINNED + 3 * KV + 2 * 100).run()
@@ -280,6 +284,7 @@ def test_plan_at_phi_3_medium_by_hand() -> None:
     assert model.mlp_bytes == 40 * 3 * 5120 * 17920 / 2
 
 
+@tight_slots
 @settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 1000),
@@ -383,6 +388,7 @@ def test_the_list_of_profile_fields_is_complete() -> None:
     assert schema == {(s, f) for s in ("flash", "dram", "compute", "energy") for f in full[s]}
 
 
+@tight_slots
 @pytest.mark.parametrize("rule", ["reweight", "blend"])
 def test_gamma_1_is_dip_bit_for_bit(make_trace: MakeTrace, rule: str) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 40, n_levels=3))
@@ -394,6 +400,7 @@ def test_gamma_1_is_dip_bit_for_bit(make_trace: MakeTrace, rule: str) -> None:
     assert results[0].layers.equals(results[1].layers)
 
 
+@tight_slots
 def test_cache_awareness_trades_fidelity_for_hits(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 40))
     numbers = [
@@ -406,6 +413,7 @@ def test_cache_awareness_trades_fidelity_for_hits(make_trace: MakeTrace) -> None
     assert numbers[1]["mlp_density"] == numbers[0]["mlp_density"]
 
 
+@tight_slots
 def test_belady_looks_across_chunks_and_not_across_sequences(make_trace: MakeTrace) -> None:
     """150 tokens in sequences of 100 and 50 are five chunks: the oracle with bypass must equal the plain twin."""
     import reference
@@ -445,6 +453,7 @@ def test_the_future_ends_with_its_sequence(make_trace: MakeTrace) -> None:
     assert uses == [[[NEVER, 1], [NEVER, NEVER]], [[3, NEVER], [NEVER, NEVER]]]
 
 
+@tight_slots
 def test_warm_up_tokens_are_simulated_but_not_counted(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 10), lengths=[6, 4])
     whole = Simulation(device(), trace, Dip(density=0.5), "lru", dram="0.8x").run()
@@ -459,6 +468,7 @@ def test_warm_up_tokens_are_simulated_but_not_counted(make_trace: MakeTrace) -> 
     assert part.layers["hits"].sum() == counted["hits"].sum()
 
 
+@tight_slots
 def test_first_tokens_only(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 70))
     whole = Simulation(device(), trace, Dip(density=0.5), "lru", dram="0.8x").run()
@@ -484,6 +494,7 @@ def test_config_runs_again_to_the_same_bytes(make_trace: MakeTrace) -> None:
     assert Simulation.from_config(simulation.config).run().to_json() == first
 
 
+@tight_slots
 def test_a_policy_of_ones_own_by_name_and_by_instance(make_trace: MakeTrace) -> None:
     @register_policy("mru-of-this-test")
     class Mru(ScorePolicy):

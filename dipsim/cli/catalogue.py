@@ -10,7 +10,7 @@ import typer
 from dipsim.cli.terminal import stdout, table
 from dipsim.units import scaled
 
-list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, methods or policies.")
+list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, methods, policies or budgets.")
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
 
@@ -75,6 +75,14 @@ def policies() -> None:
 
     rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
     table(["policy", "what it does", "source"], rows, left=3)
+
+
+@list_app.command()
+def budgets() -> None:
+    """Ways to divide cache memory, installed plug-ins included."""
+    from dipsim.budget import budgets as known
+
+    table(["budget", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
 
 
 @show_app.command()

@@ -76,6 +76,13 @@ Dram = Annotated[
         rich_help_panel=CACHE,
     ),
 ]
+Budget = Annotated[
+    str,
+    typer.Option(
+        help="How cache memory becomes slots: uniform, by-bytes, marginal, or another of 'dipsim list budgets'.",
+        rich_help_panel=CACHE,
+    ),
+]
 Context = Annotated[
     int | None,
     typer.Option(

@@ -22,6 +22,7 @@ from dipsim.kernels.scores import (
 )
 from dipsim.kernels.selection import top_k
 from dipsim.kernels.shared import share_tokens
+from dipsim.kernels.stack_distances import stack_distances
 
 __all__ = [
     "ANY_THRESHOLD",
@@ -52,5 +53,6 @@ __all__ = [
     "score_sum",
     "score_values",
     "share_tokens",
+    "stack_distances",
     "top_k",
 ]

@@ -16,13 +16,14 @@ from dipsim.cache import ADMISSIONS
 from dipsim.errors import DipsimError, DipsimWarning, choose
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
-from dipsim.policies import NoCache, Policy
+from dipsim.policies import Policy
 from dipsim.profile import HardwareProfile
 from dipsim.results import Headroom, Result
 from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.headroom import measure_headroom
 from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.setup import Setup
+from dipsim.simulation.slots import slots_of, warn_where_policies_agree
 from dipsim.trace import Trace
 from dipsim.units import parse_dram, scaled
 
@@ -45,7 +46,7 @@ class Simulation:
         admission: `always` or `priority` (which may bypass the cache).
         dram: bytes this model may use (`4GB`, `512MiB` or a number), `0.5x` for that share of pinned + KV + MLP bytes,
             None for the device's capacity less what it reserves.
-        budget: how cache bytes become slots, by name.
+        budget: how cache bytes become slots, by name; worked out when the simulation first runs.
         overlap: `none`, `io` or `pipelined`.
         stream_pinned: stream pinned weights that do not fit, instead of refusing.
         model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
@@ -90,39 +91,41 @@ class Simulation:
         _check_method(masking, trace, model, new_policy())
         plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
         _warn_beyond_device(profile, plan.capacity_bytes)
-        groups = masking.groups(model)
-        slots = budgets[budget](model, groups, plan.cache_bytes)
-        setup = Setup(
+        budgets[budget]  # an unknown one is refused before anything is measured for it
+        self._draft = Setup(
             profile=profile,
             trace=trace,
             model=model,
             masking=masking,
-            groups=groups,
+            groups=masking.groups(model),
             dram=plan,
-            slots=slots,
+            slots={},
             new_policy=new_policy,
             admission=choose("admission", admission, ADMISSIONS),
             overlap=choose("overlap", overlap, OVERLAPS),
             n_tokens=n_tokens,
             n_warm_up=warmup,
         )
-        if isinstance(new_policy(), NoCache):
-            setup = replace(setup, slots=slots | {g.name: [0] * model.n_layers for g in setup.cached_groups})
-        self._setup = setup
-        self._given = {"dram": dram, "budget": budget, "stream_pinned": stream_pinned, "context": n_positions}
+        self._slots: dict[str, list[int]] | None = None
+        self._given: dict[str, Any] = {
+            "dram": dram,
+            "budget": budget,
+            "stream_pinned": stream_pinned,
+            "context": n_positions,
+        }
         self._policy = eviction.name_and_options(new_policy())
 
     @property
     def title(self) -> str:
         """The run in one line, for tables and figures."""
-        setup = self._setup
+        setup = self._draft
         policy = f"{self._policy[0]} ({setup.admission})"
         return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything needed to run it again, as plain data: `Simulation.from_config(config)`."""
-        setup, method = self._setup, methods.options(self._setup.masking)
+        setup, method = self._draft, methods.options(self._draft.masking)
         return {
             "trace": str(setup.trace.path),
             "profile": setup.profile.model_dump(mode="json", by_alias=True),
@@ -162,12 +165,22 @@ class Simulation:
         """Simulates every token. The same simulation always gives the same result.
 
         Args:
-            on_progress: called now and then with the tokens done and the tokens to do.
+            on_progress: called now and then with the tokens done and the tokens to do, passes included that a budget
+                makes over the trace before the run.
 
         Raises:
-            DipsimError: the trace turns out to be damaged, or a policy broke its contract.
+            DipsimError: the trace turns out to be damaged, or a policy or a budget broke its contract.
         """
-        return self._run(self._setup, on_progress)
+        n_measured = 0
+        n_to_do = self._draft.n_tokens * self._draft.n_passes
+
+        def on_measured(n_tokens: int) -> None:
+            nonlocal n_measured
+            n_measured += n_tokens
+            on_progress(n_measured, 2 * n_to_do)
+
+        setup = self._with_slots(on_measured)
+        return self._run(setup, lambda done, total: on_progress(n_measured + done, n_measured + total))
 
     def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
@@ -191,6 +204,20 @@ class Simulation:
             config=self.config,
             measure_headroom=self.headroom,
         )
+
+    @property
+    def _setup(self) -> Setup:
+        """The run, slots and all."""
+        return self._with_slots(lambda n_tokens: None)
+
+    def _with_slots(self, on_tokens: Callable[[int], None]) -> Setup:
+        """The run with its slots, which are worked out once: a budget may read the whole trace to find them."""
+        if self._slots is not None:
+            return replace(self._draft, slots=self._slots)
+        self._slots = slots_of(self._draft, self._given["budget"], on_tokens)
+        setup = replace(self._draft, slots=self._slots)
+        warn_where_policies_agree(setup)
+        return setup
 
 
 def _check_kinds(profile: object, trace: object) -> None:

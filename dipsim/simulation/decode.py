@@ -25,7 +25,7 @@ class Decoder:
         self.setup = setup
         self.log = TokenLog(setup.groups, setup.model.n_layers)
         self._on_progress = on_progress
-        self._n_done, self._n_to_do = 0, setup.n_tokens * (2 if setup.new_policy().needs_future else 1)
+        self._n_done, self._n_to_do = 0, setup.n_tokens * setup.n_passes
         self._env = simpy.Environment()
         self._machine = Machine(self._env, setup.profile, setup.overlap)
         self._workload = Workload(setup, self._machine.flash, self._advance)

@@ -22,7 +22,8 @@ class Setup:
     """One run, ready to start.
 
     Attributes:
-        slots: group name -> slots of the weight cache per layer; columns pinned, for a dense group beside masked ones.
+        slots: group name -> slots of the weight cache per layer; columns pinned, for a dense group beside masked ones;
+            empty until a budget has been asked.
         new_policy: makes the policy of one cache.
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
@@ -57,6 +58,11 @@ class Setup:
     def cached_groups(self) -> tuple[Group, ...]:
         """Groups whose slots a policy fills."""
         return tuple(group for group in self.groups if not self.is_pinned(group))
+
+    @property
+    def n_passes(self) -> int:
+        """How often the tokens are gone through: an oracle looks ahead first."""
+        return 2 if self.new_policy().needs_future else 1
 
     @property
     def sites(self) -> tuple[str, ...]:

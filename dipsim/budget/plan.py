@@ -1,17 +1,12 @@
-"""How is DRAM divided: pinned weights, KV cache, and slots of the weight cache per layer and group."""
+"""How is DRAM divided: pinned weights, KV cache, and what is left for the weight cache."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.groups import Group
 from dipsim.model import ModelSpec
-from dipsim.registry import Registry
 from dipsim.units import scaled
 
 
@@ -60,33 +55,3 @@ def plan_dram(model: ModelSpec, capacity_bytes: float, n_positions: int, stream_
             stacklevel=3,
         )
     return DramPlan(capacity_bytes, model.pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow)
-
-
-Budget = Callable[[ModelSpec, Sequence[Group], float], dict[str, list[int]]]
-budgets: Registry[Budget] = Registry("budget")
-
-
-@budgets.register("uniform")
-def uniform(model: ModelSpec, groups: Sequence[Group], cache_bytes: float) -> dict[str, list[int]]:
-    """Slots of each group in every layer: the same bytes for each masked matrix.
-
-    Dense groups beside masked ones come first: as much of them as fits is pinned, and the masked ones share the rest.
-    A method without masked groups shares all of it among its dense ones.
-
-    Returns:
-        Group name -> slots per layer, at most the group's columns.
-    """
-    masked = [group for group in groups if group.site is not None] or list(groups)
-    layer_bytes = Fraction(cache_bytes) / model.n_layers
-    slots: dict[str, list[int]] = {}
-    for group in groups:
-        if group not in masked:
-            fitting = min(group.n_columns, math.floor(layer_bytes / Fraction(group.column_bytes)))
-            layer_bytes -= fitting * Fraction(group.column_bytes)
-            slots[group.name] = [fitting] * model.n_layers
-    n_matrices = sum(group.n_matrices for group in masked)
-    for group in masked:
-        share = layer_bytes * group.n_matrices / n_matrices
-        fitting = min(group.n_columns, math.floor(share / Fraction(group.column_bytes)))
-        slots[group.name] = [fitting] * model.n_layers
-    return {group.name: slots[group.name] for group in groups}

@@ -1,0 +1,85 @@
+"""How many slots does each cache get: a budget, and what it may ask to be measured."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import simpy
+
+from dipsim.budget import BudgetRequest, HitCurve, allot, pin_dense
+from dipsim.devices import Dram, Flash
+from dipsim.errors import DipsimWarning
+from dipsim.groups import Group
+from dipsim.kernels import Float64Array
+from dipsim.masking import n_kept_by
+from dipsim.policies import NoCache
+from dipsim.profile import HardwareProfile
+from dipsim.simulation.hit_curves import active_columns, measure_hit_curves
+from dipsim.simulation.setup import Setup
+
+
+def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dict[str, list[int]]:
+    """Group name -> slots per layer; none where the policy keeps nothing.
+
+    Args:
+        setup: the run; its slots are not looked at.
+        budget: the budget's name.
+        on_tokens: called with the tokens of each block of each pass over the trace that the budget asks for.
+
+    Raises:
+        DipsimError: the budget broke the rules, or the trace turns out to be damaged.
+    """
+    cache_bytes = Fraction(setup.dram.cache_bytes)
+    if isinstance(setup.new_policy(), NoCache):
+        pinned, _ = pin_dense(setup.model, setup.groups, cache_bytes)
+        return {group.name: pinned.get(group.name, [0] * setup.model.n_layers) for group in setup.groups}
+
+    @cache
+    def active_bytes() -> dict[str, Float64Array]:
+        n_active = active_columns(setup)
+        return {group.name: n_active[group.name] * group.column_bytes for group in setup.cached_groups}
+
+    @cache  # a pass over the trace, however often it is asked for
+    def hit_curves() -> dict[str, list[HitCurve]]:
+        return measure_hit_curves(setup, on_tokens)
+
+    saved_s = saved_s_per_hit(setup.profile, setup.groups)
+    return allot(budget, BudgetRequest(setup.model, setup.groups, cache_bytes, saved_s, active_bytes, hit_curves))
+
+
+def saved_s_per_hit(profile: HardwareProfile, groups: tuple[Group, ...]) -> dict[str, float]:
+    """Group name -> seconds that a hit saves, at least 0: one read of the column among many from Flash, with what that
+    costs DRAM, less its read from DRAM."""
+    env = simpy.Environment()
+    flash, dram = Flash(env, profile.flash), Dram(env, profile.dram)
+    column_bytes = np.array([group.column_bytes for group in groups], np.float64)
+    read_bytes = flash.whole_pages(column_bytes)
+    missed_s = flash.read_seconds(column_bytes) + dram.seconds(dram.traffic_bytes(0 * read_bytes, read_bytes))
+    saved_s = np.maximum(missed_s - dram.seconds(column_bytes), 0.0)
+    return {group.name: float(seconds) for group, seconds in zip(groups, saved_s, strict=True)}
+
+
+def warn_where_policies_agree(setup: Setup) -> None:
+    """Says where there is no room for anything but what each token uses, so that it does not matter who would leave."""
+    if setup.admission != "always" or isinstance(setup.new_policy(), NoCache) or not setup.dram.cache_bytes:
+        return
+    said = []
+    for group in setup.cached_groups:
+        n_kept = n_kept_by(setup.masking, group)
+        if group.site is None or n_kept is None:
+            continue
+        tight = [n for n in setup.slots[group.name] if n <= n_kept]
+        if 2 * len(tight) > setup.model.n_layers:
+            slots = f"{min(tight):,}" + (f" to {max(tight):,}" if max(tight) > min(tight) else "")
+            where = f"{len(tight)} of {setup.model.n_layers} layers"
+            said.append(f"group '{group.name}' has {slots} in {where} for {n_kept:,} active columns")
+    if said:
+        warnings.warn(
+            f"slots: {', '.join(said)}: under admission 'always' every policy does the same there",
+            DipsimWarning,
+            stacklevel=4,
+        )
