@@ -142,6 +142,21 @@ def test_the_verdict_names_what_to_blame(seconds: list[float], said: str) -> Non
     assert said in repr(headroom)
 
 
+def test_a_run_that_may_bypass_is_not_blamed_for_its_admission() -> None:
+    rates = [(1 / s, 0.5, 0.5) for s in (10, 11, 3, 2, 1.5, 1)]
+    headroom = Headroom.of(rates, "a run", bypasses=True)
+    assert headroom.steps["changes"].tolist()[:3] == ["", "", "eviction policy"]
+    assert headroom.steps["saved_s"].tolist() == pytest.approx([0, 0, 7, 1, 0.5, 0.5])
+    assert "Most is lost to eviction policy: 7.00 s of 10.0 s per token; try other policies" in headroom.verdict
+    assert "together cost 8.00 s (80.0 %)" in headroom.verdict
+
+
+def test_the_admission_of_a_run_decides_what_is_compared(trace: Trace) -> None:
+    for admission, blamed in (("always", "admission"), ("priority", "eviction policy")):
+        simulation = Simulation(device(), trace, Dip(density=0.4), "lfu", dram="0.9x", admission=admission)
+        assert simulation.headroom().steps["changes"].iloc[2] == blamed
+
+
 def test_nothing_to_improve_without_a_cache(trace: Trace) -> None:
     with pytest.raises(DipsimError, match="headroom: policy 'none' keeps nothing"):
         Simulation(device(), trace, Dip(density=0.4), "none", dram="0.9x").headroom()

@@ -55,7 +55,7 @@ def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress)
     # What follows asks no policy; lru is one that needs no look ahead.
     results += [run(replace(oracle, missed=missed, new_policy=Lru), progress())]
     results += [run(_all_resident(replace(setup, masks=masks)), progress())]
-    return Headroom.of([*map(_rates, results), _roof(results[-1], setup)], name)
+    return Headroom.of([*map(_rates, results), _roof(results[-1], setup)], name, setup.admission == "priority")
 
 
 def _recording(setup: Setup) -> RecordedMasks:
