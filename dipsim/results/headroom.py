@@ -86,7 +86,7 @@ class Headroom:
         return (
             f"Most is lost to {blamed}: {scaled(saved.iloc[most], 's')} of {scaled(whole, 's')} per "
             f"token; {advice}. Eviction, admission and split together cost {scaled(software, 's')} "
-            f"({three_digits(100 * software / whole)} %): no software can save more with these masks and this memory."
+            f"({three_digits(100 * software / whole)} %), about all that any of them can save with these masks."
         )
 
     def __repr__(self) -> str:
