@@ -63,6 +63,7 @@ __all__ = [
     "TraceWriter",
     "Up",
     "plots",
+    "policies",
     "register_budget",
     "register_policy",
 ]
@@ -70,8 +71,8 @@ __version__ = version("dipsim")
 
 
 def __getattr__(name: str) -> object:
-    if name == "plots":
-        return import_module("dipsim.plots")
+    if name in ("plots", "policies"):
+        return import_module(f"dipsim.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'dipsim' has no attribute '{name}'")
     return getattr(import_module(f"dipsim.{_HOMES[name]}"), name)

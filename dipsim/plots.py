@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from dipsim.errors import DipsimError
 from dipsim.files import replacing
 from dipsim.units import three_digits
 
@@ -18,6 +19,7 @@ from dipsim.units import three_digits
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
+FORMATS = (".svg", ".pdf", ".png")
 STYLE = Path(__file__).with_name("plots.mplstyle")
 COLUMN_WIDTH_INCHES = 8.5 / 2.54
 
@@ -118,8 +120,23 @@ def headroom_waterfall(frame: pd.DataFrame, title: str = "") -> Figure:
         return figure
 
 
+def check_format(path: Path) -> None:
+    """Refuses a path whose ending is no format of figures.
+
+    Raises:
+        DipsimError: it is none of `FORMATS`.
+    """
+    if path.suffix not in FORMATS:
+        raise DipsimError(f"figure: got '{path}'; its name must end in {', '.join(FORMATS)}")
+
+
 def save(figure: Figure, frame: pd.DataFrame, path: Path) -> None:
-    """Writes the figure (its format by the path's ending) and its data as CSV beside it."""
+    """Writes the figure (its format by the path's ending) and its data as CSV beside it.
+
+    Raises:
+        DipsimError: the ending is no format of figures.
+    """
+    check_format(path)
     with replacing(path) as temporary, style.context(STYLE):
         metadata = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(temporary, bbox_inches="tight", metadata=metadata)

@@ -164,6 +164,12 @@ def test_headroom_prints_a_waterfall_and_saves_it(tmp_path: Path) -> None:
     refused = run("headroom", *options, "--figure", str(figure))
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "exists already" in refused.stderr
+    for outputs, message in {
+        ("--figure", "h.txt"): "figure: got 'h.txt'; its name must end in .svg, .pdf, .png",
+        ("--figure", "new.svg", "--json", "new.csv"): "output: 'new.csv' is named twice",
+        ("--figure", "new.svg", "--json", "new.svg"): "output: 'new.svg' is named twice",
+    }.items():
+        assert message in complaint(run("headroom", *options, *outputs, cwd=tmp_path))
 
 
 def test_options_of_a_policy(tmp_path: Path) -> None:
@@ -176,7 +182,8 @@ def test_options_of_a_policy(tmp_path: Path) -> None:
         "smal=0.3": "smal: policy 's3-fifo' has no such option; did you mean 'small'",
         "small": "policy-option: got 'small'; must be NAME=VALUE",
         "small=2": "small: got 2",
-        "small=much": "policy 's3-fifo': got small='much'",
+        "small=much": "small: got 'much'; must be a number",
+        "small=true": "small: got True; must be a number",
     }.items():
         done = run(*few, "--force", "--policy-option", option)
         assert done.returncode == 2

@@ -131,7 +131,7 @@ def test_sharing_by_counts_equals_sharing_by_columns(seed: int, capacity: int, s
         ([10, 4, 3, 2, 1.5, 1], "Most is lost to eviction policy: 6.00 s of 10.0 s per token; try other policies"),
         ([10, 9, 3, 2, 1.5, 1], "Most is lost to admission: 6.00 s"),
         ([10, 9, 8, 2, 1.5, 1], "Most is lost to split over layers and groups: 6.00 s"),
-        ([10, 9, 8, 7, 1.5, 1], "Most is lost to DRAM capacity: 5.50 s of 10.0 s per token; give it more DRAM"),
+        ([10, 9, 8, 7, 1.5, 1], "Most is lost to DRAM size, cold start: 5.50 s of 10.0 s per token; more DRAM"),
         ([10, 9, 8, 7, 6.5, 1], "Most is lost to compute, latency, waiting: 5.50 s"),
         ([10, 9.99, 9.98, 9.97, 9.96, 9.95], "at the limit of its masks"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -592,3 +593,11 @@ def test_refusals(make_trace: MakeTrace, arguments: dict[str, Any], message: str
     with pytest.raises(DipsimError) as caught:
         Simulation(**({"profile": device(), "trace": trace, "masking": Dip(density=0.5)} | arguments))
     assert message in str(caught.value)
+
+
+def test_a_result_travels_between_processes(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 12))
+    result = Simulation(device(), trace, Dip(density=0.3), "lru", dram="1x").run()
+    copied = pickle.loads(pickle.dumps(result))
+    assert copied.to_json() == result.to_json()
+    assert copied.headroom().steps.equals(result.headroom().steps)

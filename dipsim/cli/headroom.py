@@ -2,6 +2,7 @@
 
 import json as json_format
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,12 +35,10 @@ def headroom(
     Example: dipsim headroom tiny --method dip --density 0.4 --policy lfu --dram 0.6x --figure headroom.svg
     """
     from dipsim.cli.terminal import progress, stdout, table
-    from dipsim.files import check_output, write_text
+    from dipsim.files import write_text
     from dipsim.units import scaled, three_digits
 
-    for output in (figure, json, figure and figure.with_suffix(".csv")):
-        if output is not None:
-            check_output(output, force)
+    _check_outputs(figure, json, force)
     simulation = describe()
     with progress("replaying masks") as on_progress:
         found = simulation.headroom(on_progress)
@@ -64,5 +63,27 @@ def headroom(
 
         plots.save(plots.headroom_waterfall(found.steps, found.run), found.steps, figure)
     if json is not None:
-        text = {"steps": steps, "verdict": found.verdict, "config": simulation.config}
+        text = {
+            "steps": steps,
+            "verdict": found.verdict,
+            "config": simulation.config,
+            "dipsim_version": version("dipsim"),
+        }
         write_text(json, json_format.dumps(text, indent=2) + "\n")
+
+
+def _check_outputs(figure: Path | None, json: Path | None, force: bool) -> None:
+    """Before any work: formats are known, and no output overwrites another or what is there."""
+    from dipsim.errors import DipsimError
+    from dipsim.files import check_output
+
+    outputs = [] if json is None else [json]
+    if figure is not None:
+        from dipsim.plots import check_format
+
+        check_format(figure)
+        outputs += [figure, figure.with_suffix(".csv")]
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise DipsimError(f"output: '{output}' is named twice; the figure's data go to '{outputs[-1]}'")
+        check_output(output, force)

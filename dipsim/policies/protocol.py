@@ -135,11 +135,10 @@ def make(name: str, **options: object) -> Policy:
     for key in options:
         if key not in known:
             raise DipsimError(f"{key}: policy '{name}' has no such option{suggestion(key, known)}")
-    try:
-        return kind(**options)
-    except TypeError as error:  # of a check that compares text with a number
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise DipsimError(f"policy '{name}': got {given or 'no options'}; {error}") from None
+        is_number = isinstance(options[key], int | float) and not isinstance(options[key], bool)
+        if isinstance(known[key], int | float) and not is_number:
+            raise DipsimError(f"{key}: got {options[key]!r}; must be a number")
+    return kind(**options)
 
 
 def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:
@@ -150,5 +149,6 @@ def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:
     return (names[0] if names else type(policy).__name__), options
 
 
-def _options(kind: object) -> list[str]:
-    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+def _options(kind: object) -> dict[str, object]:
+    """The options of a policy and their defaults."""
+    return {field.name: field.default for field in fields(kind)} if is_dataclass(kind) else {}

@@ -22,6 +22,10 @@ _TOKENS = 2.0**26
 # The smallest float16 above 0, and what a score counts at most, in thresholds of its token.
 _LEAST_SCORE, _MOST_THRESHOLDS = 2.0**-24, 4.0
 
+# Uses that lru-k remembers of every column, and weights beyond which sums of scores lose their meaning.
+_LONGEST_HISTORY = 64
+_HEAVIEST = 1_000_000
+
 
 @register_policy("random")
 @dataclass
@@ -106,7 +110,7 @@ class LruK(ScorePolicy):
     k: int = 2
 
     def __post_init__(self) -> None:
-        _check_whole("k", self.k, 1)
+        _check_whole("k", self.k, 1, _LONGEST_HISTORY)
 
     def start(self, place: Place) -> None:
         """Nothing has been used."""
@@ -285,10 +289,10 @@ def _check_half_life(half_life: float, name: str = "half_life") -> None:
 
 
 def _check_weight(name: str, weight: float) -> None:
-    if not 0 <= weight < math.inf:
-        raise DipsimError(f"{name}: got {weight}; a weight, at least 0")
+    if not 0 <= weight <= _HEAVIEST:
+        raise DipsimError(f"{name}: got {weight}; a weight from 0 to {_HEAVIEST:,}")
 
 
-def _check_whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise DipsimError(f"{name}: got {value}; must be a whole number, at least {least}")
+def _check_whole(name: str, value: object, least: int, most: int = 2**63 - 1) -> None:
+    if not isinstance(value, int) or not least <= value <= most:
+        raise DipsimError(f"{name}: got {value}; must be a whole number from {least} to {most:,}")

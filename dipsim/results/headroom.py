@@ -30,7 +30,7 @@ STEPS = (
     Step("forced oracle", "eviction policy", "try other policies: dipsim list policies"),
     Step("oracle with bypass", "admission", "try --admission priority"),
     Step("shared by all layers", "split over layers and groups", "try another --budget"),
-    Step("everything resident", "DRAM capacity", "give it more DRAM, or fewer bits or columns"),
+    Step("everything resident", "DRAM size, cold start", "more DRAM or fewer bits help; --warmup skips cold starts"),
     Step("bandwidth roof", "compute, latency, waiting", "look at overlap and compute: DRAM is not the limit"),
 )
 

@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
+from functools import partial
 from typing import Any, Self, cast
 
 from dipsim import masking as methods
@@ -289,4 +290,4 @@ def _policy_factory(policy: object) -> Callable[[], Policy]:
         policy = eviction.make(policy)
     if inspect.isclass(policy):
         raise DipsimError(f"policy: got the class {policy.__name__}; give a registered name or an instance")
-    return lambda: copy.deepcopy(cast(Policy, policy))
+    return partial(copy.deepcopy, cast(Policy, policy))

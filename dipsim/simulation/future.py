@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -30,7 +31,8 @@ class Future:
     def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
         self._setup = setup
         self._blocks = list(setup.trace.blocks(setup.n_tokens))
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the run
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        weakref.finalize(self, self._file.close)
         widths = [4 * group.n_columns for group in setup.cached_groups]
         self._within = {group.name: sum(widths[:g]) for g, group in enumerate(setup.cached_groups)}
         self._n_layer_bytes = sum(widths)

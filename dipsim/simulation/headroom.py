@@ -37,7 +37,7 @@ def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress)
     if isinstance(setup.new_policy(), NoCache):
         raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
     # Policies that see the future walk the trace twice.
-    passes = iter(np.cumsum([0, 1 + setup.new_policy().needs_future, 2, 2, 2, 1, 1]).tolist())
+    passes = iter(np.cumsum([0, 1 + setup.new_policy().needs_future, 2, 2, 2, 1]).tolist())
     n_passes = 9 + setup.new_policy().needs_future
 
     def progress() -> OnProgress:
@@ -87,10 +87,17 @@ def _roof(resident: Result, setup: Setup) -> tuple[float, float, float]:
 def _shared_oracle(setup: Setup, on_progress: OnProgress) -> RecordedMasks:
     """The columns that are missed when the bytes of all caches are one, used as well as the future allows."""
     missed = _recording(setup)
-    oracle = _SharedOracle(setup, missed, Future(setup, lambda n_tokens: None))
+    n_done = 0
+
+    def on_tokens(n_tokens: int) -> None:
+        nonlocal n_done
+        n_done += n_tokens
+        on_progress(n_done, 2 * setup.n_tokens)
+
+    oracle = _SharedOracle(setup, missed, Future(setup, on_tokens))
     for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
         oracle.run(index, block)
-        on_progress(block.stop, setup.n_tokens)
+        on_tokens(block.stop - block.start)
     return missed
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ class RecordedMasks:
 
     def __init__(self, groups: Sequence[Group], n_layers: int, blocks: Sequence[Block]) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as this object
+        weakref.finalize(self, self._file.close)
         self._n_tokens = [block.stop - block.start for block in blocks]
         widths = [-(-group.n_columns // 8) for group in groups]
         self._within = {group.name: sum(widths[:g]) for g, group in enumerate(groups)}
