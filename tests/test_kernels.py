@@ -89,6 +89,13 @@ def test_reweighted_top_k(case: tuple[NDArray[np.float16], int], seed: int, gamm
     np.testing.assert_array_equal(chosen, reference.top_k(reference.reweighted(scores, favoured, gamma), k))
 
 
+def test_keys_may_be_one_above_the_largest_score() -> None:
+    keys, chosen = np.array([0x7BFF, 0x7C00, 0x7BFF, 0x7C00, 0x7C00], np.uint16), np.zeros(5, np.bool_)
+    for k, expected in ((1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (4, [0, 1, 3, 4])):
+        kernels.reweighted_top_k(keys, np.ones(5, np.bool_), np.float32(1), k, kernels.ANY_THRESHOLD, chosen)
+        assert np.flatnonzero(chosen).tolist() == expected
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.2, 1.0])
 @pytest.mark.parametrize("n_levels", [0, 5])
 def test_reweighted_top_k_of_more_columns_than_a_count_holds(gamma: float, n_levels: int) -> None:

@@ -53,14 +53,13 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
 def _refuse(scores, scored, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if scored and n_admitted > 0:
-        columns = np.flatnonzero(missed)
-        own, admitted = np.empty(columns.size, np.uint16), np.zeros(columns.size, np.bool_)
-        for i in range(columns.size):
-            own[i] = scores[columns[i]]
-        guess[3] = reweighted_top_k(own, admitted, np.float32(1), n_admitted, guess[3], admitted)
-        refused[:] = False
-        for i in range(columns.size):
-            refused[columns[i]] = not admitted[i]
+        # One more than the score, so that a missed column of score 0 still beats one that is not missed.
+        keys = np.empty(missed.size, np.uint16)
+        for i in range(missed.size):
+            keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
+        guess[3] = reweighted_top_k(keys, missed, np.float32(1), n_admitted, guess[3], refused)
+        for i in range(missed.size):
+            refused[i] = missed[i] & ~refused[i]
         return
     for i in range(missed.size):
         refused[i] = missed[i] & (n_admitted <= 0)

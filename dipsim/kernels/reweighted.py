@@ -11,8 +11,8 @@ import numpy as np
 
 from dipsim.kernels.scores import pattern_below, score_value
 
-# The first bit pattern above every finite float16.
-_BEYOND = 0x7C00
+# Above every finite float16 (0x7BFF) and above one more than it, which is a key too.
+_BEYOND = 0x7C01
 # A guess for scores of which nothing is known: 1.0.
 ANY_THRESHOLD = 0x3C00
 # Where scores are spread over some powers of two, this many bit patterns hold about as many of them as there are
@@ -148,7 +148,7 @@ def reweighted_top_k(scores, favoured, gamma, k, guess, chosen):  # type: ignore
     gamma * score, which a second search tells apart.
 
     Args:
-        scores: float16 bit patterns [column].
+        scores: float16 bit patterns [column], 0x7C00 at most, which counts as 2**16.
         favoured: bool [column].
         gamma: float32 in [0, 1]; 1 is a plain top-k.
         k: 1 to n.

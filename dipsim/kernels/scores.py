@@ -12,7 +12,7 @@ ULP = 2.0**-24
 
 @numba.njit(cache=True, nogil=True)
 def score_value(bits):  # type: ignore[no-untyped-def]
-    """The number of one float16 bit pattern, as float32; the pattern after the last finite one counts as 2**16."""
+    """The number of one float16 bit pattern, as float32; patterns above the finite ones go on in the same way."""
     exponent, fraction = bits >> 10, bits & 0x3FF
     if exponent == 0:
         return np.float32(fraction * 2.0**-24)
