@@ -169,15 +169,14 @@ class CompiledReplay:
         self._admission = admission
         self._top_k = top_k
         self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._use_counts: Int32Array = np.zeros(place.n_columns, np.int32)
+        self._uses: Int32Array = np.zeros(place.n_columns, np.int32)
         self._times: Int32Array = np.zeros(place.n_columns, np.int32)
-        # Where searches begin: a count, a time, bits of an active score and of an admitted one.
         self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD, kernels.ANY_THRESHOLD], np.int64)
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
         self._resident[:] = False
-        self._use_counts[:] = 0
+        self._uses[:] = 0
         self._times[:] = 0
 
     def run(
@@ -198,7 +197,6 @@ class CompiledReplay:
         gammas = [self._top_k.gamma_at(token) for token in tokens] if chooses and self._top_k else []
         kernels.replay_tokens(
             np.empty((0, 0), np.uint16) if scores is None else scores,
-            scores is not None,
             np.array(gammas, np.float32),
             self._top_k.k if self._top_k else 0,
             self._ranking,
@@ -207,7 +205,7 @@ class CompiledReplay:
             first_token,
             np.empty((0, 0), np.int32) if next_use is None else next_use,
             self._resident,
-            self._use_counts,
+            self._uses,
             self._times,
             self._guess,
             active,

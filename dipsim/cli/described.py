@@ -46,21 +46,12 @@ def described_simulation(
     from dipsim.simulation import Simulation
     from dipsim.trace import Trace
 
-    chosen = options.make_method(
-        method,
-        density=density,
-        gamma=gamma,
-        keep_input=keep_input,
-        keep_glu=keep_glu,
-        rule=rule,
-        exempt_top=exempt_top,
-        warm_up=gamma_warm_up or None,
-        top_m=top_m,
-    )
+    others = {"gamma": gamma, "rule": rule, "exempt_top": exempt_top, "warm_up": gamma_warm_up or None, "top_m": top_m}
+    masking = options.make_method(method, density, keep_input, keep_glu, **others)
     return Simulation(
         HardwareProfile.load(profile),
         Trace.open(trace),
-        chosen,
+        masking,
         policies.make(policy, **options.parse_pairs(policy_option or [])),
         admission=admission,
         dram=dram,

@@ -50,9 +50,9 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def _refuse(scores, scored, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
+def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
-    if scored and n_admitted > 0:
+    if scores.size and n_admitted > 0:
         # One more than the score, so that a missed column of score 0 still beats one that is not missed.
         keys = np.empty(missed.size, np.uint16)
         for i in range(missed.size):
@@ -68,7 +68,7 @@ def _refuse(scores, scored, missed, n_admitted, guess, refused):  # type: ignore
 
 @numba.njit(cache=True, nogil=True)
 def _admit(  # type: ignore[no-untyped-def]
-    scores, scored, active, missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+    scores, active, missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
 ):
     """Admission `always`: misses enter, inactive columns make room. Sets `gone` to who leaves or is refused."""
     room = slots - n_resident
@@ -89,7 +89,7 @@ def _admit(  # type: ignore[no-untyped-def]
     n_admitted = room + n_victims
     if n_admitted < n_missed:
         refused = np.empty(missed.size, np.bool_)
-        _refuse(scores, scored, missed, n_admitted, guess, refused)
+        _refuse(scores, missed, n_admitted, guess, refused)
         for i in range(gone.size):
             gone[i] |= refused[i]
     for i in range(resident.size):
@@ -115,83 +115,64 @@ def _keep_best(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _update(  # type: ignore[no-untyped-def]
+    scores, ranking, bypass, slots, token, next_use, resident, n_resident, uses, times, guess, active, missed, n_missed
+):
+    """The cache after a token; arguments as in `replay_tokens`, but of one token. Returns how many are resident."""
+    gone, by_count = np.empty(resident.size, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
+    _rank(ranking, uses, times, active, missed, next_use, token)
+    highest = _SOONEST if ranking == NEXT_USE else token + 1
+    if bypass:
+        n_resident = _keep_best(
+            missed, n_missed, uses, times, by_count, slots, n_resident, resident, highest, guess, gone
+        )
+    else:
+        n_resident = _admit(
+            scores, active, missed, n_missed, uses, times, by_count, slots, n_resident, resident, highest, guess, gone
+        )
+    if ranking == USE_COUNT_IN_CACHE:
+        for i in range(resident.size):
+            uses[i] = 0 if gone[i] else uses[i]
+            times[i] = 0 if gone[i] else times[i]
+    return n_resident
+
+
+@numba.njit(cache=True, nogil=True)
 def replay_tokens(  # type: ignore[no-untyped-def]
-    scores,
-    scored,
-    gammas,
-    k,
-    ranking,
-    bypass,
-    slots,
-    first_token,
-    next_use,
-    resident,
-    use_counts,
-    times,
-    guess,
-    active,
-    missed,
-    counts,
+    scores, gammas, k, ranking, bypass, slots, first, next_use, resident, uses, times, guess, active, missed, counts
 ):
     """Runs a cache through some tokens of one sequence.
 
     Args:
         scores: float16 bit patterns [token, column]; [0, 0] where a dense group has none.
-        scored: whether there are scores.
         gammas: float32 [token], the penalty of what is not resident; [0] where `active` is given, not chosen.
         k: columns to choose.
         ranking: one of the constants above.
         bypass: admission `priority` instead of `always`.
         slots: most columns that fit.
-        first_token: index of the first of these tokens in its sequence.
+        first: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
         resident: bool [column], before the first token; updated.
-        use_counts, times: int32 [column], what priorities are made of; updated.
-        guess: int64 [4], thresholds to begin searches with; updated.
+        uses, times: int32 [column], what priorities are made of; updated.
+        guess: int64 [4], where searches begin (a count, a time, bits of an active score and of an admitted one); kept.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
         counts: int64 [token, 4], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24 (0 without scores).
     """
-    n_columns = resident.size
-    gone, by_count = np.empty(n_columns, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
     no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
     n_resident = count_true(resident)
     for t in range(active.shape[0]):
-        own = scores[t] if scored else no_scores
+        own = scores[t] if scores.size else no_scores
         if gammas.size:
             guess[2] = reweighted_top_k(own, resident, gammas[t], k, guess[2], active[t])
-        for i in range(n_columns):
+        for i in range(resident.size):
             missed[t, i] = active[t, i] & ~resident[i]
         counts[t, 0], counts[t, 1] = count_true(active[t]), count_true(missed[t])
-        if scored:
+        if own.size:
             counts[t, 2], counts[t, 3] = score_sum(own, active[t])
-        if slots == 0:
-            continue
-        future = next_use[t] if ranking == NEXT_USE else no_future
-        _rank(ranking, use_counts, times, active[t], missed[t], future, first_token + t)
-        highest = _SOONEST if ranking == NEXT_USE else first_token + t + 1
-        if bypass:
-            n_resident = _keep_best(
-                missed[t], counts[t, 1], use_counts, times, by_count, slots, n_resident, resident, highest, guess, gone
+        if slots > 0:
+            future = next_use[t] if next_use.size else no_future
+            n_resident = _update(
+                *(own, ranking, bypass, slots, first + t, future, resident, n_resident, uses, times, guess),
+                *(active[t], missed[t], counts[t, 1]),
             )
-        else:
-            n_resident = _admit(
-                own,
-                scored,
-                active[t],
-                missed[t],
-                counts[t, 1],
-                use_counts,
-                times,
-                by_count,
-                slots,
-                n_resident,
-                resident,
-                highest,
-                guess,
-                gone,
-            )
-        if ranking == USE_COUNT_IN_CACHE:
-            for i in range(n_columns):
-                use_counts[i] = 0 if gone[i] else use_counts[i]
-                times[i] = 0 if gone[i] else times[i]
