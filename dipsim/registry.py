@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dipsim.errors import DipsimError, suggestion
 
@@ -48,6 +49,32 @@ class Registry(Generic[T]):
             raise DipsimError(f"{self.kind}: unknown name, got '{name}'{suggestion(name, self)}")
         return self._entries[name]
 
+    def make(self, name: str, options: dict[str, Any]) -> Any:
+        """Calls the entry of that name, a dataclass, with its options.
+
+        Raises:
+            DipsimError: unknown name, an option that it does not have, or no number where one is needed.
+        """
+        entry: Any = self[name]
+        known = _options(entry)
+        for key, value in options.items():
+            if key not in known:
+                raise DipsimError(f"{key}: {self.kind} '{name}' has no such option{suggestion(key, known)}")
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            is_switch = isinstance(known[key], bool)
+            if isinstance(known[key], int | float) and not is_switch and not is_number:
+                raise DipsimError(f"{key}: got {value!r}; must be a number")
+            if is_switch and not isinstance(value, bool):
+                raise DipsimError(f"{key}: got {value!r}; must be true or false")
+        return entry(**options)
+
+    def name_and_options(self, thing: object) -> tuple[str, dict[str, Any]]:
+        """The thing as plain data, such that `make(name, options)` is the same; the class's own name where it is not
+        registered."""
+        names = [name for name in self if self.loaded(name) is type(thing)]
+        options = {name: getattr(thing, name) for name in _options(type(thing))}
+        return (names[0] if names else type(thing).__name__), options
+
     def loaded(self, name: str) -> T | None:
         """The entry if it is there without loading another package."""
         return self._entries.get(name)
@@ -67,6 +94,11 @@ class Registry(Generic[T]):
                 f"{self.kind} '{point.name}': its package ({point.value}) fails to load: {error}"
             ) from error
         return entry
+
+
+def _options(kind: object) -> dict[str, object]:
+    """The options of a dataclass and their defaults; anything else has none."""
+    return {field.name: field.default for field in fields(kind)} if is_dataclass(kind) else {}
 
 
 def _same_definition(one: object, other: object) -> bool:

@@ -18,7 +18,7 @@ LAYERS = [
     {"units", "kernels", "shipped", "files", "schema"},
     {"model", "registry"},
     {"groups", "profile", "trace"},
-    {"policies", "masking", "budget"},
+    {"policies", "masking", "budget", "layout", "prefetch", "calibration"},
     {"cache", "devices", "results"},
     {"simulation"},
     {"plots"},
@@ -39,6 +39,7 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"model", "profile", "schema"},
+    "tomlkit": {"profile", "calibration"},
     "joblib": set(),
 }
 

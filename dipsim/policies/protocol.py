@@ -17,13 +17,13 @@ dataclass: its fields are what `--policy-option` sets and what a result's config
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
 from dipsim import kernels
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 from dipsim.registry import Registry
 
@@ -130,25 +130,11 @@ def make(name: str, **options: object) -> Policy:
     Raises:
         DipsimError: unknown policy, an option it does not have, or a value out of range.
     """
-    kind = policies[name]
-    known = _options(kind)
-    for key in options:
-        if key not in known:
-            raise DipsimError(f"{key}: policy '{name}' has no such option{suggestion(key, known)}")
-        is_number = isinstance(options[key], int | float) and not isinstance(options[key], bool)
-        if isinstance(known[key], int | float) and not is_number:
-            raise DipsimError(f"{key}: got {options[key]!r}; must be a number")
-    return kind(**options)
+    policy: Policy = policies.make(name, options)
+    return policy
 
 
 def name_and_options(policy: Policy) -> tuple[str, dict[str, Any]]:
     """The policy as plain data, such that `make(name, **options)` is the same; the class's own name where it is not
     registered."""
-    names = [name for name in policies if policies.loaded(name) is type(policy)]
-    options = {name: getattr(policy, name) for name in _options(type(policy))}
-    return (names[0] if names else type(policy).__name__), options
-
-
-def _options(kind: object) -> dict[str, object]:
-    """The options of a policy and their defaults."""
-    return {field.name: field.default for field in fields(kind)} if is_dataclass(kind) else {}
+    return policies.name_and_options(policy)

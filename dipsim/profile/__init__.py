@@ -1,0 +1,6 @@
+"""What is the device: Flash, DRAM, compute and energy numbers from a strict TOML file."""
+
+from dipsim.profile.reading import find, read
+from dipsim.profile.spec import ComputeSpec, ComputeUnit, DramSpec, EnergySpec, FlashSpec, HardwareProfile
+
+__all__ = ["ComputeSpec", "ComputeUnit", "DramSpec", "EnergySpec", "FlashSpec", "HardwareProfile", "find", "read"]
