@@ -13,26 +13,34 @@ from dipsim.units import scaled
 @dataclass(frozen=True)
 class DramPlan:
     """Bytes of DRAM by use: `capacity_bytes` is what this model may use in all, and `streamed_pinned_bytes` of the
-    pinned weights do not fit and come from Flash each token."""
+    pinned weights do not fit and come from Flash each token; `prefetch_bytes` hold what was read ahead of its use."""
 
     capacity_bytes: float
     pinned_bytes: float
     kv_bytes: float
     cache_bytes: float
     streamed_pinned_bytes: float
+    prefetch_bytes: float = 0.0
 
 
-def plan_dram(model: ModelSpec, capacity_bytes: float, n_positions: int, stream_pinned: bool = True) -> DramPlan:
-    """Cache bytes = capacity - pinned weights - KV cache at full context.
+def plan_dram(
+    model: ModelSpec,
+    capacity_bytes: float,
+    n_positions: int,
+    stream_pinned: bool = True,
+    prefetch_bytes: float = 0.0,
+) -> DramPlan:
+    """Cache bytes = capacity - pinned weights - KV cache at full context - buffers for reads ahead.
 
     Args:
         model: the model.
         capacity_bytes: DRAM that this model may use.
         n_positions: positions of the KV cache at full context.
         stream_pinned: read what does not fit of the pinned weights from Flash each token, instead of refusing.
+        prefetch_bytes: buffers for what is read ahead of its use.
 
     Raises:
-        DipsimError: the KV cache does not fit, or the pinned weights do not and may not be streamed.
+        DipsimError: the KV cache or the buffers do not fit, or the pinned weights do not and may not be streamed.
     """
     kv_bytes = model.kv_bytes_per_position * n_positions
     cache_bytes = capacity_bytes - model.pinned_bytes - kv_bytes
@@ -41,6 +49,12 @@ def plan_dram(model: ModelSpec, capacity_bytes: float, n_positions: int, stream_
             f"dram: KV cache of {n_positions} positions, got {scaled(capacity_bytes, 'B')}; "
             f"it alone needs {scaled(kv_bytes, 'B')}"
         )
+    if 0 < prefetch_bytes and prefetch_bytes > cache_bytes:
+        raise DipsimError(
+            f"prefetch_bytes: its buffers need {scaled(prefetch_bytes, 'B')}; DRAM has "
+            f"{scaled(max(0.0, cache_bytes), 'B')} left for them and the cache"
+        )
+    cache_bytes -= prefetch_bytes
     overflow = max(0.0, -cache_bytes)
     if overflow and not stream_pinned:
         raise DipsimError(
@@ -54,4 +68,4 @@ def plan_dram(model: ModelSpec, capacity_bytes: float, n_positions: int, stream_
             DipsimWarning,
             stacklevel=3,
         )
-    return DramPlan(capacity_bytes, model.pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow)
+    return DramPlan(capacity_bytes, model.pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow, prefetch_bytes)

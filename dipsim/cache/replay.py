@@ -5,7 +5,7 @@ A cache sees the scores of its own layer and group alone, so that tokens can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -37,11 +37,13 @@ class Usage:
         missed: bool [token, column], active and not resident before the token.
         counts: int64 [token, 4]: active columns, missed ones, sum of all scores and of the active ones in units of
             2**-24; these two are 0 where the group is dense.
+        held: bool [token, column], resident before the token; None if nobody asked.
     """
 
     active: BoolArray
     missed: BoolArray
     counts: Int64Array
+    held: BoolArray | None = None
 
 
 class Replay(Protocol):
@@ -57,6 +59,7 @@ class Replay(Protocol):
         scores: Uint16Array | None = None,
         next_use: Int32Array | None = None,
         masks: BoolArray | None = None,
+        tells_held: bool = False,
     ) -> Usage:
         """The next tokens of a sequence.
 
@@ -66,6 +69,7 @@ class Replay(Protocol):
             scores: float16 bit patterns [token, column]; None where the group is dense.
             next_use: int32 [token, column] for a policy that needs it.
             masks: bool [token, column], to be used instead of choosing.
+            tells_held: whether the usage is to tell what was resident.
 
         Raises:
             DipsimError: a mask is empty, or a policy broke its contract.
@@ -97,10 +101,12 @@ class PinnedColumns:
         scores: Uint16Array | None = None,
         next_use: Int32Array | None = None,
         masks: BoolArray | None = None,
+        tells_held: bool = False,
     ) -> Usage:
         """The given masks, or all columns."""
         active: BoolArray = np.ones((n_tokens, self._elsewhere.size), np.bool_) if masks is None else masks
-        return usage_of(active, active & self._elsewhere, scores)
+        usage = usage_of(active, active & self._elsewhere, scores)
+        return replace(usage, held=np.broadcast_to(~self._elsewhere, active.shape)) if tells_held else usage
 
 
 def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -> Usage:
@@ -132,6 +138,7 @@ class PlainReplay:
         scores: Uint16Array | None = None,
         next_use: Int32Array | None = None,
         masks: BoolArray | None = None,
+        tells_held: bool = False,
     ) -> Usage:
         """See `Replay`."""
         resident = self._cache.resident
@@ -139,7 +146,10 @@ class PlainReplay:
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
         counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
+        held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
         for t in range(n_tokens):
+            if held is not None:
+                held[t] = resident
             own = None if scores is None else scores[t]
             if own is not None:
                 if masks is None:
@@ -151,7 +161,7 @@ class PlainReplay:
                 self._cache.policy.foresee(next_use[t])
             self._cache.update(active[t], own, first_token + t)
         counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
-        return Usage(active, missed, counts)
+        return Usage(active, missed, counts, held)
 
     def _check(self, active: BoolArray) -> None:
         if not active.any():
@@ -186,12 +196,14 @@ class CompiledReplay:
         scores: Uint16Array | None = None,
         next_use: Int32Array | None = None,
         masks: BoolArray | None = None,
+        tells_held: bool = False,
     ) -> Usage:
         """See `Replay`."""
         shape = n_tokens, self._resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
         counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
+        held: BoolArray = np.empty(shape if tells_held else (0, 0), np.bool_)
         chooses = scores is not None and masks is None and self._top_k is not None
         tokens = range(first_token, first_token + n_tokens)
         gammas = [self._top_k.gamma_at(token) for token in tokens] if chooses and self._top_k else []
@@ -211,5 +223,6 @@ class CompiledReplay:
             active,
             missed,
             counts,
+            held,
         )
-        return Usage(active, missed, counts)
+        return Usage(active, missed, counts, held if tells_held else None)

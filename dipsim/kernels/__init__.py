@@ -7,7 +7,7 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.kernels.future import next_uses
 from dipsim.kernels.lowest import choose_victims, mark_lowest
-from dipsim.kernels.reads import form_reads
+from dipsim.kernels.reads import batch_reads
 from dipsim.kernels.replay import ENTRY, LAST_USE, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, replay_tokens
 from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
 from dipsim.kernels.scores import (
@@ -44,7 +44,7 @@ __all__ = [
     "clean_scores",
     "count_true",
     "first_bad",
-    "form_reads",
+    "batch_reads",
     "mark_lowest",
     "next_uses",
     "ranked_keys",

@@ -139,7 +139,7 @@ def _update(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def replay_tokens(  # type: ignore[no-untyped-def]
-    scores, gammas, k, ranking, bypass, slots, first, next_use, resident, uses, times, guess, active, missed, counts
+    scores, gammas, k, ranking, bypass, slots, first, next_use, resident, uses, times, guess, active, missed, counts, held
 ):
     """Runs a cache through some tokens of one sequence.
 
@@ -158,6 +158,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
         counts: int64 [token, 4], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24 (0 without scores).
+        held: bool [token, column], to be filled: what was resident before each token; [0, 0] if nobody asks.
     """
     no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
     n_resident = count_true(resident)
@@ -167,6 +168,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
             guess[2] = reweighted_top_k(own, resident, gammas[t], k, guess[2], active[t])
         for i in range(resident.size):
             missed[t, i] = active[t, i] & ~resident[i]
+        for i in range(held.shape[1]):
+            held[t, i] = resident[i]
         counts[t, 0], counts[t, 1] = count_true(active[t]), count_true(missed[t])
         if own.size:
             counts[t, 2], counts[t, 3] = score_sum(own, active[t])

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import repeat
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simpy
 
-from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.devices import Compute, Dram, Flash, Job, ReadBatches
 from dipsim.kernels import Float64Array
-from dipsim.profile import HardwareProfile
+from dipsim.profile import ComputeUnit, HardwareProfile
 
 Overlap = Literal["none", "io", "pipelined"]
 OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
-Steps = Generator[simpy.Event, None, None]
-# Seconds of one stage: Flash, its first data, DRAM, selection, operations on data from DRAM, and from Flash.
-Seconds = tuple[float, float, float, float, float, float]
+# Runs stages; gives back how long each batch waited behind others that Flash had to serve first.
+Steps = Generator[simpy.Event, None, list[float]]
 
 
 @dataclass(frozen=True)
@@ -39,81 +40,141 @@ class Stages:
     n_scored: Float64Array
 
 
+@dataclass(frozen=True)
+class Seconds:
+    """How long the parts of some tokens' stages take alone, float64 [token, stage] each.
+
+    Attributes:
+        flash_s, first_data_s: the batch, and until its first data.
+        dram_s: bytes over the bus.
+        select_s: choosing the mask.
+        early_s, late_s: operations on data from DRAM, and from Flash.
+    """
+
+    flash_s: Float64Array
+    first_data_s: Float64Array
+    dram_s: Float64Array
+    select_s: Float64Array
+    early_s: Float64Array
+    late_s: Float64Array
+
+
+class Ahead(NamedTuple):
+    """What one stage has to do with reads that were begun before they were needed.
+
+    Attributes:
+        begun: batches to begin once the stage's own is queued: seconds of Flash and of writing to DRAM.
+        n_due: batches begun earlier that were for this stage.
+        is_used: whether it uses any of their bytes, and so waits for them.
+    """
+
+    begun: tuple[tuple[float, float], ...] = ()
+    n_due: int = 0
+    is_used: bool = False
+
+
+Stage = tuple[float, float, float, float, float, float, Ahead]
+_NOTHING = Ahead()
+
+
 class Machine:
-    """The devices of one profile in one SimPy environment."""
+    """The devices of one profile in one SimPy environment.
 
-    def __init__(self, env: simpy.Environment, profile: HardwareProfile, overlap: Overlap) -> None:
-        self.env = env
-        self.flash = Flash(env, profile.flash)
-        self.dram = Dram(env, profile.dram)
-        self.compute = Compute(env, profile.compute)
+    Args:
+        env: where time passes.
+        profile: the devices.
+        unit: the compute unit that is used.
+        overlap: one of `OVERLAPS`.
+        jobs: where every job is to be written; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        profile: HardwareProfile,
+        unit: ComputeUnit | None,
+        overlap: Overlap,
+        jobs: list[Job] | None = None,
+    ) -> None:
+        self._env = env
+        self.flash = Flash(profile.flash, jobs)
+        self.dram = Dram(profile.dram, unit, jobs)
+        self.compute = Compute(unit, jobs)
         orders = {"none": self._one_by_one, "io": self._io_then_compute, "pipelined": self._pipelined}
-        self._stage: Callable[[Seconds], Steps] = orders[overlap]
+        # The stages of one token, each of which waits for the one before: one event a stage.
+        self.run: Callable[[list[Stage]], Steps] = orders[overlap]
 
-    def prepare(self, stages: Stages) -> tuple[dict[str, Float64Array], Iterator[list[Seconds]]]:
-        """Totals of each token (float64 [token] by name), and each token's stages as seconds, for `run`."""
+    def prepare(self, stages: Stages) -> tuple[Seconds, dict[str, Float64Array]]:
+        """How long the parts of each stage take, and amounts of all stages, [token, stage] by name."""
         batches = stages.batches
-        dram_bytes = self.dram.traffic_bytes(stages.dram_bytes, batches.n_bytes)
-        dram_s, select_s = self.dram.seconds(dram_bytes), self.compute.select_seconds(stages.n_scored)
+        dram_bytes, dram_s = self.dram.transfers(stages.dram_bytes, batches.n_bytes)
         n_ops = stages.n_ops_dram + stages.n_ops_flash
         compute_s = self.compute.seconds(n_ops)
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
-        totals = {
-            "flash_bytes": batches.n_bytes,
-            "dram_bytes": dram_bytes,
-            "flash_reads": batches.n_reads,
-            "n_ops": n_ops,
-            "flash_s": batches.service_s,
-            "dram_s": dram_s,
-            "compute_s": select_s + compute_s,
-        }
-        parts = (
-            batches.service_s,
-            batches.first_data_s,
-            dram_s,
-            select_s,
-            compute_s * (1 - flash_share),
-            compute_s * flash_share,
+        seconds = Seconds(
+            flash_s=batches.service_s,
+            first_data_s=batches.first_data_s,
+            dram_s=dram_s,
+            select_s=self.compute.select_seconds(stages.n_scored),
+            early_s=compute_s * (1 - flash_share),
+            late_s=compute_s * flash_share,
         )
-        # One token at a time becomes Python numbers, which SimPy is fastest with.
-        rows = (list(zip(*(part[t].tolist() for part in parts), strict=True)) for t in range(len(n_ops)))
-        return {name: values.sum(axis=1) for name, values in totals.items()}, rows
+        return seconds, {"dram_bytes": dram_bytes, "n_ops": n_ops}
 
-    def run(self, stages: list[Seconds]) -> Steps:
-        """One token, stage after stage."""
-        for seconds in stages:
-            yield from self._stage(seconds)
+    def _one_by_one(self, stages: list[Stage]) -> Steps:
+        for flash_s, _, dram_s, select_s, early_s, late_s, _ in stages:
+            now = self._env.now
+            read_s = self.flash.submit(flash_s, now) + flash_s
+            ready_s = self.dram.submit(dram_s, read_s) + dram_s
+            busy_s = select_s + (early_s + late_s)
+            yield self._env.timeout(self.compute.submit(busy_s, ready_s) + busy_s - now)
+        return [0.0] * len(stages)
 
-    def _one_by_one(self, seconds: Seconds) -> Steps:
-        flash_s, _, dram_s, select_s, early_s, late_s = seconds
-        yield from self._together((self.flash, flash_s))
-        yield from self._together((self.dram, dram_s))
-        yield from self._together((self.compute, select_s + (early_s + late_s)))
+    def _io_then_compute(self, stages: list[Stage]) -> Steps:
+        for flash_s, _, dram_s, select_s, early_s, late_s, _ in stages:
+            now = self._env.now
+            ready_s = max(self.flash.submit(flash_s, now) + flash_s, self.dram.submit(dram_s, now) + dram_s)
+            busy_s = select_s + (early_s + late_s)
+            yield self._env.timeout(self.compute.submit(busy_s, ready_s) + busy_s - now)
+        return [0.0] * len(stages)
 
-    def _io_then_compute(self, seconds: Seconds) -> Steps:
-        flash_s, _, dram_s, select_s, early_s, late_s = seconds
-        yield from self._together((self.flash, flash_s), (self.dram, dram_s))
-        yield from self._together((self.compute, select_s + (early_s + late_s)))
+    def _pipelined(self, stages: list[Stage]) -> Steps:
+        """All devices at once: data is worked on as it arrives, that from Flash from its first data on. Reads wait for
+        the mask, and behind those that were begun ahead of their use."""
+        env, flash, dram, compute = self._env, self.flash, self.dram, self.compute
+        begun: deque[float] = deque()  # when the batches end that were begun ahead
+        waited_s = []
+        for flash_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
+            now = env.now
+            end_s = chosen_s = compute.submit(select_s, now) + select_s if select_s else now
+            arrived_s = chosen_s
+            waited_s.append(0.0)
+            if flash_s:
+                start_s = flash.submit(flash_s, chosen_s)
+                waited_s[-1] = start_s - chosen_s
+                arrived_s, end_s = start_s + first_data_s, start_s + flash_s
+            for _ in range(ahead.n_due):
+                due_s = begun.popleft()
+                if ahead.is_used and due_s > arrived_s:
+                    waited_s[-1] += due_s - arrived_s
+                    arrived_s = due_s
+            if dram_s:
+                end_s = max(end_s, dram.submit(dram_s, chosen_s) + dram_s)
+            if early_s:
+                end_s = max(end_s, compute.submit(early_s, chosen_s) + early_s)
+            if late_s:
+                end_s = max(end_s, compute.submit(late_s, arrived_s) + late_s)
+            for read_s, write_s in ahead.begun:
+                begun.append(flash.submit(read_s, chosen_s) + read_s)
+                dram.submit(write_s, chosen_s)
+            if end_s > now:
+                yield env.timeout(end_s - now)
+        return waited_s
 
-    def _pipelined(self, seconds: Seconds) -> Steps:
-        """All devices at once: data is worked on as it arrives, that from Flash from its first data on."""
-        flash_s, first_data_s, dram_s, select_s, early_s, late_s = seconds
-        if select_s > 0:
-            yield self.compute.submit(select_s)  # reads wait for the mask
-        transfers = [
-            device.submit(service_s)
-            for device, service_s in ((self.flash, flash_s), (self.dram, dram_s))
-            if service_s > 0
-        ]
-        if first_data_s > 0 and late_s > 0:
-            early = [self.compute.submit(early_s)] if early_s > 0 else []
-            yield self.env.timeout(first_data_s)
-            yield self.compute.submit(late_s)
-            yield from early
-        elif early_s + late_s > 0:
-            yield self.compute.submit(early_s + late_s)
-        yield from transfers
 
-    def _together(self, *jobs: tuple[Flash | Dram | Compute, float]) -> Steps:
-        """All jobs at once; done when the last is. No time, no event."""
-        yield from [device.submit(service_s) for device, service_s in jobs if service_s > 0]
+def rows(seconds: Seconds, ahead: Iterator[list[Ahead]] | None = None) -> Iterator[list[Stage]]:
+    """The stages of one token after another, as Python numbers, which SimPy is fastest with."""
+    parts = seconds.flash_s, seconds.first_data_s, seconds.dram_s, seconds.select_s, seconds.early_s, seconds.late_s
+    for t in range(len(seconds.flash_s)):
+        own = repeat(_NOTHING) if ahead is None else next(ahead)
+        yield list(zip(*(part[t].tolist() for part in parts), own))  # noqa: B905 - `own` may go on for ever

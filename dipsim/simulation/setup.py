@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dipsim.budget import DramPlan
 from dipsim.cache import Admission
 from dipsim.groups import Group
+from dipsim.kernels import Int32Array
+from dipsim.layout import Layout
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import Policy
-from dipsim.profile import HardwareProfile
+from dipsim.prefetch import NoPrefetch, Prefetcher
+from dipsim.profile import ComputeUnit, HardwareProfile
 from dipsim.simulation.machine import Overlap
 from dipsim.simulation.masks import RecordedMasks
 from dipsim.trace import Trace
@@ -27,6 +30,11 @@ class Setup:
         new_policy: makes the policy of one cache.
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
+        unit: the compute unit that is used.
+        layout: how columns lie in the weight file.
+        prefetcher: guesses what the next layer will need.
+        prefetch_bytes: most bytes that are read ahead for one layer.
+        places: (layer, group name) -> where each column lies, int32 [column]; none for the order of their indices.
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
         missed: which columns are missed, instead of what the caches make of it.
@@ -45,6 +53,11 @@ class Setup:
     overlap: Overlap
     n_tokens: int
     n_warm_up: int
+    unit: ComputeUnit | None
+    layout: Layout
+    prefetcher: Prefetcher
+    prefetch_bytes: float
+    places: dict[tuple[int, str], Int32Array] = field(default_factory=dict)
     masks: RecordedMasks | None = None
     record: RecordedMasks | None = None
     missed: RecordedMasks | None = None
@@ -58,6 +71,11 @@ class Setup:
     def cached_groups(self) -> tuple[Group, ...]:
         """Groups whose slots a policy fills."""
         return tuple(group for group in self.groups if not self.is_pinned(group))
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether anything is read before it is needed."""
+        return not isinstance(self.prefetcher, NoPrefetch) and self.prefetch_bytes > 0
 
     @property
     def n_passes(self) -> int:

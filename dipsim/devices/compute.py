@@ -1,0 +1,32 @@
+"""How long do operations take."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dipsim.devices.queue import Device, Job
+from dipsim.kernels import Float64Array
+from dipsim.profile import ComputeUnit
+
+
+class Compute(Device):
+    """One compute unit; without a spec it is infinitely fast."""
+
+    def __init__(self, spec: ComputeUnit | None, jobs: list[Job] | None = None) -> None:
+        super().__init__(jobs)
+        self._spec = spec or ComputeUnit()
+
+    def operations(self, n_weights: float, weight_bits: float) -> float:
+        """Operations of a product with so many weights: two each, and more in proportion where a weight is wider than
+        what the unit's rate is for."""
+        precision_bits = self._spec.precision_bits or weight_bits
+        return 2.0 * n_weights * max(1.0, weight_bits / precision_bits)
+
+    def seconds(self, n_ops: Float64Array) -> Float64Array:
+        """Time of each launch: its fixed cost and its operations; without operations nothing is launched."""
+        rate = self._spec.ops_per_s
+        return np.where(n_ops > 0, self._spec.launch_s + (n_ops / rate if rate else 0.0), 0.0)
+
+    def select_seconds(self, n_columns: Float64Array) -> Float64Array:
+        """Time to choose a mask from the scores of that many columns."""
+        return self._spec.select_s_per_column * n_columns

@@ -1,0 +1,210 @@
+"""How long does Flash take, and what is lost to what: reads formed from missed columns, and their times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+
+from dipsim import kernels
+from dipsim.devices.queue import Device, Job
+from dipsim.kernels import BoolArray, Float64Array, Int32Array
+from dipsim.profile import FlashSpec
+
+# Where columns lie in the order of their indices.
+BY_INDEX: Int32Array = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class ReadBatches:
+    """Batches of reads, each of which Flash serves as one job; float64 of one shape, an entry for each batch.
+
+    Attributes:
+        n_reads: requests.
+        wanted_bytes: bytes asked for.
+        n_bytes: bytes moved, whole pages and gaps included.
+        queued_s: time of the reads alone, each at its turn in a full queue.
+        service_s: time of the batch: with latency, and with as many requests in flight as there are.
+        first_data_s: time until its first data arrives.
+    """
+
+    n_reads: Float64Array
+    wanted_bytes: Float64Array
+    n_bytes: Float64Array
+    queued_s: Float64Array
+    service_s: Float64Array
+    first_data_s: Float64Array
+
+    @classmethod
+    def empty(cls, *shape: int) -> Self:
+        """No reads."""
+        return cls(*(np.zeros(shape) for _ in fields(cls)))
+
+    def fill(self, where: tuple[slice | int, ...], other: ReadBatches) -> None:
+        """Writes other batches into some of these entries."""
+        for field in fields(self):
+            getattr(self, field.name)[where] = getattr(other, field.name)
+
+    def reshape(self, *shape: int) -> ReadBatches:
+        """The same batches in another shape."""
+        return ReadBatches(*(getattr(self, field.name).reshape(shape) for field in fields(self)))
+
+
+class Flash(Device):
+    """Flash storage. A batch of reads that are submitted together takes
+
+        max(latency_s + sum of t(B), latency_s * ceil(reads / queue_depth))
+
+    where t(B) is what the curve says of a read of B bytes at a full queue. With a curve for each measured depth, the
+    sum is taken at the batch's own, the smaller of its reads and `queue_depth`, and holds the latency already:
+    between two depths it follows a power of the depth (exact where the rate grows in proportion, and where it is
+    saturated), and more in flight is never slower, since a runtime may keep fewer. All bytes take at least their time
+    at `read_bytes_per_s`, at which sequential streams go. `derate` scales every rate.
+    """
+
+    def __init__(self, spec: FlashSpec, jobs: list[Job] | None = None) -> None:
+        super().__init__(jobs)
+        self._spec = spec
+        self._bytes_per_s = spec.read_bytes_per_s * spec.derate
+        curves = spec.curves or {None: []}
+        self._depths = np.array([depth or 1 for depth in curves], np.float64)
+        self._has_depths = None not in curves
+        self._curves = [np.array(points, np.float64).reshape(-1, 2) for points in curves.values()]
+
+    @property
+    def forms_reads(self) -> bool:
+        """Whether time depends on how bytes are spread over reads."""
+        return not self._spec.is_ideal
+
+    def streams(self, n_bytes: Float64Array) -> ReadBatches:
+        """Batches of one sequential stream each, in reads as long as may be; of 0 bytes, nothing is read."""
+        moved = self._whole_pages(n_bytes)
+        n_reads = np.ceil(moved / self._longest_bytes) if self._spec.max_read_bytes else (moved > 0).astype(np.float64)
+        transfer_s = moved / self._bytes_per_s
+        latency_s = np.where(moved > 0, self._spec.latency_s, 0.0)
+        return ReadBatches(n_reads, n_bytes, moved, transfer_s, latency_s + transfer_s, latency_s)
+
+    def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
+        """Batches of so many reads of one size, each from a place of its own."""
+        moved = self._whole_pages(np.array([row_bytes]))
+        costs = n_rows[..., None] * self._costs(moved)[:, 0]
+        return self._batches(n_rows * row_bytes, n_rows * moved, costs)
+
+    def columns(
+        self,
+        wanted: BoolArray,
+        n_wanted: Float64Array,
+        column_bytes: float,
+        n_regions: int = 1,
+        places: Int32Array = BY_INDEX,
+    ) -> ReadBatches:
+        """Batches that fetch the wanted columns of one group, one for each token.
+
+        Args:
+            wanted: bool [token, column].
+            n_wanted: how many of them are set, [token].
+            column_bytes: bytes of a column; may be fractional.
+            n_regions: regions of the file, each from a page's start, in which an equal piece of every column lies.
+            places: int32 [column], where each column lies in a region; empty for the order of their indices.
+        """
+        wanted_bytes = n_wanted * column_bytes
+        if not self.forms_reads:
+            return self.streams(wanted_bytes)
+        region = self._region(wanted.shape[1], column_bytes / n_regions)
+        totals = n_regions * kernels.batch_reads(wanted, places, *region)
+        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:])
+
+    def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
+        """Seconds of each batch by what they are due to; together they are `service_s`.
+
+        `bandwidth` moves the wanted bytes at `read_bytes_per_s`, `amplification` the others; `small_reads` is what
+        reads cost beyond that even in a full queue, `latency` what waiting for the first and too few in flight do.
+        """
+        at_rate_s = batches.n_bytes / self._bytes_per_s
+        bandwidth_s = batches.wanted_bytes / self._bytes_per_s
+        return {
+            "bandwidth": bandwidth_s,
+            "amplification": at_rate_s - bandwidth_s,
+            "small_reads": batches.queued_s - at_rate_s,
+            "latency": batches.service_s - batches.queued_s,
+        }
+
+    def read_seconds(self, n_bytes: float) -> float:
+        """What a read adds to a batch of many such: no latency of its own, but its turn in a full queue."""
+        moved = self._whole_pages(np.array([n_bytes]))
+        one = self._batches(np.array([n_bytes]), moved, self._costs(moved).T)
+        turn_s = self._spec.latency_s / self._spec.queue_depth if self._spec.queue_depth else 0.0
+        return max(float(one.queued_s[0]), turn_s)
+
+    def _batches(self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array) -> ReadBatches:
+        """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
+        spec, n_reads = self._spec, costs[..., 0]
+        at_rate_s = n_bytes / self._bytes_per_s
+        # A runtime may keep fewer requests in flight than it could, so that deeper is never slower.
+        curve_s = np.minimum.accumulate(costs[..., 1:] / spec.derate, axis=-1)
+        queued_s: Float64Array = np.maximum(at_rate_s, curve_s[..., -1])
+        latency_s: Float64Array = np.where(n_reads > 0, spec.latency_s, 0.0)
+        if self._has_depths:
+            depth = np.minimum(n_reads, spec.queue_depth or np.inf)
+            service_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, depth))
+        else:
+            service_s = latency_s + queued_s
+        if spec.queue_depth is not None:
+            service_s = np.maximum(service_s, spec.latency_s * np.ceil(n_reads / spec.queue_depth))
+        return ReadBatches(n_reads, wanted_bytes, n_bytes, queued_s, service_s, np.minimum(latency_s, service_s))
+
+    def _at_depth(self, curve_s: Float64Array, depth: Float64Array) -> Float64Array:
+        """Seconds at each batch's depth from those at the measured ones, [..., curve]."""
+        if self._depths.size == 1:
+            return curve_s[..., 0]
+        depth = np.clip(depth, self._depths[0], self._depths[-1])
+        upper = np.maximum(np.searchsorted(self._depths, depth), 1)
+        low, high = self._depths[upper - 1], self._depths[upper]
+        share = np.log(depth / low) / np.log(high / low)
+        low_s, high_s = (np.take_along_axis(curve_s, i[..., None], -1)[..., 0] for i in (upper - 1, upper))
+        return low_s ** (1 - share) * high_s**share
+
+    @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
+    def _region(
+        self, n_columns: int, column_bytes: float
+    ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
+        """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
+
+        A unit is a page, or a column where the profile has no pages: either way reads are whole numbers of them.
+        """
+        unit_bytes = self._spec.page_bytes or column_bytes
+        edges = np.arange(n_columns + 1)
+        starts, stops = edges[:-1], edges[1:]
+        if self._spec.page_bytes is not None:
+            starts, stops = np.floor(starts * column_bytes / unit_bytes), np.ceil(stops * column_bytes / unit_bytes)
+        moved = np.arange(stops[-1] + 1) * unit_bytes
+        costs = np.concatenate([moved[None], self._costs(moved)])
+        return starts.astype(np.int32), stops.astype(np.int32), int(self._spec.gap_bytes // unit_bytes), costs
+
+    def _costs(self, n_bytes: Float64Array) -> Float64Array:
+        """Of one read of so many bytes: requests, then seconds by each curve; float64 [cost, read]."""
+        first_bytes = np.minimum(n_bytes, self._longest_bytes)
+        rest_s = (n_bytes - first_bytes) / self._spec.read_bytes_per_s
+        n_reads = np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else n_bytes > 0
+        return np.stack([n_reads, *(_curve_seconds(points, first_bytes) + rest_s for points in self._curves)])
+
+    @property
+    def _longest_bytes(self) -> float:
+        return float(self._spec.max_read_bytes or np.inf)
+
+    def _whole_pages(self, n_bytes: Float64Array) -> Float64Array:
+        """Bytes widened to pages where the profile has them."""
+        page_bytes = self._spec.page_bytes
+        return n_bytes if page_bytes is None else np.ceil(n_bytes / page_bytes) * page_bytes
+
+
+def _curve_seconds(points: Float64Array, n_bytes: Float64Array) -> Float64Array:
+    """t(B) of each read, piecewise linear through the points (bytes, seconds): flat below the first (a small read costs
+    no less than the smallest measured), at the last point's rate above the last; 0 without points, and of no bytes."""
+    if not len(points):
+        return np.zeros_like(n_bytes)
+    sizes, seconds = points.T
+    beyond = np.maximum(n_bytes - sizes[-1], 0) * (seconds[-1] / sizes[-1])
+    return np.where(n_bytes > 0, np.interp(n_bytes, sizes, seconds) + beyond, 0.0)

@@ -1,0 +1,58 @@
+"""What is asked of one who guesses which columns the next layer will need, and how one is found by name.
+
+While one layer computes, Flash would idle: columns that a later layer is thought to need can be read meanwhile. A guess
+is a score for every column; those of the highest scores that are not resident are read ahead, as many as the budget of
+bytes allows. What is read ahead and not used is thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeVar
+
+from dipsim.groups import Group
+from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.registry import Registry
+
+
+@dataclass(frozen=True)
+class Known:
+    """What may be known of one (layer, group) before its tokens get there; float16 bit patterns [token, column].
+
+    Attributes:
+        group: the group.
+        previous_token: scores of this layer one token earlier; zeros at the start of a sequence.
+        previous_layer: scores of the layer before, at the same token; zeros at the first layer, unless asked for.
+        missed: bool [token, column], the columns that will be missed: for oracles alone.
+    """
+
+    group: Group
+    previous_token: Uint16Array
+    previous_layer: Uint16Array
+    missed: BoolArray
+
+
+class Prefetcher(Protocol):
+    """Guesses what the next layer will need. Implement it as a dataclass: its fields are options that results record.
+
+    Set `looks_at_layer_before` to be given that layer's scores, which costs their reading.
+    """
+
+    looks_at_layer_before: ClassVar[bool]
+
+    def guess(self, known: Known) -> Uint16Array:
+        """A score for each column, float16 bit patterns [token, column]; 0 for those that are not worth it."""
+
+
+prefetchers: Registry[Callable[..., Prefetcher]] = Registry("prefetch", entry_point_group="dipsim.prefetchers")
+P = TypeVar("P", bound=Callable[..., Prefetcher])
+
+
+def register_prefetcher(name: str) -> Callable[[P], P]:
+    """Decorator: the class is found under this name from now on.
+
+    Raises:
+        DipsimError: the name is taken.
+    """
+    return prefetchers.register(name)  # type: ignore[return-value]

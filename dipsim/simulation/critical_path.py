@@ -1,0 +1,65 @@
+"""Which seconds of a token were whose: the chain of work that each stage had to wait for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dipsim.devices import ReadBatches
+from dipsim.kernels import Float64Array
+from dipsim.simulation.machine import Overlap, Seconds
+
+PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "waiting")
+
+
+def critical_path(
+    overlap: Overlap, seconds: Seconds, batches: ReadBatches, waited_s: Float64Array
+) -> dict[str, Float64Array]:
+    """Seconds of each stage by part; together they are how long it took, since of devices that work at once the one
+    that ends last decides (of equal ones Flash, then DRAM).
+
+    Args:
+        overlap: how devices overlap.
+        seconds: of each stage, [token, stage].
+        batches: its reads.
+        waited_s: how long they waited behind reads that were begun ahead of their use.
+    """
+    latency_s, transfer_s = batches.service_s - batches.queued_s, batches.queued_s
+    compute_s = seconds.early_s + seconds.late_s
+    nothing = np.zeros_like(compute_s)
+    if overlap == "none":
+        parts = latency_s, transfer_s, seconds.dram_s, compute_s, seconds.select_s, nothing
+        return dict(zip(PARTS, parts, strict=True))
+    if overlap == "io":
+        by_flash = seconds.flash_s >= seconds.dram_s
+        parts = (
+            np.where(by_flash, latency_s, 0),
+            np.where(by_flash, transfer_s, 0),
+            np.where(by_flash, 0, seconds.dram_s),
+            compute_s,
+            seconds.select_s,
+            nothing,
+        )
+        return dict(zip(PARTS, parts, strict=True))
+    return _pipelined(seconds, latency_s, transfer_s, waited_s)
+
+
+def _pipelined(
+    seconds: Seconds, latency_s: Float64Array, transfer_s: Float64Array, waited_s: Float64Array
+) -> dict[str, Float64Array]:
+    arrived_s = waited_s + seconds.first_data_s
+    on_arrival = (seconds.late_s > 0) & (arrived_s > seconds.early_s)
+    computed_s = np.maximum(seconds.early_s, np.where(seconds.late_s > 0, arrived_s, 0)) + seconds.late_s
+    read_s = waited_s + seconds.flash_s
+    by_flash = read_s >= np.maximum(seconds.dram_s, computed_s)
+    by_dram = ~by_flash & (seconds.dram_s >= computed_s)
+    by_compute = ~by_flash & ~by_dram
+    waits = by_compute & on_arrival
+    parts = (
+        np.where(by_flash, latency_s, np.where(waits, seconds.first_data_s, 0)),
+        np.where(by_flash, transfer_s, 0),
+        np.where(by_dram, seconds.dram_s, 0),
+        np.where(waits, seconds.late_s, np.where(by_compute, seconds.early_s + seconds.late_s, 0)),
+        seconds.select_s,
+        np.where(by_flash | waits, waited_s, 0),
+    )
+    return dict(zip(PARTS, parts, strict=True))

@@ -1,0 +1,131 @@
+"""What does each step of a token ask of the devices: embedding, attention, groups, LM head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+
+import numpy as np
+
+from dipsim.devices import ReadBatches
+from dipsim.kernels import Float64Array
+from dipsim.simulation.machine import Ahead, Machine, Stages
+from dipsim.simulation.setup import Setup
+from dipsim.simulation.workload import Work
+
+
+class TokenStages:
+    """Turns what tokens use into the stages that a machine runs.
+
+    Args:
+        setup: the run.
+        machine: its devices.
+    """
+
+    def __init__(self, setup: Setup, machine: Machine) -> None:
+        self._setup = setup
+        self._machine = machine
+        operations, bits = machine.compute.operations, setup.model.bits
+        self._column_bytes = np.array([group.column_bytes for group in setup.groups])
+        self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
+        self._attention_ops = operations(setup.model.attention_weights, bits.attention)
+        self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
+
+    def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
+        """Stages of a block's tokens, each of which has so many positions before it.
+
+        What was read ahead lies in DRAM, but may be worked on only when it has arrived.
+        """
+        setup = self._setup
+        kv_bytes = setup.model.kv_bytes_per_position * n_earlier / setup.model.n_layers
+        n_missed = work.use.n_missed.astype(np.float64)
+        n_hits = work.use.n_active - n_missed
+        n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
+        groups = Stages(
+            batches=work.demanded,
+            dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
+            n_ops_dram=n_hits * self._column_ops,
+            n_ops_flash=n_missed * self._column_ops,
+            n_scored=n_scored + 0 * n_hits,
+        )
+        return self._with_groups(groups, kv_bytes, 1)
+
+    def prompt(self, n_tokens: int) -> Stages:
+        """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""
+        setup = self._setup
+        n_columns = np.array([[[group.n_columns for group in setup.groups]] * setup.model.n_layers], np.float64)
+        n_hits = np.zeros_like(n_columns)
+        for g, group in enumerate(setup.groups):
+            if setup.is_pinned(group):
+                n_hits[0, :, g] = setup.slots[group.name]
+        n_missed = n_columns - n_hits
+        groups = Stages(
+            batches=self._machine.flash.streams(n_missed * self._column_bytes),
+            dram_bytes=n_hits * self._column_bytes,
+            n_ops_dram=n_hits * n_tokens * self._column_ops,
+            n_ops_flash=n_missed * n_tokens * self._column_ops,
+            n_scored=0 * n_hits,
+        )
+        return self._with_groups(groups, np.zeros(1), n_tokens)
+
+    def ahead(self, work: Work) -> Iterator[list[Ahead]]:
+        """What the stages of each token have to do with reads that are begun early: those for a layer begin with the
+        last stage before it, behind that stage's own."""
+        n_tokens, n_layers, n_groups = work.n_used_ahead.shape
+        write_s = self._machine.dram.write_seconds(work.ahead.n_bytes)
+        for t in range(n_tokens):
+            begun: list[tuple[tuple[float, float], ...]] = [()] * (n_layers * (1 + n_groups) + 2)
+            due, used = [0] * len(begun), [False] * len(begun)
+            for layer in range(n_layers):
+                before = layer * (1 + n_groups)
+                own = zip(work.ahead.service_s[t, layer].tolist(), write_s[t, layer].tolist(), strict=True)
+                begun[before] = tuple(pair for pair in own if pair[0] > 0)
+                for g in range(n_groups):
+                    due[before + 2 + g] = int(work.ahead.service_s[t, layer, g] > 0)
+                    used[before + 2 + g] = bool(work.n_used_ahead[t, layer, g] > 0)
+            yield [Ahead(*one) for one in zip(begun, due, used, strict=True)]
+
+    def _with_groups(self, groups: Stages, kv_bytes: Float64Array, n_tokens: int) -> Stages:
+        """All stages around those of the groups, [row, layer, group]: [row, stage] in the order of a token.
+
+        Args:
+            groups: the MLPs.
+            kv_bytes: keys and values that one layer reads, [row].
+            n_tokens: tokens that share a row's weights.
+        """
+        model = self._setup.model
+        ones = np.ones((len(kv_bytes), model.n_layers, 1))
+        attention = self._pinned(model.attention_bytes, n_tokens * self._attention_ops, ones)
+        attention.dram_bytes[:] += kv_bytes[:, None, None]
+        head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
+        embedding = self._embedding(ones[:, :1], n_tokens)
+        return _joined(embedding, attention, groups, head)
+
+    def _pinned(self, n_bytes: float, n_ops: float, ones: Float64Array) -> Stages:
+        """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
+        plan = self._setup.dram
+        share = plan.streamed_pinned_bytes / plan.pinned_bytes
+        batches = self._machine.flash.streams(n_bytes * share * ones)
+        return Stages(
+            batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones
+        )
+
+    def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
+        """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
+        model = self._setup.model
+        n_read = 0 if model.tied_embeddings else n_rows
+        batches = self._machine.flash.rows(model.embedding_row_bytes, n_read * ones)
+        dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
+        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones)
+
+
+def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:
+    """[row, layer, stage of the layer] each, in the order of a token: [row, stage]."""
+
+    def join(name: str, part: Callable[[Stages], object] = lambda stages: stages) -> Float64Array:
+        first, each, masked, last = (getattr(part(stages), name) for stages in (embedding, attention, groups, head))
+        layers = np.concatenate([each, masked], axis=2)
+        return np.concatenate([first[:, 0], layers.reshape(len(layers), -1), last[:, 0]], axis=1)
+
+    batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
+    return Stages(batches, *(join(name) for name in ("dram_bytes", "n_ops_dram", "n_ops_flash", "n_scored")))
