@@ -12,8 +12,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dipsim import layout as layouts
     from dipsim.budget import BudgetRequest, register_budget
     from dipsim.errors import DipsimError, DipsimWarning
+    from dipsim.layout import register_layout
     from dipsim.masking import Dense, Dip, DipCa, Gate, Glu, Up
     from dipsim.model import ModelSpec
     from dipsim.policies import Policy, ScorePolicy, register_policy
@@ -27,6 +29,7 @@ _HOMES = {
     "register_budget": "budget",
     "DipsimError": "errors",
     "DipsimWarning": "errors",
+    "register_layout": "layout",
     "Dense": "masking",
     "Dip": "masking",
     "DipCa": "masking",
@@ -43,6 +46,8 @@ _HOMES = {
     "Trace": "trace",
     "TraceWriter": "trace",
 }
+# Whole parts under their public names.
+_FOLDERS = {"layouts": "layout", "plots": "plots", "policies": "policies"}
 
 __all__ = [
     "BudgetRequest",
@@ -62,17 +67,19 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "layouts",
     "plots",
     "policies",
     "register_budget",
+    "register_layout",
     "register_policy",
 ]
 __version__ = version("dipsim")
 
 
 def __getattr__(name: str) -> object:
-    if name in ("plots", "policies"):
-        return import_module(f"dipsim.{name}")
+    if name in _FOLDERS:
+        return import_module(f"dipsim.{_FOLDERS[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module 'dipsim' has no attribute '{name}'")
     return getattr(import_module(f"dipsim.{_HOMES[name]}"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,3 +128,20 @@ def depths(masks: Sequence[Mask]) -> list[int]:
         found += [stack.index(column) for column in columns if column in last]
         last |= dict.fromkeys(columns, t)
     return found
+
+
+def coactivation_order(active: Mask) -> list[int]:
+    """Chains of the pairs that most tokens use both, each pair looked at once; chains by mean use, the unused last."""
+    n, tokens = active.shape[1], [set(np.flatnonzero(row).tolist()) for row in active]
+    together = {(i, j): sum(i in t and j in t for t in tokens) for i in range(n) for j in range(i + 1, n)}
+    chains = [[i] for i in range(n)]
+    for i, j in sorted(together, key=lambda pair: (-together[pair], pair)):
+        one, other = (next(chain for chain in chains if column in chain) for column in (i, j))
+        if together[i, j] and one is not other and i in (one[0], one[-1]) and j in (other[0], other[-1]):
+            chains.remove(one)
+            chains.remove(other)
+            chains.append((one if one[-1] == i else one[::-1]) + (other if other[0] == j else other[::-1]))
+    chains = [chain if chain[0] <= chain[-1] else chain[::-1] for chain in chains]
+    mean_use = {chain[0]: Fraction(int(active[:, chain].sum()), len(chain)) for chain in chains}
+    chains.sort(key=lambda chain: (-mean_use[chain[0]], chain[0]))
+    return [column for chain in chains for column in chain]

@@ -128,6 +128,7 @@ def test_lists_and_profiles() -> None:
         "methods": ("dense", "glu", "gate", "up", "dip", "dip-ca"),
         "policies": ("none", "lru", "lfu", "lfu-in-cache", "fifo", "belady"),
         "budgets": ("uniform", "by-bytes", "marginal"),
+        "layouts": ("column", "coactivation"),
     }
     for kind, names in expected.items():
         done = run("list", kind)

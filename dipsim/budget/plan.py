@@ -49,7 +49,7 @@ def plan_dram(
             f"dram: KV cache of {n_positions} positions, got {scaled(capacity_bytes, 'B')}; "
             f"it alone needs {scaled(kv_bytes, 'B')}"
         )
-    if 0 < prefetch_bytes and prefetch_bytes > cache_bytes:
+    if prefetch_bytes > 0 and prefetch_bytes > cache_bytes:
         raise DipsimError(
             f"prefetch_bytes: its buffers need {scaled(prefetch_bytes, 'B')}; DRAM has "
             f"{scaled(max(0.0, cache_bytes), 'B')} left for them and the cache"

@@ -10,7 +10,7 @@ import typer
 from dipsim.cli.terminal import stdout, table
 from dipsim.units import scaled
 
-list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, methods, policies or budgets.")
+list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, methods, policies, budgets or layouts.")
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
 
@@ -83,6 +83,15 @@ def budgets() -> None:
     from dipsim.budget import budgets as known
 
     table(["budget", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
+
+
+@list_app.command()
+def layouts() -> None:
+    """Orders of columns in the weight file, installed plug-ins included."""
+    from dipsim.layout import layouts as known
+
+    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
+    table(["layout", "what it does", "source"], rows, left=3)
 
 
 @show_app.command()

@@ -22,7 +22,7 @@ def simulate(
     """
     from dipsim.cli.terminal import progress, table
     from dipsim.files import check_output, write_text
-    from dipsim.results.result import headline
+    from dipsim.results.headline import headline
 
     if json is not None:
         check_output(json, force)

@@ -25,9 +25,7 @@ class Dram(Device):
         own_bytes_per_s = unit.dram_bytes_per_s if unit is not None else None
         self._unit_bytes_per_s = min(own_bytes_per_s or self._bus_bytes_per_s, self._bus_bytes_per_s)
 
-    def transfers(
-        self, read_bytes: Float64Array, from_flash_bytes: Float64Array
-    ) -> tuple[Float64Array, Float64Array]:
+    def transfers(self, read_bytes: Float64Array, from_flash_bytes: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Bytes over the bus, and seconds, of each transfer alone.
 
         With `dma_writes`, what Flash delivers is written and read back. The unit reads at its own rate at most, the bus

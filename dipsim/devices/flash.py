@@ -131,12 +131,12 @@ class Flash(Device):
             "latency": batches.service_s - batches.queued_s,
         }
 
-    def read_seconds(self, n_bytes: float) -> float:
-        """What a read adds to a batch of many such: no latency of its own, but its turn in a full queue."""
+    def one_of_many(self, n_bytes: float) -> tuple[float, float]:
+        """Bytes and seconds that a read adds to a batch of many: no latency of its own, but its turn in the queue."""
         moved = self._whole_pages(np.array([n_bytes]))
         one = self._batches(np.array([n_bytes]), moved, self._costs(moved).T)
         turn_s = self._spec.latency_s / self._spec.queue_depth if self._spec.queue_depth else 0.0
-        return max(float(one.queued_s[0]), turn_s)
+        return float(moved[0]), max(float(one.queued_s[0]), turn_s)
 
     def _batches(self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array) -> ReadBatches:
         """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
@@ -164,12 +164,11 @@ class Flash(Device):
         low, high = self._depths[upper - 1], self._depths[upper]
         share = np.log(depth / low) / np.log(high / low)
         low_s, high_s = (np.take_along_axis(curve_s, i[..., None], -1)[..., 0] for i in (upper - 1, upper))
-        return low_s ** (1 - share) * high_s**share
+        between: Float64Array = low_s ** (1 - share) * high_s**share
+        return between
 
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
-    def _region(
-        self, n_columns: int, column_bytes: float
-    ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
+    def _region(self, n_columns: int, column_bytes: float) -> tuple[Int32Array, Int32Array, int, Float64Array]:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
         A unit is a page, or a column where the profile has no pages: either way reads are whole numbers of them.

@@ -5,6 +5,7 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 """
 
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
+from dipsim.kernels.coactivation import NO_LINK, link_columns
 from dipsim.kernels.future import next_uses
 from dipsim.kernels.lowest import choose_victims, mark_lowest
 from dipsim.kernels.reads import batch_reads
@@ -30,6 +31,7 @@ __all__ = [
     "LARGEST_FINITE",
     "LAST_USE",
     "NEXT_USE",
+    "NO_LINK",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
@@ -39,12 +41,13 @@ __all__ = [
     "Int32Array",
     "Int64Array",
     "Uint16Array",
+    "batch_reads",
     "blended_keys",
     "choose_victims",
     "clean_scores",
     "count_true",
     "first_bad",
-    "batch_reads",
+    "link_columns",
     "mark_lowest",
     "next_uses",
     "ranked_keys",

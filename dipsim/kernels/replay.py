@@ -139,7 +139,22 @@ def _update(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def replay_tokens(  # type: ignore[no-untyped-def]
-    scores, gammas, k, ranking, bypass, slots, first, next_use, resident, uses, times, guess, active, missed, counts, held
+    scores,
+    gammas,
+    k,
+    ranking,
+    bypass,
+    slots,
+    first,
+    next_use,
+    resident,
+    uses,
+    times,
+    guess,
+    active,
+    missed,
+    counts,
+    held,
 ):
     """Runs a cache through some tokens of one sequence.
 

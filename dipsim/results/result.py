@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from dipsim.budget import DramPlan
-from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile
+from dipsim.results import breakdown
+from dipsim.results.headline import headline
 from dipsim.results.headroom import Headroom
-from dipsim.units import scaled, three_digits
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Result:
         tokens, n_tokens = self.counted, len(self.counted)
         seconds = tokens["token_s"]
         by_group = self.layers.groupby("group", sort=False)[["hits", "active_columns"]].sum()
+        flash = breakdown.of_flash(tokens, self.profile.flash)
         return {
             "tok_per_s": n_tokens / seconds.sum(),
             "tpot_s": {"mean": seconds.mean()} | {f"p{q}": seconds.quantile(q / 100) for q in (50, 95, 99)},
@@ -77,12 +78,16 @@ class Result:
             "byte_hit_rate": tokens["hit_bytes"].sum() / tokens["active_bytes"].sum(),
             "hit_rate_by_group": (by_group["hits"] / by_group["active_columns"]).to_dict(),
             "bytes_per_token": {"flash": tokens["flash_bytes"].mean(), "dram": tokens["dram_bytes"].mean()},
-            "flash_reads_per_token": None if self.profile.flash.is_ideal else tokens["flash_reads"].mean(),
+            "flash_reads_per_token": None if flash is None else flash["reads_per_token"],
+            "flash": flash,
+            "prefetch": breakdown.of_prefetch(tokens),
             "mlp_density": tokens["density"].mean(),
             "retained_magnitude": self._retained_magnitude(),
-            "energy_j_per_token": self._energy_j_per_token(),
+            **breakdown.of_energy(tokens, self.profile.energy),
             "busy_s": self._busy_s(),
-            "bound": self._bound(),
+            "bound": breakdown.bound(tokens),
+            "critical_path_s_per_token": breakdown.of_path(tokens),
+            "dram_share_of_peak": breakdown.share_of_peak(tokens, self.profile.dram),
             "dram": asdict(self.dram),
             "slots": {str(name): rows["slots"].tolist() for name, rows in self.layers.groupby("group", sort=False)},
             "config": copy.deepcopy(self.config),
@@ -101,60 +106,8 @@ class Result:
         total = self.counted["total_score"].sum()
         return float(self.counted["kept_score"].sum() / total) if total > 0 else 1.0
 
-    def _energy_j_per_token(self) -> float | None:
-        energy, tokens = self.profile.energy, self.counted
-        if energy is None:
-            return None
-        amounts = {
-            "flash_bytes": energy.flash_j_per_byte,
-            "dram_bytes": energy.dram_j_per_byte,
-            "n_ops": energy.compute_j_per_op,
-            "token_s": energy.idle_w,
-        }
-        if any(joules is None for joules in amounts.values()):
-            return None
-        return sum(float(tokens[name].mean()) * joules for name, joules in amounts.items() if joules is not None)
-
     def _busy_s(self) -> dict[str, float | None]:
         busy: dict[str, float | None] = {name: self.counted[f"{name}_s"].sum() for name in ("flash", "dram", "compute")}
         if self.profile.compute is None:
             busy["compute"] = None
         return busy
-
-    def _bound(self) -> str:
-        """The device that is busy longest."""
-        busy = {name: seconds for name, seconds in self._busy_s().items() if seconds is not None}
-        return max(busy, key=lambda name: busy[name])
-
-
-def headline(numbers: dict[str, Any]) -> dict[str, str]:
-    """The numbers that a reader wants first, with units, from `Result.to_dict()`."""
-    tpot, ttft, energy = numbers["tpot_s"], numbers["ttft_s"], numbers["energy_j_per_token"]
-    reads = numbers["flash_reads_per_token"]
-    return {
-        "throughput": f"{three_digits(numbers['tok_per_s'])} tok/s",
-        "TPOT": f"mean {scaled(tpot['mean'], 's')}, p50 {scaled(tpot['p50'], 's')}, "
-        f"p95 {scaled(tpot['p95'], 's')}, p99 {scaled(tpot['p99'], 's')}",
-        "TTFT": "no prompts in the trace" if ttft is None else scaled(ttft, "s"),
-        "hit rate": f"{numbers['hit_rate']:.3f} of columns, {numbers['byte_hit_rate']:.3f} of bytes ("
-        + ", ".join(f"{group} {rate:.3f}" for group, rate in numbers["hit_rate_by_group"].items())
-        + ")",
-        "retained magnitude": f"{numbers['retained_magnitude']:.3f} at MLP density {numbers['mlp_density']:.3f}",
-        "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
-        f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}"
-        + ("" if reads is None else f", {three_digits(reads)} Flash reads"),
-        "energy": "not modelled" if energy is None else f"{scaled(energy, 'J')} per token",
-        "bound": numbers["bound"],
-        "DRAM": _dram_line(numbers),
-    }
-
-
-def _dram_line(numbers: dict[str, Any]) -> str:
-    dram, mlp_bytes = numbers["dram"], ModelSpec.parse(numbers["config"]["model"], "config: model").mlp_bytes
-    streamed = dram["streamed_pinned_bytes"]
-    return (
-        f"{scaled(dram['capacity_bytes'], 'B')}: attention and LM head {scaled(dram['pinned_bytes'], 'B')}"
-        + (f" ({scaled(streamed, 'B')} of them streamed from Flash)" if streamed else "")
-        + f", KV {scaled(dram['kv_bytes'], 'B')}, room for cache {scaled(dram['cache_bytes'], 'B')}"
-        + f" (MLP {scaled(mlp_bytes, 'B')}{', all of it fits' if dram['cache_bytes'] >= mlp_bytes else ''})"
-    )

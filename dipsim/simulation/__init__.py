@@ -10,29 +10,39 @@ from dataclasses import is_dataclass, replace
 from functools import partial
 from typing import Any, Self, cast
 
+from dipsim import layout as layouts
 from dipsim import masking as methods
 from dipsim import policies as eviction
 from dipsim.budget import budgets, plan_dram
 from dipsim.cache import ADMISSIONS
 from dipsim.errors import DipsimError, DipsimWarning, choose
+from dipsim.layout import Layout
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import Policy
+from dipsim.prefetch import NoPrefetch, Prefetcher, prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.results import Headroom, Result
 from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.headroom import measure_headroom
 from dipsim.simulation.machine import OVERLAPS
+from dipsim.simulation.placing import places_of
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.slots import slots_of, warn_where_policies_agree
 from dipsim.trace import Trace
-from dipsim.units import parse_dram, scaled
+from dipsim.units import parse_bytes, parse_dram, scaled
 
 __all__ = ["Simulation"]
 
 # What a result's config holds beside the method's options; the first are arguments of Simulation by their own names.
-_RUN_KEYS = ("admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup")
-_OTHER_KEYS = ("policy", "policy_options", "trace", "profile", "model", "method")
+_RUN_KEYS = (
+    *("admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup"),
+    *("unit", "prefetch_bytes"),
+)
+_PLUGGED_KEYS = ("policy", "layout", "prefetch")
+_OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
+# Of a layer's MLP, what is read ahead at most unless a run says otherwise.
+_PREFETCH_SHARE = 1 / 16
 
 
 class Simulation:
@@ -49,6 +59,11 @@ class Simulation:
             None for the device's capacity less what it reserves.
         budget: how cache bytes become slots, by name; worked out when the simulation first runs.
         overlap: `none`, `io` or `pipelined`.
+        unit: compute unit, one of the profile's; None for the one that it uses by default.
+        layout: how columns lie in the weight file, by name or an instance; learnt when the simulation first runs.
+        prefetch: who guesses what the next layer will need, by name or an instance; needs overlap `pipelined`.
+        prefetch_bytes: most bytes read ahead for one layer (`2MB` or a number); DRAM keeps two such buffers, one that
+            is filled and one in use. None for a sixteenth of a layer's MLP.
         stream_pinned: stream pinned weights that do not fit, instead of refusing.
         model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
         context: positions of the KV cache at full context; None for the longest sequence of the trace.
@@ -71,6 +86,10 @@ class Simulation:
         dram: str | float | None = None,
         budget: str = "uniform",
         overlap: str = "pipelined",
+        unit: str | None = None,
+        layout: str | Layout = "column",
+        prefetch: str | Prefetcher = "none",
+        prefetch_bytes: str | float | None = None,
         stream_pinned: bool = True,
         model: ModelSpec | None = None,
         context: int | None = None,
@@ -90,7 +109,10 @@ class Simulation:
         new_policy = _policy_factory(policy)
         _check_is_method(masking)
         _check_method(masking, trace, model, new_policy())
-        plan = plan_dram(model, _capacity_bytes(profile, model, dram, n_positions), n_positions, stream_pinned)
+        prefetcher = prefetchers.make(prefetch, {}) if isinstance(prefetch, str) else prefetch
+        n_ahead_bytes = _prefetch_bytes(prefetcher, prefetch_bytes, model, overlap)
+        capacity_bytes = _capacity_bytes(profile, model, dram, n_positions)
+        plan = plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * n_ahead_bytes)
         _warn_beyond_device(profile, plan.capacity_bytes)
         budgets[budget]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
@@ -106,21 +128,31 @@ class Simulation:
             overlap=choose("overlap", overlap, OVERLAPS),
             n_tokens=n_tokens,
             n_warm_up=warmup,
+            unit=profile.unit(unit),
+            layout=layouts.make(layout) if isinstance(layout, str) else layout,
+            prefetcher=prefetcher,
+            prefetch_bytes=n_ahead_bytes,
         )
-        self._slots: dict[str, list[int]] | None = None
+        self._worked_out: Setup | None = None
         self._given: dict[str, Any] = {
             "dram": dram,
             "budget": budget,
             "stream_pinned": stream_pinned,
             "context": n_positions,
+            "unit": unit,
+            "prefetch_bytes": prefetch_bytes,
         }
-        self._policy = eviction.name_and_options(new_policy())
+        self._plugged = {
+            "policy": eviction.name_and_options(new_policy()),
+            "layout": layouts.name_and_options(self._draft.layout),
+            "prefetch": prefetchers.name_and_options(prefetcher),
+        }
 
     @property
     def title(self) -> str:
         """The run in one line, for tables and figures."""
         setup = self._draft
-        policy = f"{self._policy[0]} ({setup.admission})"
+        policy = f"{self._plugged['policy'][0]} ({setup.admission})"
         return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
 
     @property
@@ -133,8 +165,8 @@ class Simulation:
             "model": setup.model.model_dump(mode="json"),
             "method": method.pop("name"),
             **method,
-            "policy": self._policy[0],
-            "policy_options": self._policy[1],
+            **{key: name for key, (name, _) in self._plugged.items()},
+            **{f"{key}_options": options for key, (_, options) in self._plugged.items()},
             "admission": setup.admission,
             "overlap": setup.overlap,
             **self._given,
@@ -158,6 +190,8 @@ class Simulation:
             Trace.open(config["trace"]),
             methods.make(config["method"], **method),
             eviction.make(config["policy"], **config["policy_options"]),
+            layout=layouts.make(config["layout"], **config["layout_options"]),
+            prefetch=prefetchers.make(config["prefetch"], config["prefetch_options"]),
             model=ModelSpec.parse(config["model"], "config: model"),
             **{key: config[key] for key in _RUN_KEYS},
         )
@@ -180,7 +214,7 @@ class Simulation:
             n_measured += n_tokens
             on_progress(n_measured, 2 * n_to_do)
 
-        setup = self._with_slots(on_measured)
+        setup = self._work_out(on_measured)
         return self._run(setup, lambda done, total: on_progress(n_measured + done, n_measured + total))
 
     def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
@@ -209,16 +243,15 @@ class Simulation:
     @property
     def _setup(self) -> Setup:
         """The run, slots and all."""
-        return self._with_slots(lambda n_tokens: None)
+        return self._work_out(lambda n_tokens: None)
 
-    def _with_slots(self, on_tokens: Callable[[int], None]) -> Setup:
-        """The run with its slots, which are worked out once: a budget may read the whole trace to find them."""
-        if self._slots is not None:
-            return replace(self._draft, slots=self._slots)
-        self._slots = slots_of(self._draft, self._given["budget"], on_tokens)
-        setup = replace(self._draft, slots=self._slots)
-        warn_where_policies_agree(setup)
-        return setup
+    def _work_out(self, on_tokens: Callable[[int], None]) -> Setup:
+        """The run with its slots and its layout, once: a budget may read the whole trace, a layout some of it."""
+        if self._worked_out is None:
+            slots = slots_of(self._draft, self._given["budget"], on_tokens)
+            self._worked_out = replace(self._draft, slots=slots, places=places_of(self._draft))
+            warn_where_policies_agree(self._worked_out)
+        return self._worked_out
 
 
 def _check_kinds(profile: object, trace: object) -> None:
@@ -283,6 +316,24 @@ def _capacity_bytes(profile: HardwareProfile, model: ModelSpec, dram: str | floa
     if share is not None:
         return share * (model.pinned_bytes + model.kv_bytes_per_position * n_positions + model.mlp_bytes)
     return profile.dram.capacity_bytes - profile.dram.reserved_bytes if n_bytes is None else n_bytes
+
+
+def _prefetch_bytes(prefetcher: Prefetcher, given: str | float | None, model: ModelSpec, overlap: str) -> float:
+    """Most bytes that are read ahead for one layer."""
+    if isinstance(prefetcher, NoPrefetch):
+        if given is not None:
+            raise DipsimError("prefetch_bytes: got some, but nobody to use them; name a prefetcher")
+        return 0.0
+    if overlap != "pipelined":
+        raise DipsimError(
+            f"prefetch: got overlap '{overlap}', in which Flash reads only when all else rests; choose 'pipelined'"
+        )
+    if given is None:
+        return model.mlp_bytes / model.n_layers * _PREFETCH_SHARE
+    n_bytes = parse_bytes(given, "prefetch_bytes") if isinstance(given, str) else given
+    if not 0 < n_bytes < float("inf"):
+        raise DipsimError(f"prefetch_bytes: got {given}; must be above 0 and finite")
+    return n_bytes
 
 
 def _policy_factory(policy: object) -> Callable[[], Policy]:

@@ -8,7 +8,6 @@ from fractions import Fraction
 from functools import cache
 
 import numpy as np
-import simpy
 
 from dipsim.budget import BudgetRequest, HitCurve, allot, pin_dense
 from dipsim.devices import Dram, Flash
@@ -17,7 +16,6 @@ from dipsim.groups import Group
 from dipsim.kernels import Float64Array
 from dipsim.masking import n_kept_by
 from dipsim.policies import NoCache
-from dipsim.profile import HardwareProfile
 from dipsim.simulation.hit_curves import active_columns, measure_hit_curves
 from dipsim.simulation.setup import Setup
 
@@ -47,20 +45,20 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
     def hit_curves() -> dict[str, list[HitCurve]]:
         return measure_hit_curves(setup, on_tokens)
 
-    saved_s = saved_s_per_hit(setup.profile, setup.groups)
+    saved_s = {group.name: saved_s_per_hit(setup, group) for group in setup.groups}
     return allot(budget, BudgetRequest(setup.model, setup.groups, cache_bytes, saved_s, active_bytes, hit_curves))
 
 
-def saved_s_per_hit(profile: HardwareProfile, groups: tuple[Group, ...]) -> dict[str, float]:
-    """Group name -> seconds that a hit saves, at least 0: one read of the column among many from Flash, with what that
-    costs DRAM, less its read from DRAM."""
-    env = simpy.Environment()
-    flash, dram = Flash(env, profile.flash), Dram(env, profile.dram)
-    column_bytes = np.array([group.column_bytes for group in groups], np.float64)
-    read_bytes = flash.whole_pages(column_bytes)
-    missed_s = flash.read_seconds(column_bytes) + dram.seconds(dram.traffic_bytes(0 * read_bytes, read_bytes))
-    saved_s = np.maximum(missed_s - dram.seconds(column_bytes), 0.0)
-    return {group.name: float(seconds) for group, seconds in zip(groups, saved_s, strict=True)}
+def saved_s_per_hit(setup: Setup, group: Group) -> float:
+    """Seconds that a hit saves, at least 0: the column's read among many from Flash, with what that costs DRAM, less
+    its read from DRAM."""
+    flash, dram = Flash(setup.profile.flash), Dram(setup.profile.dram, setup.unit)
+    n_regions = 1 if setup.layout.bundled else group.n_matrices
+    moved_bytes, flash_s = flash.one_of_many(group.column_bytes / n_regions)
+    # What costs DRAM its time: a column that it holds, and one that Flash delivers.
+    held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, n_regions * moved_bytes])
+    _, (hit_s, miss_s) = dram.transfers(held, delivered)
+    return float(max(n_regions * flash_s + miss_s - hit_s, 0.0))
 
 
 def warn_where_policies_agree(setup: Setup) -> None:

@@ -106,9 +106,7 @@ class TokenStages:
         plan = self._setup.dram
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
         batches = self._machine.flash.streams(n_bytes * share * ones)
-        return Stages(
-            batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones
-        )
+        return Stages(batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones)
 
     def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
         """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""

@@ -144,4 +144,5 @@ class Workload:
 
 def _count(flags: BoolArray) -> Float64Array:
     """How many are set in each row."""
-    return flags.sum(axis=1).astype(np.float64)
+    counts: Float64Array = flags.sum(axis=1).astype(np.float64)
+    return counts

@@ -1,0 +1,84 @@
+"""What a layout answers, the rule that holds for all of them, and how one is found by name.
+
+Columns that lie side by side and are missed together are fetched by one read. A layout puts the columns of one
+(layer, group) in order once, before the simulation, from what the first tokens of the trace use. A layout with options
+is a dataclass: its fields are what `--layout-option` sets and what a result's configuration records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from dipsim.errors import DipsimError
+from dipsim.kernels import BoolArray, Int32Array
+from dipsim.registry import Registry
+
+
+class Layout(Protocol):
+    """Where the columns of a (layer, group) lie. One instance serves all of them."""
+
+    @property
+    def bundled(self) -> bool:
+        """True: the matrices of a group are interleaved, a column is one piece. False: each matrix is a region of its
+        own, and a column has a piece in each."""
+
+    @property
+    def calibration_tokens(self) -> int:
+        """How many of the trace's first tokens `order` wants to see; 0 for none."""
+
+    def order(self, active: BoolArray) -> Int32Array:
+        """Columns in the order in which they lie in the file.
+
+        Args:
+            active: bool [token, column], masks of the calibration tokens; fewer where the trace is shorter.
+
+        Returns:
+            int32 [column], each column once.
+        """
+
+
+layouts: Registry[Callable[..., Layout]] = Registry("layout", entry_point_group="dipsim.layouts")
+L = TypeVar("L", bound=Callable[..., Layout])
+
+
+def register_layout(name: str) -> Callable[[L], L]:
+    """Decorator: the class is found under this name from now on.
+
+    Raises:
+        DipsimError: the name is taken.
+    """
+    return layouts.register(name)  # type: ignore[return-value]
+
+
+def make(name: str, **options: object) -> Layout:
+    """A layout by name.
+
+    Raises:
+        DipsimError: unknown layout, an option it does not have, or a value out of range.
+    """
+    layout: Layout = layouts.make(name, options)
+    return layout
+
+
+def name_and_options(layout: Layout) -> tuple[str, dict[str, Any]]:
+    """The layout as plain data, such that `make(name, **options)` is the same; the class's own name where it is not
+    registered."""
+    return layouts.name_and_options(layout)
+
+
+def order_columns(layout: Layout, active: BoolArray) -> Int32Array:
+    """What `layout.order` answers, checked.
+
+    Raises:
+        DipsimError: not each column once.
+    """
+    n_columns, order = active.shape[1], np.asarray(layout.order(active))
+    if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(n_columns)):
+        raise DipsimError(
+            f"layout {type(layout).__name__}: order: got {order.dtype} of shape {order.shape}; must be each of "
+            f"{n_columns} columns once, by index"
+        )
+    return order.reshape(n_columns).astype(np.int32)

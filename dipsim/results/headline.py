@@ -1,0 +1,80 @@
+"""What a reader wants first: the numbers of a run in words, with units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dipsim.model import ModelSpec
+from dipsim.units import scaled, three_digits
+
+
+def headline(numbers: dict[str, Any]) -> dict[str, str]:
+    """The numbers that a reader wants first, with units, from `Result.to_dict()`."""
+    tpot, ttft = numbers["tpot_s"], numbers["ttft_s"]
+    lines = {
+        "throughput": f"{three_digits(numbers['tok_per_s'])} tok/s",
+        "TPOT": f"mean {scaled(tpot['mean'], 's')}, p50 {scaled(tpot['p50'], 's')}, "
+        f"p95 {scaled(tpot['p95'], 's')}, p99 {scaled(tpot['p99'], 's')}",
+        "TTFT": "no prompts in the trace" if ttft is None else scaled(ttft, "s"),
+        "hit rate": f"{numbers['hit_rate']:.3f} of columns, {numbers['byte_hit_rate']:.3f} of bytes ("
+        + ", ".join(f"{group} {rate:.3f}" for group, rate in numbers["hit_rate_by_group"].items())
+        + ")",
+        "retained magnitude": f"{numbers['retained_magnitude']:.3f} at MLP density {numbers['mlp_density']:.3f}",
+        "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
+        f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}{_of_peak(numbers)}",
+        "Flash reads": _flash_line(numbers["flash"]),
+        "critical path": _path_line(numbers),
+        "energy": "not modelled"
+        if numbers["energy_j_per_token"] is None
+        else f"{scaled(numbers['energy_j_per_token'], 'J')} per token, {scaled(numbers['average_w'], 'W')} on average",
+        "DRAM": _dram_line(numbers),
+    }
+    if numbers["prefetch"] is not None:
+        lines["prefetch"] = _prefetch_line(numbers["prefetch"])
+    return lines
+
+
+def _of_peak(numbers: dict[str, Any]) -> str:
+    share = numbers["dram_share_of_peak"]
+    return "" if share is None else f" ({100 * share:.0f} % of its peak rate)"
+
+
+def _flash_line(flash: dict[str, Any] | None) -> str:
+    if flash is None:
+        return "not modelled: bytes / rate"
+    if not flash["reads_per_token"]:
+        return "none"
+    lost = ", ".join(
+        f"{cause.replace('_', ' ')} {scaled(seconds, 's')}" for cause, seconds in flash["s_per_token"].items()
+    )
+    return (
+        f"{three_digits(flash['reads_per_token'])} per token of {scaled(flash['mean_read_bytes'], 'B')}, "
+        f"{flash['amplification']:.2f} times the bytes wanted; time per token: {lost}"
+    )
+
+
+def _path_line(numbers: dict[str, Any]) -> str:
+    mean_s = numbers["tpot_s"]["mean"]
+    parts = sorted(numbers["critical_path_s_per_token"].items(), key=lambda part: -part[1])
+    shares = ", ".join(f"{name.replace('_', ' ')} {100 * own / mean_s:.0f} %" for name, own in parts if own > 0)
+    return f"{numbers['bound']} bound: {shares}"
+
+
+def _prefetch_line(prefetch: dict[str, float]) -> str:
+    return (
+        f"{scaled(prefetch['bytes_per_token'], 'B')} per token, of which "
+        f"{scaled(prefetch['wasted_bytes_per_token'], 'B')} for nothing"
+    )
+
+
+def _dram_line(numbers: dict[str, Any]) -> str:
+    dram, mlp_bytes = numbers["dram"], ModelSpec.parse(numbers["config"]["model"], "config: model").mlp_bytes
+    streamed, buffers = dram["streamed_pinned_bytes"], dram["prefetch_bytes"]
+    return (
+        f"{scaled(dram['capacity_bytes'], 'B')}: attention and LM head {scaled(dram['pinned_bytes'], 'B')}"
+        + (f" ({scaled(streamed, 'B')} of them streamed from Flash)" if streamed else "")
+        + f", KV {scaled(dram['kv_bytes'], 'B')}"
+        + (f", prefetch {scaled(buffers, 'B')}" if buffers else "")
+        + f", room for cache {scaled(dram['cache_bytes'], 'B')}"
+        + f" (MLP {scaled(mlp_bytes, 'B')}{', all of it fits' if dram['cache_bytes'] >= mlp_bytes else ''})"
+    )

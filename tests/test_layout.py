@@ -1,0 +1,221 @@
+"""Where columns lie: chains against a slow twin, hand-made and planted clusters, and how layouts are found by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import dipsim as ds
+from dipsim import DipsimError
+from dipsim.layout import Coactivation, Column, Layout, layouts, make, name_and_options, order_columns
+
+Mask = NDArray[np.bool_]
+
+
+def masks_of(rows: list[list[int]], n: int) -> Mask:
+    masks = np.zeros((len(rows), n), np.bool_)
+    for t, row in enumerate(rows):
+        masks[t, row] = True
+    return masks
+
+
+def n_runs(active: Mask, order: NDArray[np.int32]) -> int:
+    """Contiguous pieces of active columns, all tokens together."""
+    placed = np.pad(active[:, order].astype(np.int8), ((0, 0), (1, 0)))
+    return int((np.diff(placed, axis=1) == 1).sum())
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(1, 40), st.integers(0, 140), st.integers(0, 9999), st.sampled_from([0.0, 0.02, 0.3, 0.9, 1.0, None]))
+def test_coactivation_equals_its_twin(n: int, n_tokens: int, seed: int, chance: float | None) -> None:
+    """None: each column has a chance of its own."""
+    rng = np.random.default_rng(seed)
+    active = rng.random((n_tokens, n)) < (rng.random(n) ** 2 if chance is None else chance)
+    order = Coactivation().order(active)
+    assert order.dtype == np.int32
+    assert order.tolist() == reference.coactivation_order(active)
+
+
+@pytest.mark.parametrize("kind", ["hot and cold", "equal", "nested", "planted"])
+def test_columns_that_go_through_many_lists_of_partners_equal_the_twin(kind: str) -> None:
+    """A hundred columns compete for a few partners, which are soon taken, so that lists are made again."""
+    rng, n, n_tokens = np.random.default_rng(1), 130, 70
+    active = {
+        "hot and cold": rng.random((n_tokens, n)) < rng.random(n) ** 3,
+        "equal": rng.random((n_tokens, n)) < 0.5,
+        "nested": np.arange(n_tokens)[:, None] < rng.integers(0, n_tokens, n),
+        "planted": planted(rng, n, n_tokens)[0],
+    }[kind]
+    assert Coactivation().order(active).tolist() == reference.coactivation_order(active)
+
+
+def test_interleaved_clusters_come_out_side_by_side() -> None:
+    """0, 2, 4 are active together four times, 1, 3, 5 three times; 6 is active alone, 7 never."""
+    active = masks_of([[0, 2, 4]] * 4 + [[1, 3, 5]] * 3 + [[6]], 8)
+    order = Coactivation().order(active).tolist()
+    # All pairs of a cluster are equal: 0-2 and 0-4, then 2-4 would close a ring.
+    assert order == [2, 0, 4, 3, 1, 5, 6, 7]
+    assert n_runs(active, np.arange(8)) == 4 * 3 + 3 * 3 + 1
+    assert n_runs(active, np.array(order)) == 4 + 3 + 1
+
+
+def test_a_pair_more_often_together_is_linked_first() -> None:
+    """1-2 three times, then 0-1 before 0-2 of as many, which would close a ring, then 0-3."""
+    active = masks_of([[0, 1, 2], [0, 1, 2], [1, 2], [0, 3]], 4)
+    assert Coactivation().order(active).tolist() == [2, 1, 0, 3]
+
+
+def planted(rng: np.random.Generator, n: int, n_tokens: int, cluster: int = 10) -> tuple[Mask, Mask]:
+    """Masks of two stretches of tokens: columns anywhere belong to clusters that are active or not as one, nearly."""
+    label = rng.permutation(n) // cluster
+    masks = (rng.random((2 * n_tokens, label.max() + 1)) < 0.4)[:, label]
+    masks ^= rng.random(masks.shape) < 0.05
+    return masks[:n_tokens], masks[n_tokens:]
+
+
+def test_planted_clusters_are_read_in_fewer_pieces_on_tokens_not_seen() -> None:
+    """Scattered, a share p of active columns makes n p (1 - p) pieces. In runs of clusters there would be as many of
+    clusters, and errors: an active column in an idle cluster, or an idle one in an active cluster, adds a piece."""
+    seen, later = planted(np.random.default_rng(2), 2000, 128)
+    share, n_clusters = 0.4 * 0.95 + 0.6 * 0.05, 200
+    scattered, joined = 2000 * share * (1 - share), n_clusters * 0.4 * 0.6 + 2000 * 0.05
+    assert n_runs(later, Column().order(seen)) / 128 == pytest.approx(scattered, rel=0.03)
+    assert n_runs(later, Coactivation().order(seen)) / 128 == pytest.approx(joined, rel=0.15)
+    assert joined < 0.35 * scattered
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_nothing_is_lost_where_columns_are_independent(spread: bool) -> None:
+    """With equal chances there is nothing to learn; with chances p of their own, sorting by p makes about sum p (1 - p)
+    pieces, and scattering n E(p) (1 - E(p)): a sixth and a quarter of the columns where p is uniform."""
+    rng = np.random.default_rng(3)
+    active = rng.random((512, 1500)) < (rng.random(1500) if spread else 0.4)
+    by_index, chained = (n_runs(active[128:], layout.order(active[:128])) for layout in (Column(), Coactivation()))
+    assert chained / by_index == pytest.approx(2 / 3 if spread else 1, rel=0.03)
+
+
+def test_hot_columns_first_and_unused_ones_last_by_index() -> None:
+    rng = np.random.default_rng(4)
+    active = rng.random((64, 300)) < 0.3
+    active[:, 100:120] = rng.random((64, 20)) < 0.9
+    active[:, [7, 250, 33]] = False
+    order = Coactivation().order(active).tolist()
+    assert order[-3:] == [7, 33, 250]
+    assert set(order) == set(range(300))
+
+
+def test_one_instance_serves_threads_at_once() -> None:
+    rng = np.random.default_rng(5)
+    cases, layout = [rng.random((64, 200)) < 0.4 for _ in range(8)], Coactivation()
+    with ThreadPoolExecutor(4) as pool:
+        at_once = [order.tolist() for order in pool.map(layout.order, cases)]
+    assert at_once == [layout.order(active).tolist() for active in cases]
+
+
+def test_no_calibration_token_leaves_columns_by_index() -> None:
+    assert Coactivation().order(np.zeros((0, 5), np.bool_)).tolist() == [0, 1, 2, 3, 4]
+    assert Column().order(np.ones((3, 5), np.bool_)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_layout_is_its_name_and_options_again() -> None:
+    assert name_and_options(make("column")) == ("column", {"bundled": True})
+    assert name_and_options(make("coactivation", bundled=False, calibration_tokens=9)) == (
+        "coactivation",
+        {"bundled": False, "calibration_tokens": 9},
+    )
+    assert (make("column").calibration_tokens, make("coactivation").calibration_tokens) == (0, 128)
+    assert {"column", "coactivation"} <= set(layouts)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("colum", {}, "layout: unknown name, got 'colum'; did you mean 'column'"),
+        ("column", {"calibration_tokens": 3}, "calibration_tokens: layout 'column' has no such option"),
+        ("column", {"bundled": 0}, "bundled: got 0; must be true or false"),
+        ("coactivation", {"calibration_tokens": 0}, "calibration_tokens: got 0; must be a whole number from 1"),
+        ("coactivation", {"calibration_tokens": 1.5}, "calibration_tokens: got 1.5; must be a whole number"),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DipsimError, match=message):
+        make(name, **options)
+
+
+class Answering:
+    """A layout that gives the order it was told to give."""
+
+    bundled = True
+    calibration_tokens = 0
+
+    def __init__(self, order: object) -> None:
+        self._order = order
+
+    def order(self, active: Mask) -> NDArray[np.int32]:
+        return self._order  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [[0, 1], [0, 1, 2, 2], [0, 1, 1], [0, 1, 3], [0.0, 1.0, 2.0], [-1, 0, 1], [True, False, True], None, []],
+)
+def test_an_order_that_is_none_is_refused(order: object) -> None:
+    with pytest.raises(DipsimError, match=r"layout Answering: order: got .*; must be each of 3 columns once"):
+        order_columns(Answering(order), np.zeros((0, 3), np.bool_))
+
+
+def test_an_order_may_be_any_whole_numbers() -> None:
+    checked = order_columns(Answering([2, 0, 1]), np.zeros((0, 3), np.bool_))
+    assert (checked.dtype, checked.tolist()) == (np.int32, [2, 0, 1])
+
+
+@pytest.fixture
+def own_layout() -> Iterator[type[Layout]]:
+    @ds.register_layout("backwards")
+    class Backwards(Answering):
+        def __init__(self) -> None:
+            super().__init__([2, 1, 0])
+
+    yield Backwards
+    del layouts._entries["backwards"]
+
+
+def test_a_layout_of_ones_own_is_found_by_name(own_layout: type[Layout]) -> None:
+    assert isinstance(ds.layouts.make("backwards"), own_layout)
+    assert name_and_options(own_layout()) == ("backwards", {})
+    with pytest.raises(DipsimError, match="layout 'backwards': registered twice"):
+        ds.register_layout("backwards")(Column)
+
+
+def test_a_package_offers_a_layout_by_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(
+        "class Upside:\n"
+        '    """From the last to the first."""\n\n'
+        "    bundled, calibration_tokens = True, 0\n\n"
+        "    def order(self, active):\n"
+        "        return range(active.shape[1])[::-1]\n"
+    )
+    metadata = tmp_path / "plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[dipsim.layouts]\nupside = plugin:Upside\n")
+    code = (
+        "import numpy as np; from dipsim.layout import make, order_columns; "
+        "print(order_columns(make('upside'), np.zeros((0, 3), bool)).tolist())"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, check=True
+    )
+    assert done.stdout.strip() == "[2, 1, 0]"
