@@ -10,7 +10,9 @@ import typer
 from dipsim.cli.terminal import stdout, table
 from dipsim.units import scaled
 
-list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, methods, policies, budgets or layouts.")
+list_app = typer.Typer(
+    no_args_is_help=True, help="List profiles, models, methods, policies, budgets, layouts or prefetchers."
+)
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
 
@@ -92,6 +94,15 @@ def layouts() -> None:
 
     rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
     table(["layout", "what it does", "source"], rows, left=3)
+
+
+@list_app.command()
+def prefetchers() -> None:
+    """Guesses of what the next layer will need, installed plug-ins included."""
+    from dipsim.prefetch import prefetchers as known
+
+    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
+    table(["prefetcher", "what it reads ahead", "source"], rows, left=3)
 
 
 @show_app.command()

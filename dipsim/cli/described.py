@@ -30,7 +30,13 @@ def described_simulation(
     budget: options.Budget = "uniform",
     context: options.Context = None,
     stream_pinned: options.StreamPinned = True,
+    layout: options.Layout = "column",
+    layout_option: options.LayoutOption = None,
+    prefetch: options.Prefetch = "none",
+    prefetch_option: options.PrefetchOption = None,
+    prefetch_bytes: options.PrefetchBytes = None,
     model: options.Model = None,
+    unit: options.Unit = None,
     overlap: options.Overlap = "pipelined",
     tokens: options.Tokens = None,
     warmup: options.Warmup = 0,
@@ -40,8 +46,10 @@ def described_simulation(
     Raises:
         DipsimError: as `Simulation`.
     """
+    from dipsim import layout as layouts
     from dipsim import policies
     from dipsim.model import ModelSpec
+    from dipsim.prefetch import prefetchers
     from dipsim.profile import HardwareProfile
     from dipsim.simulation import Simulation
     from dipsim.trace import Trace
@@ -52,11 +60,15 @@ def described_simulation(
         HardwareProfile.load(profile),
         Trace.open(trace),
         masking,
-        policies.make(policy, **options.parse_pairs(policy_option or [])),
+        policies.make(policy, **options.parse_pairs("policy-option", policy_option)),
         admission=admission,
         dram=dram,
         budget=budget,
         overlap=overlap,
+        unit=unit,
+        layout=layouts.make(layout, **options.parse_pairs("layout-option", layout_option)),
+        prefetch=prefetchers.make(prefetch, options.parse_pairs("prefetch-option", prefetch_option)),
+        prefetch_bytes=prefetch_bytes,
         stream_pinned=stream_pinned,
         model=None if model is None else ModelSpec.load(model),
         context=context,

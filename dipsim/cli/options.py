@@ -13,7 +13,7 @@ from dipsim.errors import DipsimError
 if TYPE_CHECKING:
     from dipsim.masking import Masking
 
-METHOD, CACHE, RUN = "Method", "DRAM and cache", "Run"
+METHOD, CACHE, FLASH, RUN = "Method", "DRAM and cache", "Flash", "Run"
 
 Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
 Profile = Annotated[str, typer.Option(help="Device: a name of 'dipsim list profiles' or a TOML file.")]
@@ -104,6 +104,42 @@ Model = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+Layout = Annotated[
+    str, typer.Option(help="How columns lie in Flash: a name of 'dipsim list layouts'.", rich_help_panel=FLASH)
+]
+LayoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An option of the layout, as NAME=VALUE: bundled=false stores each matrix apart; may be given several "
+        "times.",
+        rich_help_panel=FLASH,
+    ),
+]
+Prefetch = Annotated[
+    str,
+    typer.Option(
+        help="Read ahead while Flash would idle: a name of 'dipsim list prefetchers'; needs --overlap pipelined.",
+        rich_help_panel=FLASH,
+    ),
+]
+PrefetchOption = Annotated[
+    list[str] | None,
+    typer.Option(help="An option of the prefetcher, as NAME=VALUE; may be given several times.", rich_help_panel=FLASH),
+]
+PrefetchBytes = Annotated[
+    str | None,
+    typer.Option(
+        help="Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A sixteenth of a layer's MLP "
+        "by default.",
+        rich_help_panel=FLASH,
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        help="Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", rich_help_panel=RUN
+    ),
+]
 Overlap = Annotated[str, typer.Option(help="How devices overlap: none, io or pipelined.", rich_help_panel=RUN)]
 Tokens = Annotated[int | None, typer.Option(help="Simulate only the first N tokens.", rich_help_panel=RUN)]
 Warmup = Annotated[
@@ -131,17 +167,17 @@ def make_method(
     return masking.make(name, density=density, keep_input=keep_input, keep_glu=keep_glu, **others)
 
 
-def parse_pairs(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE each; numbers, true, false and null are such, anything else is text.
+def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:
+    """NAME=VALUE each, given with an option of that name; numbers, true, false and null are such, anything else is text.
 
     Raises:
         DipsimError: no name, no `=`, or a name twice.
     """
     parsed: dict[str, Any] = {}
-    for pair in pairs:
+    for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not name or not equals or name in parsed:
-            raise DipsimError(f"policy-option: got '{pair}'; must be NAME=VALUE, each name once")
+            raise DipsimError(f"{option}: got '{pair}'; must be NAME=VALUE, each name once")
         try:
             parsed[name] = json.loads(value)
         except ValueError:

@@ -30,7 +30,9 @@ class NoPrefetch:
 class PreviousToken:
     """The columns of the highest scores one token earlier.
 
-    Source: LLM in a Flash, arXiv 2312.11514: neighbouring tokens share active neurons.
+    Source: LLM in a Flash, arXiv 2312.11514.
+
+    Neighbouring tokens share active columns; those that were active and kept are in the cache already.
     """
 
     looks_at_layer_before: ClassVar[bool] = False
@@ -43,10 +45,12 @@ class PreviousToken:
 @register_prefetcher("previous-layer")
 @dataclass(frozen=True)
 class PreviousLayer:
-    """The columns of the highest scores in the layer before, for groups masked by the MLP's input; no others.
+    """The columns of the highest scores in the layer before, at the MLP's input; none of other groups.
 
-    Source: residual streams change slowly from layer to layer (Deja Vu, arXiv 2310.17157); the columns of other
-    sites are neurons, which have nothing in common with those of another layer.
+    Source: Deja Vu, arXiv 2310.17157.
+
+    Residual streams change slowly from layer to layer. The columns of other sites are neurons, which have nothing in
+    common with those of another layer.
     """
 
     looks_at_layer_before: ClassVar[bool] = True

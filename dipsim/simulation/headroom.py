@@ -34,6 +34,8 @@ def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress)
     Raises:
         DipsimError: the run's policy is `none`, which has no cache to improve.
     """
+    if setup.reads_ahead:
+        raise DipsimError("headroom: it replays what caches miss, not what is read ahead; choose prefetch 'none'")
     if isinstance(setup.new_policy(), NoCache):
         raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
     # Policies that see the future walk the trace twice.
