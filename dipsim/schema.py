@@ -48,7 +48,9 @@ def _keys_at(cls: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list
     """The keys known at a path of nested records."""
     for part in path:
         field = cls.model_fields.get(str(part))
-        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+        if field is None:
+            continue  # a name that the user gave, in a table of records
+        kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
         nested = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)]
         if not nested:
             return []

@@ -15,4 +15,5 @@ def folder(name: str) -> Path:
 
 def names(kind: str, suffix: str) -> dict[str, Path]:
     """Name -> path of every shipped file of a kind, sorted by name."""
-    return {path.name.removesuffix(suffix): path for path in sorted(folder(kind).glob(f"*{suffix}"))}
+    found = {path.name.removesuffix(suffix): path for path in folder(kind).glob(f"*{suffix}")}
+    return dict(sorted(found.items()))

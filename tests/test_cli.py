@@ -28,9 +28,9 @@ COMMAND = [str(Path(sys.executable).with_name("dipsim"))]
 
 
 def run(
-    *arguments: str, cwd: Path | None = None, limit: Callable[[], None] | None = None
+    *arguments: str, cwd: Path | None = None, limit: Callable[[], None] | None = None, columns: int = 200
 ) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, preexec_fn=limit, check=False
     )
@@ -135,8 +135,60 @@ def test_lists_and_profiles() -> None:
         assert done.returncode == 0, done.stderr
         first_words = {line.split(" ")[0] for line in done.stdout.splitlines()}
         assert set(names) <= first_words
+
+
+def test_profiles_are_compared_in_a_table_that_fits_a_terminal() -> None:
+    done = run("list", "profiles", columns=120)
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 120
+    rows = {line.split()[0]: line.split()[1:] for line in lines[2:]}
+    assert list(rows) == list(shipped.names("hwprofiles", ".toml"))
+    assert rows["a18-paper"] == "1000 1000 1000 - - 8.00 60.0 - - - -".split()  # noqa: SIM905
+    phone = "4000 850 2190 150 µs 32 19.0 59.6 76.8 10.8T cpu gpu npu yes".split()  # noqa: SIM905
+    assert rows["oneplus-12-ufs4"] == phone
+    assert rows["oneplus-12-ufs4-hot"] == ["2680", "570", "1467", *phone[3:]]  # 0.67 of them
+    assert rows["desktop-pcie4"][:6] == ["7450", "3110", "3900", "50.0", "µs", "128"]  # the deepest of its table
+    assert rows["iphone-16"][-2:] == ["no", "idle_w"]
+
+
+def test_what_is_shown_of_a_profile_is_a_profile(tmp_path: Path) -> None:
     shown = run("show", "profile", "a18-paper").stdout
-    assert shown.strip() == shipped.names("hwprofiles", ".toml")["a18-paper"].read_text().strip()
+    assert shown == shipped.names("hwprofiles", ".toml")["a18-paper"].read_text()
+    text = 'extends = "oneplus-12-ufs4"\n[flash]\nlatency_s = 9e-5  #\tA: [red]me[/] :smile:\n'
+    (tmp_path / "mine.toml").write_text(text)
+    done = run("show", "profile", "mine.toml", cwd=tmp_path)
+    assert done.stdout.startswith("# mine extends oneplus-12-ufs4.\n")
+    assert "latency_s = 9e-5  #\tA: [red]me[/] :smile:\n" in done.stdout
+    assert "read_bytes_per_s = 4.0e9  # A: sequential read, PI2 section 2.3.2\n" in done.stdout
+    (tmp_path / "shown.toml").write_text(done.stdout)
+    assert HardwareProfile.load(tmp_path / "shown.toml") == HardwareProfile.load(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize("command", ["simulate", "headroom"])
+def test_values_of_the_profile_are_set_for_a_run(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "r.json"
+    few = (command, "tiny", "--profile", "oneplus-12-ufs4", "--method", "dip", "--tokens", "20", "--dram", "0.8x")
+    given = {
+        "flash.derate": 0.67,
+        "flash.queue_depth": 1,
+        "flash.read_curve": [[4096, 4e8], [65536, 1e9]],
+        "dram.peak_bytes_per_s": 70e9,
+        "dram.dma_writes": False,
+        "compute": None,
+        "name": "hot",
+    }
+    values = ("flash.derate=0.67", "flash.queue_depth=1", "flash.read_curve=[[4096, 4e8], [65536, 1e9]]")
+    values += ("dram.peak_bytes_per_s=70e9", "dram.dma_writes=false", "compute=null", "name=hot")
+    done = run(*few, *(part for value in values for part in ("--set", value)), "--json", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "tiny on hot" in done.stdout
+    profile = json.loads(path.read_text())["config"]["profile"]
+    expected = HardwareProfile.load("oneplus-12-ufs4").model_dump(mode="json", by_alias=True)
+    for key, value in given.items():
+        *section, name = key.split(".")
+        (expected[section[0]] if section else expected)[name] = value
+    assert profile == expected
+    assert type(profile["flash"]["queue_depth"]) is int
 
 
 def test_every_policy_is_listed_in_one_line_with_its_source() -> None:
@@ -260,6 +312,19 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
     [
         (["simulate", "nothing.zarr"], "trace: no such file, got 'nothing.zarr'"),
         (["simulate", "tiny", "--profile", "a18-papr"], "did you mean 'a18-paper'"),
+        (
+            ["simulate", "tiny", "--set", "flash.derat=0.5"],
+            "a18-paper: flash.derat: unknown key; did you mean 'derate'",
+        ),
+        (["simulate", "tiny", "--set", "flash.derate=2"], "a18-paper: flash.derate: got 2; input should be less than"),
+        (
+            ["headroom", "tiny", "--set", "flash.page_bytes=4e3"],
+            "flash.page_bytes: got 4000.0; input should be a valid",
+        ),
+        (["simulate", "tiny", "--set", "dram.read_bytes_per_s=60GB"], "got '60GB'; input should be a valid number"),
+        (["simulate", "tiny", "--set", "flash.latency_s=" + "[" * 9999], "flash.latency_s: got '[[["),
+        (["simulate", "tiny", "--set", "flash.derate"], "set: got 'flash.derate'; must be NAME=VALUE, each name once"),
+        (["simulate", "tiny", "--set", "name=a", "--set", "name=b"], "set: got 'name=b'; must be NAME=VALUE"),
         (["simulate", "tiny", "--policy", "lrru"], "did you mean 'lru'"),
         (["simulate", "tiny", "--method", "dippp"], "method: unknown name, got 'dippp'"),
         (["simulate", "tiny", "--model", "phi-3-medum"], "did you mean 'phi-3-medium'"),
@@ -276,6 +341,7 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
         (["simulate"], "Missing argument"),
         (["simulat"], "No such command 'simulat'"),
         (["show", "profile", "nokia"], "profile: neither a name nor a file, got 'nokia'"),
+        (["show", "profile", "iphone"], "did you mean 'iphone-16'?"),
         (["simulate", "tiny", "--method", "gate"], "method 'gate': give a density above 0.3333"),
         (["simulate", "tiny", "--json", ".", "--force"], "not a regular file"),
         (["simulate", "tiny", "--json", "/dev/null", "--force"], "not a regular file"),

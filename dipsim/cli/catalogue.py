@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dipsim.cli.terminal import stdout, table
-from dipsim.units import scaled
+from dipsim.cli.terminal import table
+from dipsim.units import scaled, three_digits
+
+if TYPE_CHECKING:
+    from dipsim.profile import FlashSpec, HardwareProfile
 
 list_app = typer.Typer(
     no_args_is_help=True, help="List profiles, models, methods, policies, budgets, layouts or prefetchers."
@@ -18,25 +21,59 @@ show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
 @list_app.command()
 def profiles() -> None:
-    """Devices that ship with dipsim."""
+    """Devices that ship with dipsim: Flash (random reads at a full queue), DRAM, compute, energy."""
     from dipsim import shipped
     from dipsim.profile import HardwareProfile
 
     rows = []
     for name in shipped.names("hwprofiles", ".toml"):
         profile = HardwareProfile.load(name)
-        usable = profile.dram.capacity_bytes - profile.dram.reserved_bytes
-        compute = profile.compute
-        rows.append(
-            [
-                name,
-                profile.description,
-                scaled(profile.flash.read_bytes_per_s, "B/s") + (", ideal" if profile.flash.is_ideal else ", reads"),
-                f"{scaled(usable, 'B')} at {scaled(profile.dram.read_bytes_per_s, 'B/s')}",
-                scaled(compute.ops_per_s, "op/s") if compute and compute.ops_per_s else "not modelled",
-            ]
-        )
-    table(["profile", "device", "Flash", "usable DRAM", "compute"], rows, left=2)
+        rows.append([name, *_flash(profile), *_dram(profile), *_compute(profile), _energy(profile)])
+    flash = ["Flash\nMB/s", "4 KiB\nMB/s", "64 KiB\nMB/s", "\nlatency", "\ndepth"]
+    others = ["DRAM\nGB", "\nGB/s", "peak\nGB/s", "compute\nop/s", "other\nunits", "\nenergy"]
+    table(["\nprofile", *flash, *others], rows)
+
+
+def _flash(profile: HardwareProfile) -> list[str]:
+    """Rates of sequential reading and of random reads at a full queue, latency, depth."""
+    flash = profile.flash
+    rates = [flash.read_bytes_per_s, _random_bytes_per_s(flash, 4096), _random_bytes_per_s(flash, 65536)]
+    latency = scaled(flash.latency_s, "s") if flash.latency_s else "-"
+    return [*(three_digits(rate * flash.derate / 1e6) for rate in rates), latency, str(flash.queue_depth or "-")]
+
+
+def _random_bytes_per_s(flash: FlashSpec, n_bytes: int) -> float:
+    import numpy as np
+
+    *_, full_queue = flash.curves.values() or [[]]
+    if not full_queue:
+        return flash.read_bytes_per_s
+    sizes, seconds = np.transpose(full_queue)
+    return n_bytes / float(np.interp(n_bytes, sizes, seconds))
+
+
+def _dram(profile: HardwareProfile) -> list[str]:
+    """Usable memory, achieved rate, the data sheet's rate."""
+    dram = profile.dram
+    peak = "-" if dram.peak_bytes_per_s is None else three_digits(dram.peak_bytes_per_s / 1e9)
+    usable = dram.capacity_bytes - dram.reserved_bytes
+    return [three_digits(usable / 1e9), three_digits(dram.read_bytes_per_s / 1e9), peak]
+
+
+def _compute(profile: HardwareProfile) -> list[str]:
+    """Rate of the default unit, names of the others."""
+    compute = profile.compute
+    if compute is None:
+        return ["-", "-"]
+    rate = "-" if compute.ops_per_s is None else scaled(compute.ops_per_s, "")
+    return [rate.replace(" ", ""), " ".join(sorted(compute.units)) or "-"]
+
+
+def _energy(profile: HardwareProfile) -> str:
+    """Whether it is reported, and what is missing where only a part is known."""
+    if profile.energy is None:
+        return "-"
+    return next((f"no {name}" for name, value in profile.energy if value is None), "yes")
 
 
 @list_app.command()
@@ -107,11 +144,11 @@ def prefetchers() -> None:
 
 @show_app.command()
 def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list profiles', or a TOML file.")]) -> None:
-    """A device's numbers with the origin of each."""
-    from dipsim.profile import HardwareProfile, find
+    """A device's numbers with the origin of each; of a variant, those it takes from another too."""
+    from dipsim.profile import HardwareProfile, find, read
 
     HardwareProfile.load(name)
-    stdout.print(find(name).read_text(encoding="utf-8"), markup=False, end="", soft_wrap=True)
+    typer.echo(read(find(name)).as_string(), nl=False)
 
 
 def _first_line(thing: object) -> str:

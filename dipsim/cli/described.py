@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def described_simulation(
     trace: options.Trace,
     profile: options.Profile = "a18-paper",
+    set_values: options.ProfileValue = None,
     method: options.Method = "dip-ca",
     density: options.Density = None,
     keep_input: options.KeepInput = None,
@@ -57,7 +58,7 @@ def described_simulation(
     others = {"gamma": gamma, "rule": rule, "exempt_top": exempt_top, "warm_up": gamma_warm_up or None, "top_m": top_m}
     masking = options.make_method(method, density, keep_input, keep_glu, **others)
     return Simulation(
-        HardwareProfile.load(profile),
+        HardwareProfile.load(profile).with_values(options.parse_pairs("set", set_values)),
         Trace.open(trace),
         masking,
         policies.make(policy, **options.parse_pairs("policy-option", policy_option)),

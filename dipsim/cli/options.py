@@ -17,6 +17,14 @@ METHOD, CACHE, FLASH, RUN = "Method", "DRAM and cache", "Flash", "Run"
 
 Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
 Profile = Annotated[str, typer.Option(help="Device: a name of 'dipsim list profiles' or a TOML file.")]
+ProfileValue = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Another value in the profile, as KEY=VALUE (for example flash.derate=0.67, energy.idle_w=null); may be "
+        "given several times.",
+    ),
+]
 Method = Annotated[str, typer.Option(help="A name of 'dipsim list methods'.", rich_help_panel=METHOD)]
 Density = Annotated[
     float | None,
@@ -168,7 +176,11 @@ def make_method(
 
 
 def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE each, given with an option of that name; numbers, true, false and null are such, anything else is text.
+    """NAME=VALUE each; numbers, true, false, null and lists are such (as in JSON), anything else is text.
+
+    Args:
+        option: whose values these are.
+        pairs: None where the option was not given.
 
     Raises:
         DipsimError: no name, no `=`, or a name twice.
@@ -180,6 +192,6 @@ def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:
             raise DipsimError(f"{option}: got '{pair}'; must be NAME=VALUE, each name once")
         try:
             parsed[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[name] = value
     return parsed

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Comment, InlineTable, Item
 
 from dipsim import shipped
 from dipsim.errors import DipsimError, suggestion
 
 
-def find(name_or_path: str | Path) -> Path:
+def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
     """The file of a profile, by name or path.
+
+    Args:
+        name_or_path: a shipped name goes before a file that is called so.
+        folder: where a relative path begins.
 
     Raises:
         DipsimError: neither a shipped name nor a file.
@@ -22,16 +28,19 @@ def find(name_or_path: str | Path) -> Path:
     known = shipped.names("hwprofiles", ".toml")
     if str(name_or_path) in known:
         return known[str(name_or_path)]
-    if not Path(name_or_path).is_file():
+    path = folder / name_or_path
+    if not path.is_file():
         raise DipsimError(
             f"profile: neither a name nor a file, got '{name_or_path}'{suggestion(str(name_or_path), known)}"
         )
-    return Path(name_or_path)
+    return path
 
 
 def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
-    """The document of a profile, comments and all. One that `extends` another (a shipped name, or a path from where it
-    lies) has the other's values wherever it has none of its own.
+    """The document of a profile, comments and all; without a name of its own it has the file's.
+
+    One that `extends` another (a shipped name, or a path from where it lies) has the other's values wherever it has
+    none of its own, and says so in its first line.
 
     Args:
         path: the file.
@@ -40,17 +49,23 @@ def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
     Raises:
         DipsimError: not valid TOML, or it extends what is not there or leads back to itself.
     """
-    if path in inner:
-        raise DipsimError(f"{path}: extends itself, by way of {', '.join(str(p) for p in inner)}")
     own = _parse(path)
     parent = own.pop("extends", None)
+    own.setdefault("name", path.stem)
     if parent is None:
         return own
     if not isinstance(parent, str):
         raise DipsimError(f"{path}: extends: got {parent!r}; must be a profile's name or path")
-    beside = path.parent / parent
-    document = read(beside if beside.is_file() else find(parent), (*inner, path))
-    document.pop("name", None)  # a variant is not called as what it varies
+    try:
+        found = find(parent, path.parent)
+    except DipsimError as error:
+        raise DipsimError(f"{path}: extends: {error}") from None
+    outer = (*inner, path.resolve())
+    if found.resolve() in outer:
+        raise DipsimError(
+            f"{path}: extends: got '{parent}', which leads back to '{found}'; must end at a whole profile"
+        )
+    document = _below_header(own, parent, read(found, outer))
     _merge(document, own)
     return document
 
@@ -64,9 +79,33 @@ def _parse(path: Path) -> tomlkit.TOMLDocument:
         raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _below_header(own: tomlkit.TOMLDocument, parent: str, inherited: tomlkit.TOMLDocument) -> tomlkit.TOMLDocument:
+    """What is inherited, below a line that says so and the comments with which the variant's own file begins. (Parsed
+    anew, since nothing can be put before a document's first key.)"""
+    header = tomlkit.comment(f"{own['name']} extends {parent}.").as_string()
+    comments = "".join(item.as_string() for _, item in own.body if isinstance(item, Comment))
+    return tomlkit.parse(header + comments + inherited.as_string().rstrip("\n") + "\n")
+
+
 def _merge(into: MutableMapping[str, Any], own: Mapping[str, Any]) -> None:
-    for key, value in own.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), MutableMapping):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+    for key in own:
+        value, inherited = _item(own, key), into.get(key)
+        if not isinstance(value, Mapping) or not isinstance(inherited, MutableMapping):
+            _put(into, key, value)
+            continue
+        if isinstance(inherited, InlineTable):  # has no room for sections
+            into[key] = tomlkit.item(inherited.unwrap())
+        _merge(into[key], value)
+
+
+def _item(table: Mapping[str, Any], key: str) -> Any:
+    """A value with its comment, which `table[key]` lacks for true and false."""
+    return table.item(key) if hasattr(table, "item") else table[key]
+
+
+def _put(into: MutableMapping[str, Any], key: str, value: Any) -> None:
+    """Sets a value with its own comment or none: that of the value which it replaces is not its origin."""
+    trivia = copy(value.trivia) if isinstance(value, Item) else None
+    into[key] = value
+    if trivia is not None:
+        value.trivia.comment_ws, value.trivia.comment = trivia.comment_ws, trivia.comment

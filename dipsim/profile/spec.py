@@ -173,7 +173,7 @@ class HardwareProfile(Record):
             DipsimError: no such profile, or the file is not a valid one (the key, the value and the rule).
         """
         path = find(name_or_path)
-        return cls.parse({"name": path.stem} | read(path).unwrap(), str(path))
+        return cls.parse(read(path).unwrap(), str(path))
 
     def unit(self, name: str | None) -> ComputeUnit | None:
         """The compute unit of that name, the profile's own without one; None where compute is not modelled.
@@ -198,9 +198,10 @@ class HardwareProfile(Record):
             *sections, key = path.split(".")
             table = data
             for section in sections:
-                table[section] = table.get(section) or {}
+                if table.get(section) is None:
+                    table[section] = {}
                 table = table[section]
                 if not isinstance(table, dict):
-                    raise DipsimError(f"{self.name}: {path}: '{section}' is a number, not a table")
+                    raise DipsimError(f"{self.name}: {path}: '{section}' is a value, not a table")
             table[key] = value
         return self.parse(data, self.name)

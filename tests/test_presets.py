@@ -1,0 +1,206 @@
+"""Presets that ship: which there are, that their numbers are those of their sources, and what a variant changes."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from dipsim import HardwareProfile, shipped
+from dipsim.profile import read
+
+PRESETS = [
+    "a18-paper",
+    "ace-2-ufs31",
+    "desktop-pcie4",
+    "desktop-pcie5",
+    "iphone-16",
+    "jetson-agx-orin",
+    "jetson-orin-nano-super",
+    "macbook-m1-max",
+    "oneplus-12-ufs4",
+    "oneplus-12-ufs4-high",
+    "oneplus-12-ufs4-hot",
+    "oneplus-12-ufs4-low",
+    "raspberry-pi-5-nvme",
+    "raspberry-pi-5-nvme-gen3",
+    "raspberry-pi-5-sd",
+]
+FILES = shipped.names("hwprofiles", ".toml")
+KIB = 1024
+
+
+def numbers(name: str) -> dict[str, Any]:
+    """Path -> value of everything in a profile that is given."""
+    found: dict[str, Any] = {}
+
+    def walk(table: dict[str, Any], path: str) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                walk(value, f"{path}{key}.")
+            else:
+                found[path + key] = value
+
+    walk(HardwareProfile.load(name).model_dump(exclude_defaults=True, exclude={"name", "description"}), "")
+    return found
+
+
+def n_numbers(table: dict[str, Any]) -> int:
+    """Numbers and points of curves in a parsed file."""
+    each = (
+        n_numbers(value) if isinstance(value, dict) else len(value) if isinstance(value, list) else 1
+        for value in table.values()
+        if not isinstance(value, str)
+    )
+    return sum(each)
+
+
+def test_the_list_of_presets_is_closed_and_in_order() -> None:
+    assert list(FILES) == PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_loads_and_grades_every_number_on_its_own_line(name: str) -> None:
+    profile = HardwareProfile.load(name)
+    assert profile.name == name
+    assert profile.description
+    text = FILES[name].read_text()
+    n_graded = 0
+    for line in text.splitlines():
+        assert len(line) <= 120, line
+        code, _, comment = line.partition("#")
+        if code.startswith("    [") or ("=" in code and not re.match(r"\w+ = [\"[]|schema", code)):
+            assert re.match(r" (A|B|C|D|derived): \S", comment), line
+            n_graded += 1
+        # A comment's second line would stay when a variant replaces the value, and not come with it.
+        assert code.strip() or not line.startswith(" " * 5), line
+    own = tomllib.loads(text)
+    assert own.pop("schema") == 1
+    assert n_graded == n_numbers(own)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_reaches_the_rates_of_its_own_curve(name: str) -> None:
+    """A full queue of requests that take latency_s each is no slower than the curve says."""
+    flash = HardwareProfile.load(name).flash
+    for size, rate, *depth in flash.read_curve or []:
+        assert rate <= flash.read_bytes_per_s * 1.01  # as measured, rounding included
+        if flash.queue_depth is not None and not depth:
+            assert flash.queue_depth * size / flash.latency_s >= 0.99 * rate, (size, rate)
+
+
+@pytest.mark.parametrize("name", ["desktop-pcie4", "desktop-pcie5"])
+def test_a_depth_table_is_whole_and_deeper_is_not_slower(name: str) -> None:
+    flash = HardwareProfile.load(name).flash
+    assert flash.read_curve is not None
+    table = {(size, depth): rate for size, rate, depth in flash.read_curve}
+    sizes, depths = ({key[i] for key in table} for i in (0, 1))
+    assert len(table) == len(sizes) * len(depths) == len(flash.read_curve)
+    assert max(depths) == flash.queue_depth
+    for size in sizes:
+        rates = [table[size, depth] for depth in sorted(depths)]
+        assert rates == sorted(rates)
+
+
+def test_measured_reads_of_pcie_4_by_size_and_depth() -> None:
+    """The 64 and 256 KiB rows of a Phison PS5027-E27T, GB/s, as published."""
+    flash = HardwareProfile.load("desktop-pcie4").flash
+    table = {(size / KIB, depth): rate / 1e9 for size, rate, depth in flash.read_curve or []}
+    for size, rates in {64: (0.49, 1.05, 3.06, 3.87, 3.90), 256: (1.06, 2.35, 5.22, 5.84, 5.88)}.items():
+        assert [table[size, depth] for depth in (1, 4, 16, 64, 128)] == list(rates)
+    assert table[4, 16] == pytest.approx(math.sqrt(0.544 * 1.96), abs=0.006)  # halfway from 8 to 32 in octaves
+    assert table[4, 128] == pytest.approx(math.sqrt(1.96 * 4.92), abs=0.006)  # halfway from 32 to 512
+
+
+FITS = {  # name: seconds of a read, bytes/s, sizes in KiB that were not fitted
+    "iphone-16": (8e-6, 1.7e9, {1024}),
+    "ace-2-ufs31": (10e-6, 2.1e9, {1024}),
+    "macbook-m1-max": (5.2e-6, 6.1e9, {16, 1024}),
+    "oneplus-12-ufs4-low": (8.0e-6, 3.70e9, {1024}),
+    "oneplus-12-ufs4-high": (3.7e-6, 3.59e9, {1024}),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_fitted_curves_follow_their_formula(name: str) -> None:
+    fixed_s, bytes_per_s, measured = FITS[name]
+    points = HardwareProfile.load(name).flash.read_curve or []
+    assert len(points) >= 9
+    for size, rate in points:
+        if size / KIB not in measured:
+            assert rate == pytest.approx(size / (fixed_s + size / bytes_per_s), rel=0.01), size
+
+
+def test_curve_p_is_two_lines_in_the_logarithm_of_size() -> None:
+    points = dict(HardwareProfile.load("oneplus-12-ufs4").flash.read_curve or [])  # type: ignore[arg-type]
+    for kib in (4, 8, 16, 32):
+        assert points[kib * KIB] / 1e9 == pytest.approx(0.85 + 0.90 * math.log2(kib / 4) / 3, abs=0.006)
+    for kib in (32, 64, 128, 256, 512):
+        assert points[kib * KIB] / 1e9 == pytest.approx(1.75 + 1.75 * math.log2(kib / 32) / 4, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("name", "latency_s", "knee_kib", "knee_rate"),
+    [("jetson-orin-nano-super", 100e-6, 348, 3.465e9), ("jetson-agx-orin", 60e-6, 236, 7.3755e9)],
+)
+def test_jetsons_have_six_requests_in_flight_then_a_line_to_what_was_measured(
+    name: str, latency_s: float, knee_kib: float, knee_rate: float
+) -> None:
+    first = 6 * 4 * KIB / latency_s
+    for size, rate in HardwareProfile.load(name).flash.read_curve or []:
+        line = first + (knee_rate - first) * math.log2(size / KIB / 4) / math.log2(knee_kib / 4)
+        assert rate == pytest.approx(min(6 * size / latency_s, line, knee_rate), rel=0.012), size
+
+
+@pytest.mark.parametrize(
+    ("variant", "parent", "changed"),
+    [
+        ("oneplus-12-ufs4-low", "oneplus-12-ufs4", {"flash.read_curve"}),
+        ("oneplus-12-ufs4-high", "oneplus-12-ufs4", {"flash.read_curve"}),
+        ("oneplus-12-ufs4-hot", "oneplus-12-ufs4", {"flash.derate"}),
+        (
+            "raspberry-pi-5-nvme-gen3",
+            "raspberry-pi-5-nvme",
+            {"flash.read_bytes_per_s", "flash.queue_depth", "flash.read_curve"},
+        ),
+    ],
+)
+def test_a_variant_changes_what_it_says_and_nothing_else(variant: str, parent: str, changed: set[str]) -> None:
+    ours, theirs = numbers(variant), numbers(parent)
+    assert {key for key in ours | theirs if ours.get(key) != theirs.get(key)} == changed
+
+
+def test_curve_p_lies_between_l_and_h_for_small_reads() -> None:
+    low, default, high = (
+        dict(HardwareProfile.load(f"oneplus-12-ufs4{suffix}").flash.read_curve or [])  # type: ignore[arg-type]
+        for suffix in ("-low", "", "-high")
+    )
+    for size in (4 * KIB, 8 * KIB, 16 * KIB):
+        assert low[size] < default[size] <= high[size]
+
+
+def test_units_and_their_share_of_the_bus() -> None:
+    phone = HardwareProfile.load("oneplus-12-ufs4")
+    assert phone.compute is not None
+    rates = {name: unit.dram_bytes_per_s for name, unit in phone.compute.units.items()}
+    assert rates == {"npu": 56e9, "gpu": None, "cpu": 43.9e9}
+    for name in PRESETS:
+        profile = HardwareProfile.load(name)
+        units = [] if profile.compute is None else [profile.compute, *profile.compute.units.values()]
+        for unit in units:
+            assert (unit.dram_bytes_per_s or 0) <= profile.dram.read_bytes_per_s
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_effective_text_loads_to_the_same_profile(name: str) -> None:
+    text = read(FILES[name]).as_string()
+    assert HardwareProfile.parse(tomllib.loads(text), "text") == HardwareProfile.load(name)
+    own = tomllib.loads(FILES[name].read_text())
+    if "extends" in own:
+        assert text.startswith(f"# {name} extends {own['extends']}.\n")
+        assert "Grades: A primary source" in text
+    else:
+        assert text == FILES[name].read_text()
