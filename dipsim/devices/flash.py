@@ -47,9 +47,10 @@ class ReadBatches:
         for field in fields(self):
             getattr(self, field.name)[where] = getattr(other, field.name)
 
-    def reshape(self, *shape: int) -> ReadBatches:
-        """The same batches in another shape."""
-        return ReadBatches(*(getattr(self, field.name).reshape(shape) for field in fields(self)))
+    @property
+    def hidden_s(self) -> Float64Array:
+        """Latency that passes while other batches are served: not what the reads take even in a full queue."""
+        return np.minimum(self.first_data_s, self.service_s - self.queued_s)
 
 
 class Flash(Device):

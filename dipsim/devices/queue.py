@@ -26,16 +26,25 @@ class Device:
 
     Args:
         jobs: where every job is to be written; None for nowhere.
+
+    Attributes:
+        free_at_s: when all jobs so far are done.
+        busy_s: how long it has been at work.
     """
 
     def __init__(self, jobs: list[Job] | None = None) -> None:
         self.free_at_s = 0.0
+        self.busy_s = 0.0
         self._jobs = jobs
 
-    def submit(self, service_s: float, ready_s: float) -> float:
-        """Queues a job that can begin at `ready_s`; returns when it begins."""
-        start_s = self.free_at_s if self.free_at_s > ready_s else ready_s
-        self.free_at_s = start_s + service_s
+    def submit(self, service_s: float, ready_s: float, latency_s: float = 0.0) -> float:
+        """Queues a job that can begin at `ready_s`; returns when it begins. Of its service, `latency_s` passes without
+        work, also while jobs before it are served."""
+        earliest_s = self.free_at_s - latency_s
+        start_s = earliest_s if earliest_s > ready_s else ready_s
+        end_s = start_s + service_s
+        self.busy_s += end_s - max(start_s, self.free_at_s)
+        self.free_at_s = end_s
         if self._jobs is not None:
             self._jobs.append(Job(type(self).__name__.lower(), ready_s, start_s, self.free_at_s))
         return start_s

@@ -56,13 +56,14 @@ class Decoder:
             positions: Int64Array = np.arange(block.start, block.stop) - sequence.start
             stages = self._stages.tokens(work, (sequence.prompt_length + positions).astype(np.float64))
             seconds, amounts = self._machine.prepare(stages)
-            token_s, waited_s = np.empty(positions.size), np.empty(seconds.flash_s.shape)
+            token_s, flash_s = np.empty(positions.size), np.empty(positions.size)
+            waited_s = np.empty(seconds.flash_s.shape)
             ahead = self._stages.ahead(work) if self.setup.reads_ahead else None
             for i, row in enumerate(rows(seconds, ahead)):
-                start_s = self._env.now
+                start_s, busy_s = self._env.now, self._machine.flash.busy_s
                 waited_s[i] = yield from self._machine.run(row)
-                token_s[i] = self._env.now - start_s
-            measured = {"token_s": token_s} | self._totals(work, stages, seconds, amounts, waited_s)
+                token_s[i], flash_s[i] = self._env.now - start_s, self._machine.flash.busy_s - busy_s
+            measured = {"token_s": token_s, "flash_s": flash_s} | self._totals(work, stages, seconds, amounts, waited_s)
             self.log.add(work.use, positions, positions < self.setup.n_warm_up, measured)
             self._advance(positions.size)
 
@@ -104,7 +105,6 @@ class Decoder:
             "flash_reads": batches.n_reads,
             "flash_bytes": batches.n_bytes,
             "flash_wanted_bytes": batches.wanted_bytes,
-            "flash_s": batches.service_s,
             **{f"flash_{cause}_s": own for cause, own in self._machine.flash.losses(batches).items()},
         }
         return {name: own.reshape(len(own), -1).sum(axis=1) for name, own in amounts.items()}

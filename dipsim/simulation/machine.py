@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import repeat
 from typing import Literal, NamedTuple
 
@@ -45,13 +45,14 @@ class Seconds:
     """How long the parts of some tokens' stages take alone, float64 [token, stage] each.
 
     Attributes:
-        flash_s, first_data_s: the batch, and until its first data.
+        flash_s, latency_s, first_data_s: the batch, what of it passes while others are served, until its first data.
         dram_s: bytes over the bus.
         select_s: choosing the mask.
         early_s, late_s: operations on data from DRAM, and from Flash.
     """
 
     flash_s: Float64Array
+    latency_s: Float64Array
     first_data_s: Float64Array
     dram_s: Float64Array
     select_s: Float64Array
@@ -63,17 +64,18 @@ class Ahead(NamedTuple):
     """What one stage has to do with reads that were begun before they were needed.
 
     Attributes:
-        begun: batches to begin once the stage's own is queued: seconds of Flash and of writing to DRAM.
+        begun: batches to begin once the stage's own is queued: seconds of Flash, how much of them is latency that
+            passes while others are served, and seconds of writing to DRAM.
         n_due: batches begun earlier that were for this stage.
         is_used: whether it uses any of their bytes, and so waits for them.
     """
 
-    begun: tuple[tuple[float, float], ...] = ()
+    begun: tuple[tuple[float, float, float], ...] = ()
     n_due: int = 0
     is_used: bool = False
 
 
-Stage = tuple[float, float, float, float, float, float, Ahead]
+Stage = tuple[float, float, float, float, float, float, float, Ahead]
 _NOTHING = Ahead()
 
 
@@ -113,6 +115,7 @@ class Machine:
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
         seconds = Seconds(
             flash_s=batches.service_s,
+            latency_s=batches.hidden_s,
             first_data_s=batches.first_data_s,
             dram_s=dram_s,
             select_s=self.compute.select_seconds(stages.n_scored),
@@ -122,7 +125,7 @@ class Machine:
         return seconds, {"dram_bytes": dram_bytes, "n_ops": n_ops}
 
     def _one_by_one(self, stages: list[Stage]) -> Steps:
-        for flash_s, _, dram_s, select_s, early_s, late_s, _ in stages:
+        for flash_s, _, _, dram_s, select_s, early_s, late_s, _ in stages:
             now = self._env.now
             read_s = self.flash.submit(flash_s, now) + flash_s
             ready_s = self.dram.submit(dram_s, read_s) + dram_s
@@ -131,7 +134,7 @@ class Machine:
         return [0.0] * len(stages)
 
     def _io_then_compute(self, stages: list[Stage]) -> Steps:
-        for flash_s, _, dram_s, select_s, early_s, late_s, _ in stages:
+        for flash_s, _, _, dram_s, select_s, early_s, late_s, _ in stages:
             now = self._env.now
             ready_s = max(self.flash.submit(flash_s, now) + flash_s, self.dram.submit(dram_s, now) + dram_s)
             busy_s = select_s + (early_s + late_s)
@@ -144,13 +147,13 @@ class Machine:
         env, flash, dram, compute = self._env, self.flash, self.dram, self.compute
         begun: deque[float] = deque()  # when the batches end that were begun ahead
         waited_s = []
-        for flash_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
+        for flash_s, latency_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
             now = env.now
             end_s = chosen_s = compute.submit(select_s, now) + select_s if select_s else now
             arrived_s = chosen_s
             waited_s.append(0.0)
             if flash_s:
-                start_s = flash.submit(flash_s, chosen_s)
+                start_s = flash.submit(flash_s, chosen_s, latency_s)
                 waited_s[-1] = start_s - chosen_s
                 arrived_s, end_s = start_s + first_data_s, start_s + flash_s
             for _ in range(ahead.n_due):
@@ -158,14 +161,15 @@ class Machine:
                 if ahead.is_used and due_s > arrived_s:
                     waited_s[-1] += due_s - arrived_s
                     arrived_s = due_s
+                    end_s = max(end_s, due_s)
             if dram_s:
                 end_s = max(end_s, dram.submit(dram_s, chosen_s) + dram_s)
             if early_s:
                 end_s = max(end_s, compute.submit(early_s, chosen_s) + early_s)
             if late_s:
                 end_s = max(end_s, compute.submit(late_s, arrived_s) + late_s)
-            for read_s, write_s in ahead.begun:
-                begun.append(flash.submit(read_s, chosen_s) + read_s)
+            for read_s, hidden_s, write_s in ahead.begun:
+                begun.append(flash.submit(read_s, chosen_s, hidden_s) + read_s)
                 dram.submit(write_s, chosen_s)
             if end_s > now:
                 yield env.timeout(end_s - now)
@@ -174,7 +178,7 @@ class Machine:
 
 def rows(seconds: Seconds, ahead: Iterator[list[Ahead]] | None = None) -> Iterator[list[Stage]]:
     """The stages of one token after another, as Python numbers, which SimPy is fastest with."""
-    parts = seconds.flash_s, seconds.first_data_s, seconds.dram_s, seconds.select_s, seconds.early_s, seconds.late_s
+    parts = [getattr(seconds, field.name) for field in fields(Seconds)]
     for t in range(len(seconds.flash_s)):
         own = repeat(_NOTHING) if ahead is None else next(ahead)
         yield list(zip(*(part[t].tolist() for part in parts), own))  # noqa: B905 - `own` may go on for ever

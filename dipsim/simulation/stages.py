@@ -72,14 +72,14 @@ class TokenStages:
         """What the stages of each token have to do with reads that are begun early: those for a layer begin with the
         last stage before it, behind that stage's own."""
         n_tokens, n_layers, n_groups = work.n_used_ahead.shape
-        write_s = self._machine.dram.write_seconds(work.ahead.n_bytes)
+        parts = work.ahead.service_s, work.ahead.hidden_s, self._machine.dram.write_seconds(work.ahead.n_bytes)
         for t in range(n_tokens):
-            begun: list[tuple[tuple[float, float], ...]] = [()] * (n_layers * (1 + n_groups) + 2)
+            begun: list[tuple[tuple[float, float, float], ...]] = [()] * (n_layers * (1 + n_groups) + 2)
             due, used = [0] * len(begun), [False] * len(begun)
             for layer in range(n_layers):
                 before = layer * (1 + n_groups)
-                own = zip(work.ahead.service_s[t, layer].tolist(), write_s[t, layer].tolist(), strict=True)
-                begun[before] = tuple(pair for pair in own if pair[0] > 0)
+                own = zip(*(part[t, layer].tolist() for part in parts), strict=True)
+                begun[before] = tuple((read_s, hidden_s, write_s) for read_s, hidden_s, write_s in own if read_s > 0)
                 for g in range(n_groups):
                     due[before + 2 + g] = int(work.ahead.service_s[t, layer, g] > 0)
                     used[before + 2 + g] = bool(work.n_used_ahead[t, layer, g] > 0)
