@@ -204,3 +204,24 @@ def test_the_effective_text_loads_to_the_same_profile(name: str) -> None:
         assert "Grades: A primary source" in text
     else:
         assert text == FILES[name].read_text()
+
+
+def test_the_page_about_presets_has_their_numbers() -> None:
+    page = (FILES["a18-paper"].parent / "README.md").read_text()
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")
+    ]
+    assert sorted(row[0] for row in rows) == PRESETS
+    for name, *cells in (row for row in rows if len(row) > 3):
+        profile = HardwareProfile.load(name)
+        flash, dram = profile.flash, profile.dram
+        assert float(cells[0]) * 1e6 == pytest.approx(flash.read_bytes_per_s)
+        # In ascending order of depth, so that the deepest stays.
+        points = {size: rate for size, rate, *_ in flash.read_curve or []}
+        for cell, size in zip(cells[1:3], (4 * KIB, 64 * KIB), strict=True):
+            assert float(cell) * 1e6 == pytest.approx(points.get(size, flash.read_bytes_per_s))
+        assert cells[3] == (f"{flash.latency_s * 1e6:g} µs" if flash.latency_s else "-")
+        assert cells[4] == str(flash.queue_depth or "-")
+        assert float(cells[6]) * 1e9 == pytest.approx(dram.capacity_bytes - dram.reserved_bytes)
+        rates = [rate for rate in (dram.read_bytes_per_s, dram.peak_bytes_per_s) if rate is not None]
+        assert [float(cell) * 1e9 for cell in cells[7].split(" of ")] == pytest.approx(rates)

@@ -84,7 +84,7 @@ def _below_header(own: tomlkit.TOMLDocument, parent: str, inherited: tomlkit.TOM
     anew, since nothing can be put before a document's first key.)"""
     header = tomlkit.comment(f"{own['name']} extends {parent}.").as_string()
     comments = "".join(item.as_string() for _, item in own.body if isinstance(item, Comment))
-    return tomlkit.parse(header + comments + inherited.as_string().rstrip("\n") + "\n")
+    return tomlkit.parse(header + comments + inherited.as_string())
 
 
 def _merge(into: MutableMapping[str, Any], own: Mapping[str, Any]) -> None:
