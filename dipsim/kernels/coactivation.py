@@ -20,29 +20,29 @@ def _ones(word):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _packed(active):  # type: ignore[no-untyped-def]
-    """One bit a token: uint64 [word, column]."""
-    words = np.zeros((-(-active.shape[0] // 64), active.shape[1]), np.uint64)
+def _pack(active, words, uses):  # type: ignore[no-untyped-def]
+    """Sets one bit a token, uint64 [word, column], and adds up the tokens that use each column."""
     for t in range(active.shape[0]):
         for column in range(active.shape[1]):
             words[t // 64, column] |= np.uint64(active[t, column]) << np.uint64(t % 64)
-    return words
+            uses[column] += active[t, column]
 
 
 @numba.njit(cache=True, nogil=True)
-def _list_partners(place, free, words, links, far_end, counts, partners, shared):  # type: ignore[no-untyped-def]
+def _list_partners(place, free, n_free, words, links, far_end, counts, partners, shared):  # type: ignore[no-untyped-def]
     """The best partners of the column `free[place]` among the free ones behind it; `shared` is 0 where there are fewer.
 
     Of equally good ones the lower index comes first.
     """
-    counts[place + 1 : free.size] = 0
+    for other in range(place + 1, n_free):
+        counts[other] = 0
     for w in range(words.shape[0]):
         own = words[w, place]
-        for other in range(place + 1, free.size):
+        for other in range(place + 1, n_free):
             counts[other] += np.int32(_ones(own & words[w, other]))
     column = free[place]
     shared[:] = 0
-    for other in range(place + 1, free.size):
+    for other in range(place + 1, n_free):
         if counts[other] > shared[-1] and links[free[other], 1] == NO_LINK and far_end[column] != free[other]:
             rank = _LISTED - 1
             while rank > 0 and shared[rank - 1] < counts[other]:
@@ -61,6 +61,21 @@ def _link(one, other, links, far_end):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _drop_taken(free, n_free, words, links, most):  # type: ignore[no-untyped-def]
+    """Columns with two links leave `free`; returns how many stay, and the highest `most` of these."""
+    n, level = 0, 0
+    for place in range(n_free):
+        column = free[place]
+        if links[column, 1] == NO_LINK:
+            free[n] = column
+            for w in range(words.shape[0]):
+                words[w, n] = words[w, place]
+            level = max(level, most[column])
+            n += 1
+    return n, level
+
+
+@numba.njit(cache=True, nogil=True)
 def link_columns(active):  # type: ignore[no-untyped-def]
     """Goes through all pairs of columns by the number of tokens in which both are active, most first, and links a pair
     where both have a link to spare and belong to different chains; of equal pairs the lower indices come first.
@@ -75,27 +90,29 @@ def link_columns(active):  # type: ignore[no-untyped-def]
         int32 [column, 2], the neighbours of each column; `NO_LINK` where there is none, the second only beside a first.
     """
     n = active.shape[1]
-    free, words = np.arange(n).astype(np.int32), _packed(active)
+    words = np.zeros((-(-active.shape[0] // 64), n), np.uint64)
+    # What no pair of a column that is still to come can exceed: at first the tokens that use it.
+    most = np.zeros(n, np.int32)
+    _pack(active, words, most)
     links = np.full((n, 2), NO_LINK, np.int32)
-    far_end, counts = free.copy(), np.empty(n, np.int32)
+    free, far_end, counts = np.arange(n), np.arange(n), np.empty(n, np.int32)
     partners, shared = np.empty((n, _LISTED), np.int32), np.empty((n, _LISTED), np.int32)
-    # How far each list is read, and what no pair still to come can exceed: at first the tokens that use the column.
-    heads, most = np.full(n, _LISTED, np.int32), active.sum(axis=0)
-    while most[free].max() > 0:  # the ends of chains stay free
-        level = most[free].max()
-        for place in range(free.size):
+    n_read = np.full(n, _LISTED, np.int32)
+    n_free, level = _drop_taken(free, n, words, links, most)
+    while level > 0:
+        for place in range(n_free):
             column = free[place]
             while links[column, 1] == NO_LINK and most[column] == level:
-                if heads[column] == _LISTED:
-                    _list_partners(place, free, words, links, far_end, counts, partners[column], shared[column])
-                    heads[column] = 0
+                if n_read[column] == _LISTED:
+                    lists = partners[column], shared[column]
+                    _list_partners(place, free, n_free, words, links, far_end, counts, *lists)
+                    n_read[column] = 0
                 else:
-                    other = partners[column, heads[column]]
+                    other = partners[column, n_read[column]]
                     if links[other, 1] == NO_LINK and far_end[column] != other:
                         _link(column, other, links, far_end)
-                    heads[column] += 1
-                if heads[column] < _LISTED:
-                    most[column] = shared[column, heads[column]]
-        still = links[free, 1] == NO_LINK
-        free, words = free[still], words[:, still]
+                    n_read[column] += 1
+                if n_read[column] < _LISTED:
+                    most[column] = shared[column, n_read[column]]
+        n_free, level = _drop_taken(free, n_free, words, links, most)
     return links

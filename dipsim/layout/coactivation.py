@@ -8,7 +8,7 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.errors import DipsimError
-from dipsim.kernels import BoolArray, Int32Array
+from dipsim.kernels import BoolArray, Int32Array, Int64Array
 from dipsim.layout.protocol import register_layout
 
 
@@ -40,9 +40,22 @@ class Coactivation:
 
     def order(self, active: BoolArray) -> Int32Array:
         """The chains, one after another."""
-        uses, chains = active.sum(axis=0).tolist(), _chains(kernels.link_columns(active))
-        chains.sort(key=lambda chain: -sum(uses[column] for column in chain) / len(chain))
-        return np.concatenate(chains).astype(np.int32)
+        return join_chains(kernels.link_columns(active), active.sum(axis=0))
+
+
+def join_chains(links: Int32Array, uses: Int64Array) -> Int32Array:
+    """All columns, chain after chain.
+
+    Args:
+        links: int32 [column, 2], the neighbours of each column, as `kernels.link_columns` gives them.
+        uses: int64 [column], by whose mean chains follow one another, most used first.
+
+    Returns:
+        int32 [column].
+    """
+    plain, chains = uses.tolist(), _chains(links)
+    chains.sort(key=lambda chain: -sum(plain[column] for column in chain) / len(chain))
+    return np.concatenate(chains).astype(np.int32)
 
 
 def _chains(links: Int32Array) -> list[list[int]]:
