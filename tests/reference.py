@@ -101,8 +101,8 @@ class Cache:
                 self.count[c] = 0
 
 
-def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int) -> list[int]:
-    """Bytes of each read: neighbours joined, widened to whole pages, and joined again where pages touch."""
+def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int, gap_bytes: int = 0) -> list[int]:
+    """Bytes of each read: every page of a wanted column, joined where at most `gap_bytes` of pages lie between."""
     pages = sorted(
         {
             page
@@ -112,11 +112,11 @@ def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int) -> list[int]:
     )
     runs: list[list[int]] = []
     for page in pages:
-        if runs and runs[-1][-1] + 1 == page:
+        if runs and (page - runs[-1][-1] - 1) * page_bytes <= gap_bytes:
             runs[-1].append(page)
         else:
             runs.append([page])
-    return [len(run) * page_bytes for run in runs]
+    return [(run[-1] - run[0] + 1) * page_bytes for run in runs]
 
 
 def depths(masks: Sequence[Mask]) -> list[int]:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,8 @@ def test_curves_are_the_hits_of_runs_with_so_many_slots(
             assert (np.diff(curve.slots) > 0).all()
     for share in (0.1, 0.3, 0.5, 0.8, 1.0):
         chosen = {name: [int(c.slots[round(share * (c.slots.size - 1))]) for c in own] for name, own in curves.items()}
-        simulation._slots = simulation._setup.slots | chosen
+        setup = simulation._setup
+        simulation._worked_out = replace(setup, slots=setup.slots | chosen)
         layers = simulation.run().layers.set_index(["group", "layer"])["hits"]
         for name, slots in chosen.items():
             for layer, n in enumerate(slots):
@@ -278,17 +279,25 @@ def test_bytes_and_columns_bound_every_budget(
         assert all(slots[group.name] == [0, 0] for group in simulation._draft.cached_groups)
 
 
-def test_what_a_hit_saves_by_hand() -> None:
-    groups = Dip(density=0.5).groups(small_model())
-    ideal = saved_s_per_hit(device(1e6, 4e6), groups)
+def test_what_a_hit_saves_by_hand(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 1))
+
+    def saved_s(profile: ds.HardwareProfile, **more: Any) -> dict[str, float]:
+        setup = Simulation(profile, trace, Dip(density=0.5), dram=1e6, **more)._draft
+        return {group.name: saved_s_per_hit(setup, group) for group in setup.groups}
+
+    ideal = saved_s(device(1e6, 4e6))
     assert ideal == pytest.approx({"up_gate": 24 / 1e6 - 24 / 4e6, "down": 8 / 1e6 - 8 / 4e6})
-    assert set(saved_s_per_hit(device(1e6, 1e5), groups).values()) == {0.0}  # slower DRAM saves nothing
+    assert set(saved_s(device(1e6, 1e5)).values()) == {0.0}  # slower DRAM saves nothing
     real: dict[str, Any] = {"read_bytes_per_s": 1e6, "page_bytes": 16, "read_curve": [[16, 1e5], [32, 1.6e5]]}
     # 24 bytes are two pages, 200 us by the curve; 8 bytes are one, 160 us. DRAM takes and gives back whole pages.
-    written = saved_s_per_hit(device(flash_more=real, dram=4e6, dram_more={"dma_writes": True}), groups)
+    written = saved_s(device(flash_more=real, dram=4e6, dram_more={"dma_writes": True}))
     assert written == pytest.approx({"up_gate": 200e-6 + (64 - 24) / 4e6, "down": 160e-6 + (32 - 8) / 4e6})
-    queued = saved_s_per_hit(device(flash_more=real | {"latency_s": 1e-3, "queue_depth": 4}, dram=4e6), groups)
+    queued = saved_s(device(flash_more=real | {"latency_s": 1e-3, "queue_depth": 4}, dram=4e6))
     assert queued == pytest.approx({"up_gate": 250e-6 - 24 / 4e6, "down": 250e-6 - 8 / 4e6})
+    # Stored apart, a column of up_gate is two reads of 12 bytes, a page each.
+    apart = saved_s(device(flash_more=real, dram=4e6), layout=ds.layouts.Column(bundled=False))
+    assert apart == pytest.approx({"up_gate": 2 * 160e-6 - 24 / 4e6, "down": 160e-6 - 8 / 4e6})
 
 
 @pytest.fixture

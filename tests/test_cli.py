@@ -91,18 +91,21 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     run("simulate", "tiny", "--profile", "oneplus-12-ufs4", "--tokens", "40", "--json", str(out))
     numbers = json.loads(out.read_text())
     names = """tok_per_s tpot_s ttft_s n_tokens hit_rate byte_hit_rate hit_rate_by_group bytes_per_token
-        flash_reads_per_token mlp_density retained_magnitude energy_j_per_token busy_s bound dram slots config
-        dipsim_version"""
+        flash_reads_per_token flash prefetch mlp_density retained_magnitude energy_j_per_token average_w busy_s bound
+        critical_path_s_per_token dram_share_of_peak dram slots config dipsim_version"""
     assert list(numbers) == names.split()
     assert set(numbers["tpot_s"]) == {"mean", "p50", "p95", "p99"}
     assert set(numbers["bytes_per_token"]) == {"flash", "dram"}
     assert set(numbers["busy_s"]) == {"flash", "dram", "compute"}
     assert set(numbers["dram"]) == {
         "capacity_bytes", "pinned_bytes", "kv_bytes", "cache_bytes", "streamed_pinned_bytes",
+        "prefetch_bytes",
     }  # fmt: skip
     n_layers = numbers["config"]["model"]["n_layers"]
     assert {name: len(slots) for name, slots in numbers["slots"].items()} == {"up_gate": n_layers, "down": n_layers}
-    assert all(value is not None for value in numbers.values())
+    assert [name for name, value in numbers.items() if value is None] == ["prefetch"]
+    assert set(numbers["flash"]) == {"reads_per_token", "mean_read_bytes", "amplification", "s_per_token"}
+    assert sum(numbers["critical_path_s_per_token"].values()) == pytest.approx(numbers["tpot_s"]["mean"])
 
 
 def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> None:

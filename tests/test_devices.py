@@ -10,87 +10,207 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipsim.devices import Compute, Device, Dram, Flash
-from dipsim.profile import ComputeSpec, DramSpec, FlashSpec
+from dipsim.devices import Compute, Device, Dram, Flash, ReadBatches
+from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
 
 def flash(**fields: Any) -> Flash:
-    return Flash(simpy.Environment(), FlashSpec.parse({"read_bytes_per_s": 1e6} | fields, "test"))
+    return Flash(FlashSpec.parse({"read_bytes_per_s": 1e6} | fields, "test"))
+
+
+def fetch(
+    device: Flash, columns: list[int], column_bytes: float = 10, n_columns: int = 100, **more: Any
+) -> ReadBatches:
+    """The batch of these columns, between an empty one and one of a single column, which it does not touch."""
+    wanted = np.zeros((3, n_columns), np.bool_)
+    wanted[1, columns] = wanted[2, 0] = True
+    batches = device.columns(wanted, np.array([0.0, len(columns), 1.0]), column_bytes, **more)
+    assert [getattr(batches, name)[0] for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s")] == [0, 0, 0, 0]
+    alone = device.columns(wanted[2:], np.ones(1), column_bytes, **more)
+    assert (batches.service_s[2], batches.n_bytes[2]) == (alone.service_s[0], alone.n_bytes[0])
+    return batches
+
+
+CURVE = [[16, 16e4], [48, 24e4]]  # 100 us and 200 us
+# Of each case: the profile, the columns, their bytes; then reads, bytes moved, seconds.
+CASES: list[tuple[dict[str, Any], list[int], float, int, float, float]] = [
+    ({}, [3, 4, 9], 10, 1, 30, 30e-6),  # ideal: bytes alone
+    ({"latency_s": 1e-3}, [3], 10, 1, 10, 1e-3 + 10e-6),
+    ({"latency_s": 1e-3}, [3, 4], 10, 1, 20, 1e-3 + 20e-6),  # two neighbours
+    ({"latency_s": 1e-3}, [3, 5], 10, 2, 20, 1e-3 + 20e-6),
+    # Three reads, two at a time: two rounds of latency, more than one latency and the transfer.
+    ({"latency_s": 1e-3, "queue_depth": 2}, [1, 3, 5], 10, 3, 30, 2e-3),
+    ({"latency_s": 1e-3, "queue_depth": 3}, [1, 3, 5], 10, 3, 30, 1e-3 + 30e-6),
+    ({"latency_s": 1e-3, "queue_depth": 1}, [1], 10, 1, 10, 1e-3 + 10e-6),
+    # Bytes 60 to 70 lie in two pages of 64; 640 to 650 fill one from its start; 64 columns of 10 are ten pages.
+    ({"page_bytes": 64}, [6], 10, 1, 128, 128e-6),
+    ({"page_bytes": 64}, [64], 10, 1, 64, 64e-6),
+    ({"page_bytes": 64}, [1, 6, 13], 10, 1, 3 * 64, 192e-6),  # pages 0, 0 to 1, 2: they touch
+    ({"page_bytes": 64}, [1, 15], 10, 2, 2 * 64, 128e-6),  # pages 0 and 2
+    # The page between is read rather than skipped from 64 bytes on; without pages, ten bytes a column.
+    ({"page_bytes": 64, "gap_bytes": 63}, [1, 15], 10, 2, 2 * 64, 128e-6),
+    ({"page_bytes": 64, "gap_bytes": 64}, [1, 15], 10, 1, 3 * 64, 192e-6),
+    ({"gap_bytes": 19}, [1, 4], 10, 2, 20, 20e-6),
+    ({"gap_bytes": 20}, [1, 4], 10, 1, 40, 40e-6),
+    # A read of 160 bytes in pieces of 64: three requests, the first by the curve, the rest at the sequential rate.
+    ({"page_bytes": 16, "max_read_bytes": 64}, list(range(16)), 10, 3, 160, 160e-6),
+    ({"page_bytes": 16, "max_read_bytes": 64, "read_curve": [[64, 1e5]]}, list(range(16)), 10, 3, 160, 640e-6 + 96e-6),
+    # Half-way between the points; below and at the first; at the last one's rate beyond it.
+    ({"read_curve": CURVE}, [0, 1], 16, 1, 32, 150e-6),
+    ({"read_curve": CURVE}, [0], 2, 1, 2, 100e-6),
+    ({"read_curve": CURVE}, [0, 2], 16, 2, 32, 200e-6),
+    ({"read_curve": CURVE}, [0, 1], 48, 1, 96, 400e-6),
+    ({"read_curve": [[16, 1e9]]}, [0], 1000, 1, 1000, 1000e-6),  # never faster than sequential
+    # Half as fast, but for the latency.
+    ({"read_curve": CURVE, "derate": 0.5}, [0, 1], 16, 1, 32, 300e-6),
+    ({"derate": 0.5, "latency_s": 1e-3}, [0], 10, 1, 10, 1e-3 + 20e-6),
+]
+
+
+@pytest.mark.parametrize(("fields", "columns", "column_bytes", "n_reads", "n_bytes", "seconds"), CASES)
+def test_a_batch_of_columns(
+    fields: dict[str, Any], columns: list[int], column_bytes: float, n_reads: int, n_bytes: float, seconds: float
+) -> None:
+    device = flash(**fields)
+    batches = fetch(device, columns, column_bytes)
+    assert (batches.n_reads[1], batches.n_bytes[1]) == (n_reads, n_bytes)
+    assert batches.wanted_bytes[1] == len(columns) * column_bytes
+    assert batches.service_s[1] == pytest.approx(seconds, rel=1e-12)
+    assert batches.first_data_s[1] == fields.get("latency_s", 0)
+    lost = device.losses(batches)
+    assert sum(own[1] for own in lost.values()) == pytest.approx(seconds, rel=1e-12)
+
+
+DEPTHS = [[16, 1e5, 1], [64, 2e5, 1], [16, 4e5, 16], [64, 8e5, 16]]  # 160 and 320 us alone, 40 and 80 in a queue of 16
 
 
 @pytest.mark.parametrize(
-    ("fields", "reads", "n_bytes", "seconds"),
+    ("queue_depth", "columns", "seconds"),
     [
-        ({}, [100, 300], 400, 400e-6),
-        ({"latency_s": 1e-3}, [100], 100, 1e-3 + 100e-6),
-        # Three reads, two at a time: two rounds of latency, more than one latency and the transfer.
-        ({"latency_s": 1e-3, "queue_depth": 2}, [10, 10, 10], 30, 2e-3),
-        ({"latency_s": 1e-3, "queue_depth": 3}, [10, 10, 10], 30, 1e-3 + 30e-6),
-        ({"page_bytes": 64}, [1, 64, 65], 256, 256e-6),
-        # Half-way between the points (16 bytes, 100 us) and (48 bytes, 200 us); below, at and beyond them.
-        ({"read_curve": [[16, 16e4], [48, 24e4]]}, [32], 32, 150e-6),
-        ({"read_curve": [[16, 16e4], [48, 24e4]]}, [1, 16], 17, 200e-6),
-        ({"read_curve": [[16, 16e4], [48, 24e4]]}, [96], 96, 400e-6),
-        # Never faster than the interface.
-        ({"read_curve": [[16, 1e9]]}, [1000], 1000, 1000e-6),
+        (64, [0], 160e-6),
+        # Two reads are two in flight: a quarter of the way from 1 to 16 on a scale of powers.
+        (64, [0, 2], 2 * 160e-6 * 0.25**0.25),
+        (64, [0, 2, 4, 6], 4 * 160e-6 * 0.25**0.5),
+        (64, list(range(0, 32, 2)), 16 * 40e-6),
+        (64, list(range(0, 80, 2)), 40 * 40e-6),
+        # The runtime keeps fewer in flight than there are.
+        (1, list(range(0, 32, 2)), 16 * 160e-6),
+        (4, list(range(0, 32, 2)), 16 * 160e-6 * 0.25**0.5),
+        (64, [0, 1, 2, 3], 320e-6),  # one read of 64 bytes
     ],
 )
-def test_a_batch_of_reads(fields: dict[str, Any], reads: list[float], n_bytes: float, seconds: float) -> None:
-    """The batch in question, between an empty one and one of a single read, which it does not touch."""
-    alone = flash(**fields).batches(np.array([7.0]), np.array([1]))
-    batches = flash(**fields).batches(np.array([*reads, 7], np.float64), np.array([0, len(reads), 1]))
-    assert batches.n_reads.tolist() == [0, len(reads), 1]
-    assert batches.n_bytes.tolist() == [0, n_bytes, alone.n_bytes[0]]
-    assert batches.service_s.tolist() == pytest.approx([0, seconds, alone.service_s[0]], rel=1e-12)
-    assert batches.first_data_s.tolist() == [0, fields.get("latency_s", 0), fields.get("latency_s", 0)]
+def test_a_curve_for_each_depth(queue_depth: int, columns: list[int], seconds: float) -> None:
+    device = flash(read_curve=DEPTHS, queue_depth=queue_depth, latency_s=160e-6, read_bytes_per_s=1e9)
+    batches = fetch(device, columns, 16)
+    assert batches.service_s[1] == pytest.approx(seconds, rel=1e-12)
 
 
-def test_a_stream_is_one_read_and_nothing_to_read_takes_no_time() -> None:
-    batches = flash(latency_s=1.0, page_bytes=64).streams(np.array([0.0, 100.0]))
-    assert batches.n_reads.tolist() == [0, 1]
+def test_a_depth_that_was_measured_slower_is_not_used() -> None:
+    device = flash(read_curve=[*DEPTHS, [16, 3e5, 32], [64, 6e5, 32]], queue_depth=32, read_bytes_per_s=1e9)
+    assert fetch(device, list(range(0, 80, 2)), 16).service_s[1] == pytest.approx(40 * 40e-6)
+
+
+def test_losses_by_hand() -> None:
+    """Two columns of 10 bytes in a page of 16 each: 32 bytes moved at 1 MB/s, 100 us a page, two rounds of 1 ms."""
+    device = flash(latency_s=1e-3, queue_depth=1, page_bytes=16, read_curve=CURVE)
+    lost = {cause: own[1] for cause, own in device.losses(fetch(device, [0, 8])).items()}
+    bandwidth, moved, queued, service = 20e-6, 32e-6, 2 * 100e-6, 2e-3
+    assert lost == pytest.approx(
+        {
+            "bandwidth": bandwidth,
+            "amplification": moved - bandwidth,
+            "small_reads": queued - moved,
+            "latency": service - queued,
+        }
+    )
+
+
+def test_layouts_move_columns_and_take_them_apart() -> None:
+    device = flash(latency_s=1e-3, page_bytes=20)
+    assert fetch(device, [3, 90], 20).n_reads[1] == 2
+    together = np.arange(100, dtype=np.int32)
+    together[[4, 90]] = [90, 4]  # column 90 lies where 4 did
+    assert fetch(device, [3, 90], 20, places=together).n_reads[1] == 1
+    # Two matrices: half of each column in either region, and a page of 20 for each half of 10.
+    apart = fetch(device, [4], 20, n_regions=2)
+    assert (apart.n_reads[1], apart.n_bytes[1], apart.wanted_bytes[1]) == (2, 40, 20)
+
+
+def test_streams_are_sequential() -> None:
+    device = flash(latency_s=1.0, page_bytes=64, read_curve=[[64, 1e3]], max_read_bytes=64)
+    batches = device.streams(np.array([0.0, 100.0]))
+    assert batches.n_reads.tolist() == [0, 2]
     assert batches.n_bytes.tolist() == [0, 128]
     assert batches.service_s.tolist() == pytest.approx([0, 1 + 128e-6])
     assert flash().streams(np.array([100.0])).service_s[0] == pytest.approx(100e-6)
 
 
-def test_dram_and_compute() -> None:
-    env = simpy.Environment()
-    plain, dma = (
-        Dram(env, DramSpec(capacity_bytes=1e9, read_bytes_per_s=1e6, dma_writes=dma)) for dma in (False, True)
-    )
+def test_rows_lie_apart() -> None:
+    batches = flash(latency_s=1e-3, page_bytes=64).rows(100, np.array([0.0, 3.0]))
+    assert batches.n_reads.tolist() == [0, 3]
+    assert batches.wanted_bytes.tolist() == [0, 300]
+    assert batches.n_bytes.tolist() == [0, 3 * 128]
+    assert batches.service_s.tolist() == pytest.approx([0, 1e-3 + 3 * 128e-6])
+
+
+def test_dram() -> None:
+    plain, dma = (Dram(DramSpec(capacity_bytes=1e9, read_bytes_per_s=1e6, dma_writes=dma)) for dma in (False, True))
     read, from_flash = np.array([10.0]), np.array([7.0])
-    assert (plain.traffic_bytes(read, from_flash), dma.traffic_bytes(read, from_flash)) == (10, 24)
-    assert plain.seconds(np.array([24.0])) == 24e-6
-    spec = ComputeSpec(ops_per_s=1e6, launch_s=1e-3, select_s_per_column=1e-5)
-    assert Compute(env, spec).seconds(np.array([2000.0, 0.0])).tolist() == pytest.approx([3e-3, 0])
-    assert Compute(env, spec).select_seconds(np.array([30.0])) == pytest.approx(3e-4)
+    assert [own[0] for own in plain.transfers(read, from_flash)] == [10, 10e-6]
+    assert [own[0] for own in dma.transfers(read, from_flash)] == [24, 24e-6]
+    assert plain.write_seconds(np.array([7.0])) == 7e-6
+
+
+@pytest.mark.parametrize(("unit_bytes_per_s", "seconds"), [(1e6, 24e-6), (0.8e6, 24e-6), (0.5e6, 34e-6), (2e6, 24e-6)])
+def test_a_unit_reads_at_its_own_rate_beside_what_flash_writes(unit_bytes_per_s: float, seconds: float) -> None:
+    """10 bytes and 7 that Flash wrote: the unit reads 17, the bus carries 24."""
+    spec = DramSpec(capacity_bytes=1e9, read_bytes_per_s=1e6, dma_writes=True)
+    traffic, took = Dram(spec, ComputeUnit(dram_bytes_per_s=unit_bytes_per_s)).transfers(
+        np.array([10.0]), np.array([7.0])
+    )
+    assert (traffic[0], took[0]) == (24, pytest.approx(seconds))
+
+
+def test_compute() -> None:
+    unit = ComputeUnit(ops_per_s=1e6, launch_s=1e-3, select_s_per_column=1e-5, precision_bits=8)
+    assert Compute(unit).seconds(np.array([2000.0, 0.0])).tolist() == pytest.approx([3e-3, 0])
+    assert Compute(unit).select_seconds(np.array([30.0])) == pytest.approx(3e-4)
+    assert [Compute(unit).operations(10, bits) for bits in (4, 8, 16)] == [20, 20, 40]
+    assert Compute(None).operations(10, 16) == 20
     many = np.array([1e18])
-    assert (Compute(env, None).seconds(many), Compute(env, None).select_seconds(many)) == (0, 0)
+    assert (Compute(None).seconds(many), Compute(None).select_seconds(many)) == (0, 0)
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=12))
 def test_a_device_serves_like_a_simpy_resource(jobs: list[tuple[float, float]]) -> None:
-    """The lean queue ends every job when `simpy.Resource` with a process for each job does."""
+    """The queue in closed form ends every job when `simpy.Resource` with a process for each job does."""
+    jobs.sort(key=lambda job: job[0])
+    device, log = Device(), []
+    env = simpy.Environment()
+    resource, ends = simpy.Resource(env), [0.0] * len(jobs)
 
-    def ends(use: str) -> list[float]:
-        env = simpy.Environment()
-        device, resource = Device(env), simpy.Resource(env)
-        finished = [0.0] * len(jobs)
+    def job(index: int, arrival_s: float, service_s: float) -> Any:
+        yield env.timeout(arrival_s)
+        with resource.request() as turn:
+            yield turn
+            yield env.timeout(service_s)
+        ends[index] = env.now
 
-        def job(index: int, arrival_s: float, service_s: float) -> Any:
-            yield env.timeout(arrival_s)
-            if use == "device":
-                yield device.submit(service_s)
-            else:
-                with resource.request() as turn:
-                    yield turn
-                    yield env.timeout(service_s)
-            finished[index] = env.now
+    for index, (arrival_s, service_s) in enumerate(jobs):
+        env.process(job(index, arrival_s, service_s))
+        log.append(device.submit(service_s, arrival_s) + service_s)
+    env.run()
+    assert log == pytest.approx(ends)
+    assert device.busy_s(1e9) == pytest.approx(sum(service_s for _, service_s in jobs))
 
-        for index, (arrival_s, service_s) in enumerate(jobs):
-            env.process(job(index, arrival_s, service_s))
-        env.run()
-        return finished
 
-    assert ends("device") == pytest.approx(ends("resource"))
+def test_latency_passes_while_others_are_served() -> None:
+    """Of 5 s, 2 are latency: a job behind another begins up to 2 s before that one ends, never before it is ready."""
+    device = Device()
+    assert device.submit(10, 0) == 0
+    assert device.submit(5, 3, latency_s=2) == 8
+    assert (device.free_at_s, device.busy_s(13), device.busy_s(11.5)) == (13, 13, 11.5)
+    assert device.submit(5, 12.5, latency_s=2) == 12.5
+    assert (device.free_at_s, device.busy_s(17.5)) == (17.5, 17.5)
+    assert device.submit(1, 20, latency_s=1) == 20

@@ -167,16 +167,31 @@ def test_choose_victims(priorities: list[float], seed: int, data: st.DataObject)
 
 @settings(deadline=None)
 @given(
-    st.lists(st.lists(st.booleans(), min_size=60, max_size=60), min_size=1, max_size=4),
+    st.lists(st.lists(st.booleans(), min_size=61, max_size=61), min_size=1, max_size=4),
     st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),
     st.sampled_from([1, 512, 4096, 16384]),
+    st.sampled_from([0, 1, 4096, 9000, 40000]),
+    st.none() | st.integers(0, 1000),
 )
-def test_form_reads(wanted: list[list[bool]], column_bytes: float, page_bytes: int) -> None:
-    masks = np.array(wanted)
-    reads, n_reads = kernels.form_reads(masks, np.count_nonzero(masks), column_bytes, page_bytes)
-    by_token = [reference.read_sizes(mask, column_bytes, page_bytes) for mask in masks]
-    assert reads.tolist() == [n_bytes for sizes in by_token for n_bytes in sizes]
-    assert n_reads.tolist() == [len(sizes) for sizes in by_token]
+def test_batch_reads(
+    wanted: list[list[bool]], column_bytes: float, page_bytes: int, gap_bytes: int, seed: int | None
+) -> None:
+    """Any cost of a read of so many pages, summed over the reads that the plain twin forms."""
+    masks, n = np.array(wanted), len(wanted[0])
+    places = np.empty(0, np.int32)
+    lying = masks
+    if seed is not None:
+        places = np.random.default_rng(seed).permutation(n).astype(np.int32)
+        lying = np.empty_like(masks)
+        lying[:, places] = masks
+    starts = np.array([math.floor(i * column_bytes / page_bytes) for i in range(n)], np.int32)
+    stops = np.array([math.ceil((i + 1) * column_bytes / page_bytes) for i in range(n)], np.int32)
+    pages = np.arange(stops[-1] + 1.0)
+    costs = np.stack([pages, pages > 0, np.sqrt(pages)])
+    totals = kernels.batch_reads(masks, places, starts, stops, gap_bytes // page_bytes, costs)
+    for mask, total in zip(lying, totals, strict=True):
+        sizes = np.array(reference.read_sizes(mask, column_bytes, page_bytes, gap_bytes)) / page_bytes
+        assert total.tolist() == pytest.approx([sizes.sum(), len(sizes), np.sqrt(sizes).sum()])
 
 
 def test_next_uses_across_two_blocks() -> None:

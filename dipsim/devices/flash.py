@@ -151,9 +151,8 @@ class Flash(Device):
             depth = np.minimum(n_reads, spec.queue_depth or np.inf)
             service_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, depth))
         else:
-            service_s = latency_s + queued_s
-        if spec.queue_depth is not None:
-            service_s = np.maximum(service_s, spec.latency_s * np.ceil(n_reads / spec.queue_depth))
+            rounds = np.ceil(n_reads / (spec.queue_depth or np.inf))
+            service_s = np.maximum(latency_s + queued_s, latency_s * rounds)
         return ReadBatches(n_reads, wanted_bytes, n_bytes, queued_s, service_s, np.minimum(latency_s, service_s))
 
     def _at_depth(self, curve_s: Float64Array, depth: Float64Array) -> Float64Array:

@@ -29,13 +29,16 @@ class Device:
 
     Attributes:
         free_at_s: when all jobs so far are done.
-        busy_s: how long it has been at work.
     """
 
     def __init__(self, jobs: list[Job] | None = None) -> None:
         self.free_at_s = 0.0
-        self.busy_s = 0.0
+        self._busy_s = 0.0
         self._jobs = jobs
+
+    def busy_s(self, now_s: float) -> float:
+        """How long it has been at work; what is left of jobs that have begun is still to come."""
+        return self._busy_s - max(0.0, self.free_at_s - now_s)
 
     def submit(self, service_s: float, ready_s: float, latency_s: float = 0.0) -> float:
         """Queues a job that can begin at `ready_s`; returns when it begins. Of its service, `latency_s` passes without
@@ -43,7 +46,7 @@ class Device:
         earliest_s = self.free_at_s - latency_s
         start_s = earliest_s if earliest_s > ready_s else ready_s
         end_s = start_s + service_s
-        self.busy_s += end_s - max(start_s, self.free_at_s)
+        self._busy_s += end_s - max(start_s, self.free_at_s)
         self.free_at_s = end_s
         if self._jobs is not None:
             self._jobs.append(Job(type(self).__name__.lower(), ready_s, start_s, self.free_at_s))

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self, cast
 
 from dipsim import layout as layouts
 from dipsim import masking as methods
 from dipsim import policies as eviction
-from dipsim.budget import budgets, plan_dram
+from dipsim.budget import budgets
 from dipsim.cache import ADMISSIONS
-from dipsim.errors import DipsimError, DipsimWarning, choose
+from dipsim.errors import DipsimError, choose
 from dipsim.layout import Layout
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import Policy
-from dipsim.prefetch import NoPrefetch, Prefetcher, prefetchers
+from dipsim.prefetch import Prefetcher, prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.results import Headroom, Result
+from dipsim.simulation.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.headroom import measure_headroom
 from dipsim.simulation.machine import OVERLAPS
+from dipsim.simulation.memory import bytes_ahead, dram_plan
 from dipsim.simulation.placing import places_of
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.slots import slots_of, warn_where_policies_agree
 from dipsim.trace import Trace
-from dipsim.units import parse_bytes, parse_dram, scaled
 
 __all__ = ["Simulation"]
 
@@ -41,8 +41,6 @@ _RUN_KEYS = (
 )
 _PLUGGED_KEYS = ("policy", "layout", "prefetch")
 _OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
-# Of a layer's MLP, what is read ahead at most unless a run says otherwise.
-_PREFETCH_SHARE = 1 / 16
 
 
 class Simulation:
@@ -96,24 +94,16 @@ class Simulation:
         tokens: int | None = None,
         warmup: int = 0,
     ) -> None:
-        _check_kinds(profile, trace)
+        check_kinds(profile, trace)
         model = model or trace.model
-        _check_shape(model, trace.model)
+        check_shape(model, trace.model)
         n_tokens = trace.n_tokens if tokens is None else tokens
-        _check_counts(trace, n_tokens, warmup)
         n_positions = trace.n_positions if context is None else context
-        if n_positions < trace.n_positions:
-            raise DipsimError(
-                f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions"
-            )
+        check_counts(trace, n_tokens, warmup, n_positions)
         new_policy = _policy_factory(policy)
-        _check_is_method(masking)
-        _check_method(masking, trace, model, new_policy())
+        check_method(masking, trace, model, new_policy())
         prefetcher = prefetchers.make(prefetch, {}) if isinstance(prefetch, str) else prefetch
-        n_ahead_bytes = _prefetch_bytes(prefetcher, prefetch_bytes, model, overlap)
-        capacity_bytes = _capacity_bytes(profile, model, dram, n_positions)
-        plan = plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * n_ahead_bytes)
-        _warn_beyond_device(profile, plan.capacity_bytes)
+        ahead_bytes = bytes_ahead(prefetcher, prefetch_bytes, model, overlap)
         budgets[budget]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
             profile=profile,
@@ -121,7 +111,7 @@ class Simulation:
             model=model,
             masking=masking,
             groups=masking.groups(model),
-            dram=plan,
+            dram=dram_plan(profile, model, dram, n_positions, stream_pinned, ahead_bytes),
             slots={},
             new_policy=new_policy,
             admission=choose("admission", admission, ADMISSIONS),
@@ -131,7 +121,7 @@ class Simulation:
             unit=profile.unit(unit),
             layout=layouts.make(layout) if isinstance(layout, str) else layout,
             prefetcher=prefetcher,
-            prefetch_bytes=n_ahead_bytes,
+            prefetch_bytes=ahead_bytes,
         )
         self._worked_out: Setup | None = None
         self._given: dict[str, Any] = {
@@ -252,88 +242,6 @@ class Simulation:
             self._worked_out = replace(self._draft, slots=slots, places=places_of(self._draft))
             warn_where_policies_agree(self._worked_out)
         return self._worked_out
-
-
-def _check_kinds(profile: object, trace: object) -> None:
-    for name, thing, kind in (("profile", profile, HardwareProfile), ("trace", trace, Trace)):
-        if not isinstance(thing, kind):
-            how = "HardwareProfile.load(name)" if kind is HardwareProfile else "Trace.open(path)"
-            raise DipsimError(f"{name}: got {thing!r}; must be a {kind.__name__}, see {how}")
-
-
-def _warn_beyond_device(profile: HardwareProfile, capacity_bytes: float) -> None:
-    usable = profile.dram.capacity_bytes - profile.dram.reserved_bytes
-    if capacity_bytes > usable:
-        warnings.warn(
-            f"dram: {scaled(capacity_bytes, 'B')} is more than the {scaled(usable, 'B')} that '{profile.name}' has for "
-            "a model",
-            DipsimWarning,
-            stacklevel=3,
-        )
-
-
-def _check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
-    for name in ("n_layers", "hidden_size", "intermediate_size"):
-        if getattr(model, name) != getattr(recorded, name):
-            raise DipsimError(
-                f"model: {name}: got {getattr(model, name)} for '{model.name}'; "
-                f"the trace was recorded with {getattr(recorded, name)} ('{recorded.name}')"
-            )
-
-
-def _check_counts(trace: Trace, n_tokens: int, n_warm_up: int) -> None:
-    if not 1 <= n_tokens <= trace.n_tokens:
-        raise DipsimError(f"tokens: got {n_tokens}; the trace has {trace.n_tokens}, at least 1 is needed")
-    longest = max(min(s.stop, n_tokens) - s.start for s in trace.sequences)
-    if not 0 <= n_warm_up < longest:
-        raise DipsimError(
-            f"warmup: got {n_warm_up}; must be at least 0 and below {longest}, the longest simulated sequence"
-        )
-
-
-def _check_is_method(masking: object) -> None:
-    if not is_dataclass(masking) or isinstance(masking, type):
-        raise DipsimError(f"masking: got {masking!r}; must be a method such as Dip(density=0.5)")
-
-
-def _check_method(masking: Masking, trace: Trace, model: ModelSpec, policy: Policy) -> None:
-    if policy.needs_future and masking.looks_at_residency:
-        raise DipsimError(
-            f"policy: {type(policy).__name__.lower()} with method '{masking.name}'; an oracle needs the masks of the "
-            "future, and these depend on what it keeps: choose an online policy, or method 'dip'"
-        )
-    for group in masking.groups(model):
-        if group.site is not None and group.site not in trace.sites:
-            sites = ",".join([*trace.sites, group.site])
-            raise DipsimError(
-                f"method '{masking.name}' needs scores at site '{group.site}', got a trace with "
-                f"{', '.join(trace.sites) or 'none'}; capture them: dipsim capture MODEL TEXT --sites {sites} -o OUT"
-            )
-
-
-def _capacity_bytes(profile: HardwareProfile, model: ModelSpec, dram: str | float | None, n_positions: int) -> float:
-    n_bytes, share = parse_dram(dram)
-    if share is not None:
-        return share * (model.pinned_bytes + model.kv_bytes_per_position * n_positions + model.mlp_bytes)
-    return profile.dram.capacity_bytes - profile.dram.reserved_bytes if n_bytes is None else n_bytes
-
-
-def _prefetch_bytes(prefetcher: Prefetcher, given: str | float | None, model: ModelSpec, overlap: str) -> float:
-    """Most bytes that are read ahead for one layer."""
-    if isinstance(prefetcher, NoPrefetch):
-        if given is not None:
-            raise DipsimError("prefetch_bytes: got some, but nobody to use them; name a prefetcher")
-        return 0.0
-    if overlap != "pipelined":
-        raise DipsimError(
-            f"prefetch: got overlap '{overlap}', in which Flash reads only when all else rests; choose 'pipelined'"
-        )
-    if given is None:
-        return model.mlp_bytes / model.n_layers * _PREFETCH_SHARE
-    n_bytes = parse_bytes(given, "prefetch_bytes") if isinstance(given, str) else given
-    if not 0 < n_bytes < float("inf"):
-        raise DipsimError(f"prefetch_bytes: got {given}; must be above 0 and finite")
-    return n_bytes
 
 
 def _policy_factory(policy: object) -> Callable[[], Policy]:

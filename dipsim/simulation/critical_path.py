@@ -12,7 +12,7 @@ PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "wa
 
 
 def critical_path(
-    overlap: Overlap, seconds: Seconds, batches: ReadBatches, waited_s: Float64Array
+    overlap: Overlap, seconds: Seconds, batches: ReadBatches, waits_s: Float64Array
 ) -> dict[str, Float64Array]:
     """Seconds of each stage by part; together they are how long it took, since of devices that work at once the one
     that ends last decides (of equal ones Flash, then DRAM).
@@ -21,7 +21,8 @@ def critical_path(
         overlap: how devices overlap.
         seconds: of each stage, [token, stage].
         batches: its reads.
-        waited_s: how long they waited behind reads that were begun ahead of their use.
+        waits_s: how long they, and the transfers from DRAM, waited behind what was begun ahead of its use, [2, token,
+            stage].
     """
     latency_s, transfer_s = batches.service_s - batches.queued_s, batches.queued_s
     compute_s = seconds.early_s + seconds.late_s
@@ -40,18 +41,22 @@ def critical_path(
             nothing,
         )
         return dict(zip(PARTS, parts, strict=True))
-    return _pipelined(seconds, latency_s, transfer_s, waited_s)
+    return _pipelined(seconds, latency_s, transfer_s, *waits_s)
 
 
 def _pipelined(
-    seconds: Seconds, latency_s: Float64Array, transfer_s: Float64Array, waited_s: Float64Array
+    seconds: Seconds,
+    latency_s: Float64Array,
+    transfer_s: Float64Array,
+    flash_wait_s: Float64Array,
+    dram_wait_s: Float64Array,
 ) -> dict[str, Float64Array]:
-    arrived_s = waited_s + seconds.first_data_s
+    arrived_s = flash_wait_s + seconds.first_data_s
     on_arrival = (seconds.late_s > 0) & (arrived_s > seconds.early_s)
     computed_s = np.maximum(seconds.early_s, np.where(seconds.late_s > 0, arrived_s, 0)) + seconds.late_s
-    read_s = waited_s + seconds.flash_s
-    by_flash = read_s >= np.maximum(seconds.dram_s, computed_s)
-    by_dram = ~by_flash & (seconds.dram_s >= computed_s)
+    fetched_s, read_s = flash_wait_s + seconds.flash_s, dram_wait_s + seconds.dram_s
+    by_flash = fetched_s >= np.maximum(read_s, computed_s)
+    by_dram = ~by_flash & (read_s >= computed_s)
     by_compute = ~by_flash & ~by_dram
     waits = by_compute & on_arrival
     parts = (
@@ -60,6 +65,6 @@ def _pipelined(
         np.where(by_dram, seconds.dram_s, 0),
         np.where(waits, seconds.late_s, np.where(by_compute, seconds.early_s + seconds.late_s, 0)),
         seconds.select_s,
-        np.where(by_flash | waits, waited_s, 0),
+        np.where(by_flash | waits, flash_wait_s, np.where(by_dram, dram_wait_s, 0)),
     )
     return dict(zip(PARTS, parts, strict=True))

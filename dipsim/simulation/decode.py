@@ -56,16 +56,22 @@ class Decoder:
             positions: Int64Array = np.arange(block.start, block.stop) - sequence.start
             stages = self._stages.tokens(work, (sequence.prompt_length + positions).astype(np.float64))
             seconds, amounts = self._machine.prepare(stages)
-            token_s, flash_s = np.empty(positions.size), np.empty(positions.size)
-            waited_s = np.empty(seconds.flash_s.shape)
+            # Clock and work of the devices after each token, and before the first.
+            marks = np.empty((positions.size + 1, 3))
+            marks[0] = self._mark()
+            waits_s = np.empty((2, *seconds.flash_s.shape))
             ahead = self._stages.ahead(work) if self.setup.reads_ahead else None
             for i, row in enumerate(rows(seconds, ahead)):
-                start_s, busy_s = self._env.now, self._machine.flash.busy_s
-                waited_s[i] = yield from self._machine.run(row)
-                token_s[i], flash_s[i] = self._env.now - start_s, self._machine.flash.busy_s - busy_s
-            measured = {"token_s": token_s, "flash_s": flash_s} | self._totals(work, stages, seconds, amounts, waited_s)
+                waits_s[:, i] = yield from self._machine.run(row)
+                marks[i + 1] = self._mark()
+            measured = dict(zip(("token_s", "flash_s", "dram_s"), np.diff(marks, axis=0).T, strict=True))
+            measured |= self._totals(work, stages, seconds, amounts, waits_s)
             self.log.add(work.use, positions, positions < self.setup.n_warm_up, measured)
             self._advance(positions.size)
+
+    def _mark(self) -> tuple[float, float, float]:
+        now = self._env.now
+        return now, self._machine.flash.busy_s(now), self._machine.dram.busy_s(now)
 
     def _prompt(self, n_tokens: int) -> Events:
         start_s = self._env.now
@@ -80,20 +86,19 @@ class Decoder:
         stages: Stages,
         seconds: Seconds,
         amounts: dict[str, Float64Array],
-        waited_s: Float64Array,
+        waits_s: Float64Array,
     ) -> dict[str, Float64Array]:
         """Columns of the table of tokens, [token] each."""
-        path = critical_path(self.setup.overlap, seconds, stages.batches, waited_s)
+        path = critical_path(self.setup.overlap, seconds, stages.batches, waits_s)
         totals = {f"{part}_on_path_s": own.sum(axis=1) for part, own in path.items()}
         totals |= {name: own.sum(axis=1) for name, own in amounts.items()}
         compute_s = seconds.select_s + seconds.early_s + seconds.late_s
-        totals |= {"dram_s": seconds.dram_s.sum(axis=1), "compute_s": compute_s.sum(axis=1)}
+        totals["compute_s"] = compute_s.sum(axis=1)
         of_flash = self._of_flash(stages.batches)
         if self.setup.reads_ahead:
             ahead = self._of_flash(work.ahead)
             of_flash = {name: own + ahead[name] for name, own in of_flash.items()}
             totals["dram_bytes"] += ahead["flash_bytes"]
-            totals["dram_s"] += self._machine.dram.write_seconds(ahead["flash_bytes"])
             column_bytes = np.array([group.column_bytes for group in self.setup.groups])
             totals["prefetch_bytes"] = ahead["flash_wanted_bytes"]
             totals["prefetch_used_bytes"] = (work.n_used_ahead * column_bytes).sum(axis=(1, 2))

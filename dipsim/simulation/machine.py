@@ -17,8 +17,8 @@ from dipsim.profile import ComputeUnit, HardwareProfile
 
 Overlap = Literal["none", "io", "pipelined"]
 OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
-# Runs stages; gives back how long each batch waited behind others that Flash had to serve first.
-Steps = Generator[simpy.Event, None, list[float]]
+# Runs stages; gives back how long each one's batch and transfer waited behind what was begun ahead of its use.
+Steps = Generator[simpy.Event, None, tuple[list[float], list[float]]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Machine:
             ready_s = self.dram.submit(dram_s, read_s) + dram_s
             busy_s = select_s + (early_s + late_s)
             yield self._env.timeout(self.compute.submit(busy_s, ready_s) + busy_s - now)
-        return [0.0] * len(stages)
+        return [0.0] * len(stages), [0.0] * len(stages)
 
     def _io_then_compute(self, stages: list[Stage]) -> Steps:
         for flash_s, _, _, dram_s, select_s, early_s, late_s, _ in stages:
@@ -139,31 +139,32 @@ class Machine:
             ready_s = max(self.flash.submit(flash_s, now) + flash_s, self.dram.submit(dram_s, now) + dram_s)
             busy_s = select_s + (early_s + late_s)
             yield self._env.timeout(self.compute.submit(busy_s, ready_s) + busy_s - now)
-        return [0.0] * len(stages)
+        return [0.0] * len(stages), [0.0] * len(stages)
 
     def _pipelined(self, stages: list[Stage]) -> Steps:
         """All devices at once: data is worked on as it arrives, that from Flash from its first data on. Reads wait for
         the mask, and behind those that were begun ahead of their use."""
         env, flash, dram, compute = self._env, self.flash, self.dram, self.compute
         begun: deque[float] = deque()  # when the batches end that were begun ahead
-        waited_s = []
+        flash_waits_s, dram_waits_s = [], []
         for flash_s, latency_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
             now = env.now
             end_s = chosen_s = compute.submit(select_s, now) + select_s if select_s else now
-            arrived_s = chosen_s
-            waited_s.append(0.0)
+            arrived_s, flash_wait_s, dram_wait_s = chosen_s, 0.0, 0.0
             if flash_s:
                 start_s = flash.submit(flash_s, chosen_s, latency_s)
-                waited_s[-1] = start_s - chosen_s
+                flash_wait_s = start_s - chosen_s
                 arrived_s, end_s = start_s + first_data_s, start_s + flash_s
             for _ in range(ahead.n_due):
                 due_s = begun.popleft()
                 if ahead.is_used and due_s > arrived_s:
-                    waited_s[-1] += due_s - arrived_s
+                    flash_wait_s += due_s - arrived_s
                     arrived_s = due_s
                     end_s = max(end_s, due_s)
             if dram_s:
-                end_s = max(end_s, dram.submit(dram_s, chosen_s) + dram_s)
+                start_s = dram.submit(dram_s, chosen_s)
+                dram_wait_s = start_s - chosen_s
+                end_s = max(end_s, start_s + dram_s)
             if early_s:
                 end_s = max(end_s, compute.submit(early_s, chosen_s) + early_s)
             if late_s:
@@ -171,9 +172,11 @@ class Machine:
             for read_s, hidden_s, write_s in ahead.begun:
                 begun.append(flash.submit(read_s, chosen_s, hidden_s) + read_s)
                 dram.submit(write_s, chosen_s)
+            flash_waits_s.append(flash_wait_s)
+            dram_waits_s.append(dram_wait_s)
             if end_s > now:
                 yield env.timeout(end_s - now)
-        return waited_s
+        return flash_waits_s, dram_waits_s
 
 
 def rows(seconds: Seconds, ahead: Iterator[list[Ahead]] | None = None) -> Iterator[list[Stage]]:

@@ -13,7 +13,7 @@ from dipsim.layout import Layout
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.policies import Policy
-from dipsim.prefetch import NoPrefetch, Prefetcher
+from dipsim.prefetch import Prefetcher
 from dipsim.profile import ComputeUnit, HardwareProfile
 from dipsim.simulation.machine import Overlap
 from dipsim.simulation.masks import RecordedMasks
@@ -33,7 +33,7 @@ class Setup:
         unit: the compute unit that is used.
         layout: how columns lie in the weight file.
         prefetcher: guesses what the next layer will need.
-        prefetch_bytes: most bytes that are read ahead for one layer.
+        prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
         places: (layer, group name) -> where each column lies, int32 [column]; none for the order of their indices.
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
@@ -75,7 +75,7 @@ class Setup:
     @property
     def reads_ahead(self) -> bool:
         """Whether anything is read before it is needed."""
-        return not isinstance(self.prefetcher, NoPrefetch) and self.prefetch_bytes > 0
+        return self.prefetch_bytes > 0
 
     @property
     def n_passes(self) -> int:
