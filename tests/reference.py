@@ -127,3 +127,8 @@ def depths(masks: Sequence[Mask]) -> list[int]:
         found += [stack.index(column) for column in columns if column in last]
         last |= dict.fromkeys(columns, t)
     return found
+
+
+def word_sum(words: NDArray[np.int64]) -> int:
+    """The sum modulo 2**64, as a signed number."""
+    return (sum(words.tolist()) + 2**63) % 2**64 - 2**63

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dipsim.cli import options
-
-if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
 
 calibrate_app = typer.Typer(
     no_args_is_help=True,
@@ -46,14 +43,14 @@ def fio(
 
     Example: dipsim calibrate fio result.json -o my-device.toml --extends oneplus-12-ufs4
     """
-    from dipsim.calibration import calibrate_fio, write
+    from dipsim.calibration import calibrate_fio, numbers, write
     from dipsim.cli.terminal import say
     from dipsim.files import check_output
 
     check_output(out, force)
     made = calibrate_fio(results, out, extends)
     write(made, out)
-    _show(made)
+    _show(numbers(made))
     say(f"fio measures Flash alone: DRAM, compute and energy in {out} are those of {extends}; put in what you know")
 
 
@@ -75,7 +72,7 @@ def host(
 
     Example: dipsim calibrate host -o my-host.toml --folder /data --file-bytes 16GB
     """
-    from dipsim.calibration import calibrate_host, check_host, write
+    from dipsim.calibration import calibrate_host, check_host, numbers, write
     from dipsim.cli.terminal import progress, say
     from dipsim.files import check_output
     from dipsim.units import parse_bytes, scaled
@@ -87,16 +84,14 @@ def host(
     with progress("measuring") as on_progress:
         made = calibrate_host(folder, n_bytes, seconds_per_point, on_progress)
     write(made, out)
-    _show(made)
+    _show(numbers(made))
 
 
-def _show(made: TOMLDocument) -> None:
-    """What was measured, and the curve as a grid."""
-    from dipsim.calibration import numbers
+def _show(found: list[tuple[str, Any, str]]) -> None:
+    """Numbers with place and origin, and the curve as a grid."""
     from dipsim.cli.terminal import stdout, table
     from dipsim.units import scaled
 
-    found = numbers(made)
     rows = [[place, origin, _readable(place, value)] for place, value, origin in found if not isinstance(value, list)]
     table(["number", "origin", "value"], rows, left=2)
     rates = {(size, depth): rate for _, value, _ in found if isinstance(value, list) for size, rate, depth in value}
