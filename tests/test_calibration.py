@@ -493,7 +493,7 @@ def test_rates_follow_from_the_times_of_loops(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_best_of_at_least_five_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.accumulate([0.0, 0, 5, 0, 3, 0, 7, 0, 4, 0, 9, 0, 0, 0, 0, 0, 0])
+    clock = itertools.accumulate([0.0, 0, 5, 0, 4, 0, 7, 0, 6, 0, 3, 0, 0, 0, 0, 0, 0])
     monkeypatch.setattr(cores, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     assert cores.best_s(lambda: None, 0.0) == 3
 
