@@ -154,6 +154,7 @@ BAD = {
     result(entry({}) | {"read": {"io_bytes": 4096, "total_ios": 1, "bw_bytes": 0}}): "job 'a': read nothing",
     result(entry({}) | {"read": None}): "job 'a': total_ios: got None; must be a number",
     result(entry({}) | {"read": {"total_ios": 1, "bw_bytes": float("nan")}}): "job 'a': bw_bytes: got nan",
+    result(entry({}) | {"read": {"total_ios": -1, "bw_bytes": 1}}): "job 'a': total_ios: got -1",
     result(
         entry({"bssplit": "4k/50:64k/50"}, 1e9, 20480)
     ): "reads of 20480 bytes on average with bs=4k; must be of one",
