@@ -341,6 +341,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mounts").write_text(MOUNTS)
     monkeypatch.setattr(job_module, "MOUNTS", tmp_path / "mounts")
     monkeypatch.setattr(host, "_FAR_BYTES", 2**22)
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 9.0, 9.0))
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
@@ -358,7 +359,7 @@ def test_this_machine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     steps: list[tuple[int, int]] = []
     made = measured.calibrate_host(folder, 2**20, 0.01, lambda done, total: steps.append((done, total)))
     assert list(folder.iterdir()) == []
-    n = len(job_module.sections()) + 5
+    n = len(job_module.sections()) + 6
     assert steps == [(done, n) for done in range(n + 1)]
     out = tmp_path / "host.toml"
     measured.write(made, out)
@@ -391,6 +392,17 @@ def test_this_machine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ):
         assert value is not None
         assert least < value < most
+
+
+def test_a_busy_machine_is_warned_of(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("#!/bin/sh\nexit 1\n", tmp_path, monkeypatch)
+    monkeypatch.setattr(cores, "n_cores", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.1, 0.0, 0.0))
+    with pytest.warns(DipsimWarning, match=r"load 2.1 on 4 cores"), pytest.raises(DipsimError, match="exit code 1"):
+        measured.calibrate_host(folder, 2**20, 0.01)
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 9.0, 9.0))
+    with pytest.raises(DipsimError, match="exit code 1"):  # a warning would be another error
+        measured.calibrate_host(folder, 2**20, 0.01)
 
 
 def test_what_the_job_is_given(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,7 +488,7 @@ def test_matrices_are_of_the_bytes_that_rates_are_taken_for(monkeypatch: pytest.
 
 def test_rates_follow_from_the_times_of_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two operations for each float32 of 4 MiB in 1 ms, of which the launch is a tenth; 1 GiB at 10 GB/s."""
-    seconds = {2**30: 2**30 / 1e10, 2**22: 1e-3, 2**8: 1e-4}
+    seconds = {2**30: 2**30 / 1e10, 2**22: 1e-3, 2**20: 0.5e-3, 2**8: 1e-4}
     loops = {"dram_bytes_per_s": lambda n, s: 2e10, "matvec_s": lambda n, s: seconds[n]}
     for name, loop in (loops | {"select_s_per_column": lambda s: 3e-9}).items():
         monkeypatch.setattr(cores, name, loop)
@@ -489,6 +501,8 @@ def test_rates_follow_from_the_times_of_loops(monkeypatch: pytest.MonkeyPatch) -
         "select_s_per_column": 3e-9,
         "dram_bytes_per_s": pytest.approx(1e10),
     }
+    seconds[2**22] = 1  # many cores that wait for each other; 1 MiB by one of them is faster
+    assert host._loops(2**30, 1.0, lambda: None)[1]["ops_per_s"].value == pytest.approx(2 * 2**18 / 0.4e-3)
     seconds[2**30] /= 4  # faster than all cores read together: noise
     assert host._loops(2**30, 1.0, lambda: None)[1]["dram_bytes_per_s"].value == 2e10
 
@@ -544,11 +558,11 @@ def test_the_command_prints_the_job_and_teaches() -> None:
 
 # The command as it is, but on a folder that counts as a disk, with small loops over memory.
 HOST = """
-import sys
+import os, sys
 from pathlib import Path
 from dipsim.calibration import host, job
 from dipsim.cli import main
-job.MOUNTS, host._FAR_BYTES = Path("mounts"), 2**22
+job.MOUNTS, host._FAR_BYTES, os.getloadavg = Path("mounts"), 2**22, lambda: (0.0, 0.0, 0.0)
 sys.argv = ["dipsim", "calibrate", "host", "-o", "o.toml", "--file-bytes", "1MiB", "--seconds-per-point", "0.01"]
 main()
 """
