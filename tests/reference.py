@@ -145,3 +145,8 @@ def coactivation_order(active: Mask) -> list[int]:
     mean_use = {chain[0]: Fraction(int(active[:, chain].sum()), len(chain)) for chain in chains}
     chains.sort(key=lambda chain: (-mean_use[chain[0]], chain[0]))
     return [column for chain in chains for column in chain]
+
+
+def word_sum(words: NDArray[np.int64]) -> int:
+    """The sum modulo 2**64, as a signed number."""
+    return (sum(words.tolist()) + 2**63) % 2**64 - 2**63

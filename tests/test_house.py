@@ -27,7 +27,7 @@ LAYERS = [
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 SIDE_DOOR = "sparsify"
 DOORS = {
-    "simpy": {"devices", "simulation"},
+    "simpy": {"simulation"},
     "numba": {"kernels"},
     "zarr": {"trace"},
     "google_crc32c": {"trace"},

@@ -212,3 +212,10 @@ def test_first_bad_score() -> None:
     assert kernels.first_bad(scores.view(np.uint16)) == 3
     assert kernels.first_bad(np.array([1, -1], np.float16).view(np.uint16)) == 1
     assert kernels.first_bad(np.array([np.nan], np.float16).view(np.uint16)) == 0
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.integers(-5, 5), st.integers(-(2**63), 2**63 - 1)), max_size=80))
+def test_word_sum(values: list[int]) -> None:
+    words = np.array(values, np.int64)
+    assert kernels.word_sum(words) == reference.word_sum(words)

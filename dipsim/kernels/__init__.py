@@ -8,6 +8,7 @@ from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Ar
 from dipsim.kernels.coactivation import NO_LINK, link_columns
 from dipsim.kernels.future import next_uses
 from dipsim.kernels.lowest import choose_victims, mark_lowest
+from dipsim.kernels.memory import word_sum
 from dipsim.kernels.reads import batch_reads
 from dipsim.kernels.replay import ENTRY, LAST_USE, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, replay_tokens
 from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
@@ -58,4 +59,5 @@ __all__ = [
     "share_tokens",
     "stack_distances",
     "top_k",
+    "word_sum",
 ]

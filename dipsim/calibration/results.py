@@ -1,0 +1,49 @@
+"""What do fio's results say of a device: a profile of its Flash, with all else from another profile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomlkit import TOMLDocument
+
+from dipsim.calibration.fio import read_results
+from dipsim.calibration.flash import flash_numbers
+from dipsim.calibration.profile import Measured, document
+from dipsim.errors import DipsimError
+from dipsim.profile import HardwareProfile, find
+
+# The most that a profile takes; fields that a file leaves out come from the profile that it extends.
+_NO_LIMIT = 2**40
+
+
+def calibrate_fio(results: Sequence[Path], path: Path, extends: str) -> TOMLDocument:
+    """A profile of measured Flash, to be written with `write`.
+
+    Args:
+        results: JSON of fio.
+        path: where the profile will be written.
+        extends: DRAM, compute and energy come from this profile, a name or a file.
+
+    Raises:
+        DipsimError: no such profile, or as `read_results` and `flash_numbers`.
+    """
+    numbers = dict(flash_numbers(read_results(results)))
+    if HardwareProfile.load(extends).flash.max_read_bytes is not None:
+        numbers["max_read_bytes"] = Measured(_NO_LIMIT, f"D: no limit measured; that of {extends} is not meant")
+    return document(
+        f"Flash measured with fio, all else from {extends}",
+        [f"Flash: fio, {', '.join(result.name for result in results)}. All else: {extends}, not measured here."],
+        {"flash": numbers},
+        _seen_from(path, extends),
+    )
+
+
+def _seen_from(path: Path, extends: str) -> str:
+    """What a file at this path calls the profile."""
+    other = find(extends)
+    if other.resolve() == path.resolve():
+        raise DipsimError(f"extends: got '{extends}', which is the output; must be another profile")
+    is_name = other != Path(extends)
+    return extends if is_name else os.path.relpath(other, path.parent)
