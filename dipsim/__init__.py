@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dipsim.masking import Dense, Dip, DipCa, Gate, Glu, Up
     from dipsim.model import ModelSpec
     from dipsim.policies import Policy, ScorePolicy, register_policy
+    from dipsim.prefetch import register_prefetcher
     from dipsim.profile import HardwareProfile
     from dipsim.results import Result
     from dipsim.simulation import Simulation
@@ -40,6 +41,7 @@ _HOMES = {
     "Policy": "policies",
     "ScorePolicy": "policies",
     "register_policy": "policies",
+    "register_prefetcher": "prefetch",
     "HardwareProfile": "profile",
     "Result": "results",
     "Simulation": "simulation",
@@ -73,6 +75,7 @@ __all__ = [
     "register_budget",
     "register_layout",
     "register_policy",
+    "register_prefetcher",
 ]
 __version__ = version("dipsim")
 

@@ -415,9 +415,9 @@ def test_headroom_is_of_caches(trace: Trace) -> None:
 
 def test_a_prefetcher_of_ones_own(trace: Trace, tmp_path: Path) -> None:
     """A registered one is found by name, and a config runs again."""
-    from dipsim.prefetch import NoPrefetch, prefetchers, register_prefetcher
+    from dipsim.prefetch import NoPrefetch, prefetchers
 
-    @register_prefetcher("first-columns")
+    @ds.register_prefetcher("first-columns")
     class FirstColumns(NoPrefetch):
         def guess(self, known: Any) -> Any:
             guess = np.zeros_like(known.previous_token)
