@@ -22,13 +22,15 @@ def simulate(
     """
     from dipsim.cli.terminal import progress, table
     from dipsim.files import check_output, write_text
-    from dipsim.results.headline import headline
+    from dipsim.results.headline import headline, time_rows
 
     if json is not None:
         check_output(json, force)
     simulation = describe()
     with progress("simulating tokens") as on_progress:
         result = simulation.run(on_progress)
-    table(["", ""], [list(row) for row in headline(result.to_dict()).items()], title=simulation.title, left=2)
+    numbers = result.to_dict()
+    table(["", ""], [list(row) for row in headline(numbers).items()], title=simulation.title, left=2)
+    table(["", "time of a token", "seconds", "share"], time_rows(numbers), left=2)
     if json is not None:
         write_text(json, result.to_json())

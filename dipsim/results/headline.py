@@ -23,7 +23,7 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
         "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
         f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}{_of_peak(numbers)}",
         "Flash reads": _flash_line(numbers["flash"]),
-        "critical path": _path_line(numbers),
+        "bound": numbers["bound"],
         "energy": "not modelled"
         if numbers["energy_j_per_token"] is None
         else f"{scaled(numbers['energy_j_per_token'], 'J')} per token, {scaled(numbers['average_w'], 'W')} on average",
@@ -32,6 +32,20 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
     if numbers["prefetch"] is not None:
         lines["prefetch"] = _prefetch_line(numbers["prefetch"])
     return lines
+
+
+def time_rows(numbers: dict[str, Any]) -> list[list[str]]:
+    """Where a token's time goes, from `Result.to_dict()`: part, seconds and share of the critical path; and for Flash,
+    which may be busy while nobody waits for it, seconds by cause and their share of its own time."""
+    path = numbers["critical_path_s_per_token"]
+    tables = {"critical path": path} | ({"Flash alone": numbers["flash"]["s_per_token"]} if numbers["flash"] else {})
+    rows = []
+    for table, parts in tables.items():
+        whole = sum(parts.values())
+        for part, seconds in parts.items():
+            share = f"{100 * seconds / whole:.1f} %" if whole else ""
+            rows.append([table, part.replace("_", " "), scaled(seconds, "s"), share])
+    return rows
 
 
 def _of_peak(numbers: dict[str, Any]) -> str:
@@ -44,20 +58,10 @@ def _flash_line(flash: dict[str, Any] | None) -> str:
         return "not modelled: bytes / rate"
     if not flash["reads_per_token"]:
         return "none"
-    lost = ", ".join(
-        f"{cause.replace('_', ' ')} {scaled(seconds, 's')}" for cause, seconds in flash["s_per_token"].items()
-    )
     return (
         f"{three_digits(flash['reads_per_token'])} per token of {scaled(flash['mean_read_bytes'], 'B')}, "
-        f"{flash['amplification']:.2f} times the bytes wanted; time per token: {lost}"
+        f"{flash['amplification']:.2f} times the bytes wanted"
     )
-
-
-def _path_line(numbers: dict[str, Any]) -> str:
-    mean_s = numbers["tpot_s"]["mean"]
-    parts = sorted(numbers["critical_path_s_per_token"].items(), key=lambda part: -part[1])
-    shares = ", ".join(f"{name.replace('_', ' ')} {100 * own / mean_s:.0f} %" for name, own in parts if own > 0)
-    return f"{numbers['bound']} bound: {shares}"
 
 
 def _prefetch_line(prefetch: dict[str, float]) -> str:
