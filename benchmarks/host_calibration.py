@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from host_disk import PAGE_BYTES, Int64Array
@@ -33,10 +34,12 @@ class Calibration:
 
     Attributes:
         rates: bytes per second of random reads by (depth, bytes).
+        sequential: bytes per second of reads one behind the other by depth.
         others: field of a profile -> value.
     """
 
     rates: dict[tuple[int, int], float]
+    sequential: dict[int, float]
     others: dict[str, float]
 
 
@@ -50,51 +53,64 @@ def calibrate(host: Host, path: Path, depths: list[int], seconds_per_point: floa
         seconds_per_point: time for each size and depth.
         is_direct: past the page cache.
     """
-    points = {(depth, n): fio(path, n, depth, seconds_per_point, is_direct) for depth in depths for n in READ_BYTES}
+    options = {"filename": path, "direct": int(is_direct), "runtime": f"{int(seconds_per_point * 1000)}ms"}
+    random = {
+        (depth, n): fio(options | {"rw": "randread", "bs": n, "iodepth": depth, "blockalign": PAGE_BYTES})
+        for depth in depths
+        for n in READ_BYTES
+    }
+    stream = options | {"rw": "read", "bs": host.max_read_bytes}
     near, far = seconds_per_weight(host)
     others = {
-        "flash.latency_s": points[1, PAGE_BYTES][1],
+        "flash.latency_s": random[1, PAGE_BYTES][1],
         "dram.read_bytes_per_s": bus_bytes_per_s(host),
         "compute.dram_bytes_per_s": 1 / (far - near),
         "compute.ops_per_s": 2 / near,
         "compute.launch_s": launch_s(host),
         "compute.select_s_per_column": select_s_per_column(host),
     }
-    return Calibration({point: rate for point, (rate, _) in points.items()}, others)
+    return Calibration(
+        {point: rate for point, (rate, _) in random.items()},
+        {depth: fio(stream | {"iodepth": depth})[0] for depth in depths},
+        others,
+    )
 
 
-def profile_of(rounds: list[Calibration], max_read_bytes: int) -> HardwareProfile:
-    """The medians; a larger read that seems faster than a smaller one is given the time of that."""
+def fio(options: dict[str, Any]) -> tuple[float, float]:
+    """Bytes per second, and mean latency."""
+    command = ["fio", "--name=calibrate", "--output-format=json", "--ioengine=libaio", "--time_based"]
+    command += ["--norandommap", "--randrepeat=0", *(f"--{name}={value}" for name, value in options.items())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    read = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read"]
+    return float(read["bw_bytes"]), float(read["lat_ns"]["mean"]) * 1e-9
+
+
+def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int) -> HardwareProfile:
+    """This machine as a runtime finds it that keeps `depth` reads in flight: the medians of some rounds.
+
+    What goes on after the first piece of a long read is sequential, at the rate of this depth. A larger read that seems
+    faster than a smaller one is given the time of that.
+    """
     rates = {point: median(one.rates[point] for one in rounds) for point in rounds[0].rates}
     curve = []
-    for depth in sorted({depth for depth, _ in rates}):
-        seconds = np.maximum.accumulate([n_bytes / rates[depth, n_bytes] for n_bytes in READ_BYTES])
-        curve += [(n, n / one_s, depth) for n, one_s in zip(READ_BYTES, seconds.tolist(), strict=True)]
-    fastest = max(rate for _, rate, _ in curve)
+    for measured in rounds[0].sequential:
+        times = np.maximum.accumulate([n_bytes / rates[measured, n_bytes] for n_bytes in READ_BYTES])
+        curve += [(n, n / one_s, measured) for n, one_s in zip(READ_BYTES, times.tolist(), strict=True)]
+    flash = {
+        "read_bytes_per_s": median(one.sequential[depth] for one in rounds),
+        "queue_depth": depth,
+        "page_bytes": PAGE_BYTES,
+        "max_read_bytes": max_read_bytes,
+        "read_curve": curve,
+    }
     blank = {
         "name": "this machine",
-        "flash": {
-            "read_bytes_per_s": fastest,
-            "page_bytes": PAGE_BYTES,
-            "read_curve": curve,
-            "max_read_bytes": max_read_bytes,
-        },
+        "flash": flash,
         "dram": {"capacity_bytes": 2**50, "read_bytes_per_s": 1, "dma_writes": True},
         "compute": {},
     }
     values = {name: median(one.others[name] for one in rounds) for name in rounds[0].others}
     return HardwareProfile.parse(blank, "validate_host").with_values(values)
-
-
-def fio(path: Path, n_bytes: int, depth: int, for_s: float, is_direct: bool) -> tuple[float, float]:
-    """Bytes per second and mean latency of random reads that begin on any page."""
-    options = {"filename": path, "bs": n_bytes, "iodepth": depth, "direct": int(is_direct), "rw": "randread"}
-    options |= {"blockalign": PAGE_BYTES, "ioengine": "libaio", "runtime": f"{int(for_s * 1000)}ms"}
-    command = ["fio", "--name=calibrate", "--output-format=json", "--norandommap", "--randrepeat=0", "--time_based"]
-    command += [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    read = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read"]
-    return float(read["bw_bytes"]), float(read["lat_ns"]["mean"]) * 1e-9
 
 
 def seconds_per_weight(host: Host) -> tuple[float, float]:

@@ -3,10 +3,10 @@
     python benchmarks/validate_host.py --folder FOLDER      # a folder on the disk to be measured; under eight minutes
     python benchmarks/validate_host.py --quick              # a small model, few settings, one round
 
-Every round measures this machine (host_calibration.py: fio for the disk, the runtime's own products for the core) and
-then runs every setting (host_runtime.py); each number is the median over the rounds. The simulator is given the measured
-profile, the same scores, and nothing that a setting has shown. Weights are of 8 bits and random, scores synthetic, keys
-and values left out. Reads, then compute: overlap `none`, on one core.
+Every round measures this machine (host_calibration.py: fio for the disk, the runtime's own products for the core),
+then runs every setting (host_runtime.py); each number is the median over the rounds. The simulator is given the
+measured profile, the same scores, and nothing that a setting has shown. Weights are of 8 bits and random, scores
+synthetic, keys and values left out. Reads, then compute: overlap `none`, on one core.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from host_calibration import Calibration, calibrate, profile_of
 from host_disk import Disk
 from host_runtime import Choice, Measured, Runtime
 from host_weights import Float32Array, Host, file_bytes, write_weights
-from measuring import Row, print_machine, print_table, save, spread
+from measuring import Row, print_machine, print_table, save, shown, spread
 
-from dipsim import Dense, Dip, DipCa, Glu, HardwareProfile, ModelSpec, Result, Simulation, Trace
+from dipsim import Dense, Dip, DipCa, Glu, ModelSpec, Result, Simulation, Trace
 from dipsim.masking import Masking, n_kept_by
 
 MAX_READ_BYTES = 256 * 1024
@@ -103,11 +103,16 @@ def model_spec(n_layers: int) -> ModelSpec:
     return ModelSpec.parse(data, "validate_host")
 
 
-def predict(profile: HardwareProfile, trace: Trace, setting: Setting, n_warm_up: int) -> Result:
+def predict(calibrations: list[Calibration], trace: Trace, setting: Setting, n_warm_up: int) -> Result:
     """What the simulator makes of a setting."""
-    device = profile.with_values({"flash.queue_depth": setting.depth, "flash.gap_bytes": setting.gap_bytes})
+    device = profile_of(calibrations, setting.depth, MAX_READ_BYTES).with_values({"flash.gap_bytes": setting.gap_bytes})
     dram = f"{setting.dram}x"
     return Simulation(device, trace, setting.masking, "lfu", dram=dram, overlap="none", warmup=n_warm_up).run()
+
+
+def scores_of(trace: Trace) -> Scores:
+    """All scores of a trace by site, [token, layer, column]."""
+    return {site: trace.read(site, 0, trace.n_tokens).view(np.float16).astype(np.float32) for site in trace.sites}
 
 
 def choices(setting: Setting, predicted: Result) -> list[Choice]:
@@ -178,7 +183,7 @@ def run(plan: Plan, folder: Path) -> dict[str, list[Row]]:
     write_weights(weights, model)
     synthetic.write(trace_path, model, [plan.n_tokens])
     trace = Trace.open(trace_path)
-    scores = {site: trace.read(site, 0, plan.n_tokens).view(np.float16).astype(np.float32) for site in trace.sites}
+    scores = scores_of(trace)
     with Disk(weights, max(setting.depth for setting in plan.settings)) as disk:
         host, is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct
     calibrations: list[Calibration] = []
@@ -189,13 +194,10 @@ def run(plan: Plan, folder: Path) -> dict[str, list[Row]]:
         calibrations.append(calibrate(host, weights, depths, plan.seconds_per_point, is_direct))
         for setting in plan.settings:
             say(f"round {n + 1} of {plan.n_rounds}: {setting.name}")
-            chosen = choices(
-                setting, predict(profile_of(calibrations[-1:], MAX_READ_BYTES), trace, setting, plan.n_warm_up)
-            )
+            chosen = choices(setting, predict(calibrations, trace, setting, plan.n_warm_up))
             rounds[setting].append(measure(weights, host, setting, chosen, trace, scores))
-    profile = profile_of(calibrations, MAX_READ_BYTES)
     rows = [
-        compare(setting, predict(profile, trace, setting, plan.n_warm_up), runs, plan.n_warm_up)
+        compare(setting, predict(calibrations, trace, setting, plan.n_warm_up), runs, plan.n_warm_up)
         for setting, runs in rounds.items()
     ]
     how = (
@@ -203,21 +205,23 @@ def run(plan: Plan, folder: Path) -> dict[str, list[Row]]:
         if is_direct
         else "BUFFERED, since O_DIRECT is refused here: page cache dropped before each token"
     )
-    calibrated = [{"what": "reads", "value": how}, *calibration_rows(profile)]
+    calibrated = [{"what": "reads", "value": how}, *told(calibrations)]
     return {"this machine": calibrated, "predicted and measured, per token": rows, "summary": summary(rows)}
 
 
-def calibration_rows(profile: HardwareProfile) -> list[Row]:
+def told(calibrations: list[Calibration]) -> list[Row]:
     """What the simulator was told."""
-    flash, compute = profile.flash, profile.compute
-    told = {"Flash latency, us": flash.latency_s * 1e6, "DRAM, GB/s": profile.dram.read_bytes_per_s / 1e9}
-    if compute is not None and compute.ops_per_s is not None:
-        told |= {"Gops/s": compute.ops_per_s / 1e9, "launch, us": compute.launch_s * 1e6}
-        told |= {"selection, ns per column": compute.select_s_per_column * 1e9}
-    for depth, points in flash.curves.items():
-        rates = ", ".join(f"{n_bytes / 1024:g} KiB {n_bytes / seconds / 1e6:.0f}" for n_bytes, seconds in points)
-        told[f"random reads at depth {depth}, MB/s"] = rates
-    return [{"what": what, "value": value} for what, value in told.items()]
+    deepest = max(calibrations[0].sequential)
+    profile = profile_of(calibrations, deepest, MAX_READ_BYTES)
+    rows = [
+        {"what": name, "value": shown(median(one.others[name] for one in calibrations))}
+        for name in calibrations[0].others
+    ]
+    for depth, points in profile.flash.curves.items():
+        rates = [f"{n_bytes / 1024:g} KiB {n_bytes / seconds / 1e6:.0f}" for n_bytes, seconds in points]
+        rates += [f"sequential {median(one.sequential[depth] for one in calibrations) / 1e6:.0f}"]
+        rows.append({"what": f"reads at depth {depth}, MB/s", "value": ", ".join(rates)})
+    return rows
 
 
 def say(text: str) -> None:
