@@ -1,0 +1,172 @@
+"""A profile of this machine as the real runtime uses it: Flash by fio, memory and compute by its own products."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from host_disk import PAGE_BYTES, Int64Array
+from host_runtime import Choice, Part
+from host_weights import MASKED, Float32Array, Host
+from measuring import alternate, repeat, seconds
+
+from dipsim import HardwareProfile
+
+READ_BYTES = (4096, 8192, 16384, 32768, 65536, 262144)
+# How a token finds its columns in memory: about every other one is active.
+SHARE = 0.5
+N_REPEATS = 5
+_NEAR_BYTES = 2**18  # less than the second cache of any core of today
+Product = tuple[Int64Array, Float32Array, int]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One round's numbers.
+
+    Attributes:
+        rates: bytes per second of random reads by (depth, bytes).
+        sequential: bytes per second of reads one behind the other by depth.
+        others: field of a profile -> value.
+    """
+
+    rates: dict[tuple[int, int], float]
+    sequential: dict[int, float]
+    others: dict[str, float]
+
+
+def calibrate(host: Host, path: Path, depths: list[int], seconds_per_point: float, is_direct: bool) -> Calibration:
+    """Measures this machine once.
+
+    Args:
+        host: whose memory and products are timed.
+        path: the file that is read.
+        depths: reads in flight, 1 among them.
+        seconds_per_point: time for each size and depth.
+        is_direct: past the page cache.
+    """
+    options = {"filename": path, "direct": int(is_direct), "runtime": f"{int(seconds_per_point * 1000)}ms"}
+    random = {
+        (depth, n): fio(options | {"rw": "randread", "bs": n, "iodepth": depth, "blockalign": PAGE_BYTES})
+        for depth in depths
+        for n in READ_BYTES
+    }
+    stream = options | {"rw": "read", "bs": host.max_read_bytes}
+    near, far = seconds_per_weight(host)
+    others = {
+        "flash.latency_s": random[1, PAGE_BYTES][1],
+        "dram.read_bytes_per_s": bus_bytes_per_s(host),
+        "compute.dram_bytes_per_s": 1 / (far - near),
+        "compute.ops_per_s": 2 / near,
+        "compute.launch_s": launch_s(host),
+        "compute.select_s_per_column": select_s_per_column(host),
+    }
+    return Calibration(
+        {point: rate for point, (rate, _) in random.items()},
+        {depth: fio(stream | {"iodepth": depth})[0] for depth in depths},
+        others,
+    )
+
+
+def fio(options: dict[str, Any]) -> tuple[float, float]:
+    """Bytes per second, and mean latency."""
+    command = ["fio", "--name=calibrate", "--output-format=json", "--ioengine=libaio", "--time_based"]
+    command += ["--norandommap", "--randrepeat=0", *(f"--{name}={value}" for name, value in options.items())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    read = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read"]
+    return float(read["bw_bytes"]), float(read["lat_ns"]["mean"]) * 1e-9
+
+
+def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int) -> HardwareProfile:
+    """This machine as a runtime finds it that keeps `depth` reads in flight: the medians of some rounds.
+
+    What goes on after the first piece of a long read is sequential, at the rate of this depth. A larger read that seems
+    faster than a smaller one is given the time of that.
+    """
+    rates = {point: median(one.rates[point] for one in rounds) for point in rounds[0].rates}
+    curve = []
+    for measured in rounds[0].sequential:
+        times = np.maximum.accumulate([n_bytes / rates[measured, n_bytes] for n_bytes in READ_BYTES])
+        curve += [(n, n / one_s, measured) for n, one_s in zip(READ_BYTES, times.tolist(), strict=True)]
+    flash = {
+        "read_bytes_per_s": median(one.sequential[depth] for one in rounds),
+        "queue_depth": depth,
+        "page_bytes": PAGE_BYTES,
+        "max_read_bytes": max_read_bytes,
+        "read_curve": curve,
+    }
+    blank = {
+        "name": "this machine",
+        "flash": flash,
+        "dram": {"capacity_bytes": 2**50, "read_bytes_per_s": 1, "dma_writes": True},
+        "compute": {},
+    }
+    values = {name: median(one.others[name] for one in rounds) for name in rounds[0].others}
+    return HardwareProfile.parse(blank, "validate_host").with_values(values)
+
+
+def seconds_per_weight(host: Host) -> tuple[float, float]:
+    """Of the products of a token with everything in memory: when all weights are taken from few bytes, which the core's
+    own cache holds, and when they come from DRAM."""
+    spans = {"near": _NEAR_BYTES, "far": host.memory.weights.size}
+    products = {name: _products(host, span_bytes) for name, span_bytes in spans.items()}
+    times = alternate({name: partial(_multiply, host, one) for name, one in products.items()}, N_REPEATS)
+    n_weights = sum(places.size * width for places, _, width in products["far"])
+    return median(times["near"]) / n_weights, median(times["far"]) / n_weights
+
+
+def bus_bytes_per_s(host: Host) -> float:
+    """What all cores together read from memory."""
+    words = host.memory.weights.view(np.int64)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        shares = np.array_split(words, 64)
+        return words.nbytes / median(repeat(lambda: list(pool.map(np.sum, shares)), N_REPEATS))
+
+
+def _products(host: Host, span_bytes: int) -> list[Product]:
+    rng, first, products = np.random.default_rng(0), 0, []
+    for matrix in host.matrices.values():
+        if matrix.name == "embedding":
+            continue
+        active = np.flatnonzero(rng.random(matrix.n_columns) < (SHARE if matrix.name in MASKED else 1))
+        width = matrix.column_bytes
+        places = (first // width + active) % (span_bytes // width) * width
+        products.append((places, np.ones(places.size, np.float32), width))
+        first += matrix.n_bytes
+    return products
+
+
+def _multiply(host: Host, products: list[Product]) -> None:
+    for places, factors, width in products:
+        host.memory.multiply(places, places, factors, width)
+
+
+def launch_s(host: Host) -> float:
+    """A product with one column, the shortest there is."""
+    place, one = np.zeros(1, np.int64), np.ones(1, np.float32)
+    width = min(host.matrices[name, 0].column_bytes for name in MASKED)
+    return median(repeat(lambda: host.memory.multiply(place, place, one, width), 100 * N_REPEATS))
+
+
+def select_s_per_column(host: Host) -> float:
+    """Choosing columns, planning the reads and keeping the cache, on random scores."""
+    rng = np.random.default_rng(0)
+    widths = {name: host.matrices[name, 0].n_columns for name in MASKED}
+    halves = {name: int(SHARE * n) for name, n in widths.items()}
+    parts = [Part(host, Choice(name, 0, "any", n, 1.0, n), host.caches, 0) for name, n in halves.items()]
+    scores = [np.abs(rng.standard_normal((5 + N_REPEATS, n))).astype(np.float32) for n in widths.values()]
+
+    def token(t: int) -> None:
+        for part, own in zip(parts, scores, strict=True):
+            part.plan(part.choose(own[t]), own[t], t)
+
+    times = [seconds(partial(token, t)) for t in range(5 + N_REPEATS)]
+    return median(times[5:]) / sum(widths.values())  # the first ones fill the caches

@@ -1,0 +1,158 @@
+"""A model's weights on this machine: the file, memory with the pinned ones in it, and products with them."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numba
+import numpy as np
+from host_disk import Disk, Int64Array, form_reads, whole_pages
+from numpy.typing import NDArray
+
+from dipsim import ModelSpec
+
+Int8Array = NDArray[np.int8]
+Float32Array = NDArray[np.float32]
+# Matrices whose columns come and go, and those that stay in memory.
+MASKED, PINNED = ("up_gate", "down"), ("attention", "head")
+
+_memcpy = ctypes.CDLL(None).memcpy
+_memcpy.restype = ctypes.c_void_p
+_memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
+@numba.njit(nogil=True, fastmath=True)
+def multiply(memory, address, sources, places, factors, out):  # type: ignore[no-untyped-def]
+    """Adds to `out` each column times its factor, four at a time; one whose source is not its place is copied first.
+
+    Args:
+        memory: int8, all of it, which lies at `address`.
+        sources, places: int64 [column], where a column is, and where it is to be.
+        factors: float32 [column].
+        out: float32, as long as a column.
+    """
+    n = out.size
+    for i in range(0, places.size, 4):
+        for j in range(i, min(i + 4, places.size)):
+            if sources[j] != places[j]:
+                _memcpy(address + places[j], address + sources[j], n)
+        if i + 4 <= places.size:
+            a, b = memory[places[i] : places[i] + n], memory[places[i + 1] : places[i + 1] + n]
+            c, d = memory[places[i + 2] : places[i + 2] + n], memory[places[i + 3] : places[i + 3] + n]
+            p, q, r, s = factors[i], factors[i + 1], factors[i + 2], factors[i + 3]
+            for k in range(n):
+                out[k] += p * np.float32(a[k]) + q * np.float32(b[k]) + r * np.float32(c[k]) + s * np.float32(d[k])
+        else:
+            for j in range(i, places.size):
+                a, p = memory[places[j] : places[j] + n], factors[j]
+                for k in range(n):
+                    out[k] += p * np.float32(a[k])
+
+
+class Memory:
+    """Bytes on whole pages, huge ones if the system likes."""
+
+    def __init__(self, n_bytes: int) -> None:
+        self._map = mmap.mmap(-1, whole_pages(n_bytes))
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+        self.weights: Int8Array = np.frombuffer(self._map, np.int8)
+        self.weights[:] = 0  # pages that are there before anybody measures
+        self.address = self.weights.ctypes.data
+
+    def multiply(self, sources: Int64Array, places: Int64Array, factors: Float32Array, n_rows: int) -> Float32Array:
+        """The columns at these places, each times its factor, added up."""
+        out = np.zeros(n_rows, np.float32)
+        multiply(self.weights, self.address, sources, places, factors, out)
+        return out
+
+
+class Places:
+    """Hands out bytes from the start, each part from a page's start."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.next = first
+
+    def take(self, n_bytes: int) -> int:
+        place, self.next = self.next, self.next + whole_pages(n_bytes)
+        return place
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Weights of a byte each: columns that lie one after another.
+
+    Attributes:
+        name, layer: what it is.
+        start: its place in the file.
+    """
+
+    name: str
+    layer: int
+    n_columns: int
+    column_bytes: int
+    start: int
+
+    @property
+    def n_bytes(self) -> int:
+        return self.n_columns * self.column_bytes
+
+
+def matrices(model: ModelSpec) -> dict[tuple[str, int], Matrix]:
+    """All matrices of a model in the order of its file, by name and layer: groups of the MLPs first."""
+    d, f, layers = model.hidden_size, model.intermediate_size, range(model.n_layers)
+    shapes = [shape for i in layers for shape in (("up_gate", i, d, 2 * f), ("down", i, f, d))]
+    shapes += [("embedding", 0, model.vocab_size, d)]
+    shapes += [("attention", i, d, model.attention_weights // d) for i in layers]
+    shapes += [("head", 0, d, model.vocab_size)]
+    places = Places()
+    made = [Matrix(*shape, places.take(shape[2] * shape[3])) for shape in shapes]
+    return {(matrix.name, matrix.layer): matrix for matrix in made}
+
+
+def file_bytes(model: ModelSpec) -> int:
+    last = matrices(model)["head", 0]
+    return whole_pages(last.start + last.n_bytes)
+
+
+def write_weights(path: Path, model: ModelSpec, seed: int = 0) -> None:
+    """Random weights, so that no layer below can squeeze them."""
+    rng, left = np.random.default_rng(seed), file_bytes(model)
+    with path.open("wb") as file:
+        while left > 0:
+            left -= file.write(rng.bytes(min(left, 1 << 26)))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class Host:
+    """A model on this machine: its file, and memory with the pinned weights in it, a buffer, and room for caches.
+
+    Args:
+        disk: where the weights are.
+        model: what they are.
+        max_read_bytes: longer reads are cut.
+    """
+
+    def __init__(self, disk: Disk, model: ModelSpec, max_read_bytes: int) -> None:
+        self.model, self.max_read_bytes, self.matrices = model, max_read_bytes, matrices(model)
+        masked = [matrix for matrix in self.matrices.values() if matrix.name in MASKED]
+        places = Places()
+        self.buffer = places.take(max(matrix.n_bytes for matrix in masked))
+        pinned = [matrix for matrix in self.matrices.values() if matrix.name in PINNED]
+        self.pinned = {(matrix.name, matrix.layer): places.take(matrix.n_bytes) for matrix in pinned}
+        self.caches = places.next
+        self.memory = Memory(self.caches + sum(whole_pages(matrix.n_bytes) for matrix in masked))
+        for matrix in pinned:
+            starts, n_bytes = form_reads(np.zeros(1, np.int64), matrix.n_bytes, 0, max_read_bytes)
+            disk.read(matrix.start + starts, n_bytes, self.memory.address + self.pinned[matrix.name, matrix.layer])
+
+    def multiply_pinned(self, name: str, layer: int) -> Float32Array:
+        """Attention or the LM head times a vector of ones."""
+        matrix = self.matrices[name, layer]
+        places = self.pinned[name, layer] + np.arange(matrix.n_columns) * matrix.column_bytes
+        return self.memory.multiply(places, places, np.ones(places.size, np.float32), matrix.column_bytes)

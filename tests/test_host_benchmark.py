@@ -1,0 +1,109 @@
+"""The real runtime that the simulator is compared with: its reads, its cache, its products, and its misses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakeTrace, device, random_scores, small_model, tight_slots
+
+from dipsim import Dense, Dip, DipCa, Glu, Simulation
+from dipsim.masking import Masking
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
+import host_disk
+import host_runtime
+import host_weights
+import validate_host
+
+KIB = 1024
+
+
+@pytest.mark.parametrize(
+    ("columns", "column_bytes", "gap_bytes", "longest", "expected"),
+    [
+        ([], 3 * KIB, 0, 64 * KIB, []),
+        ([0], 3 * KIB, 0, 64 * KIB, [(0, 4)]),
+        ([1], 3 * KIB, 0, 64 * KIB, [(0, 8)]),  # bytes 3 to 6 KiB lie on two pages
+        ([0, 2], 3 * KIB, 0, 64 * KIB, [(0, 12)]),  # pages 0, and 1 to 2, which touch
+        ([0, 4], 3 * KIB, 0, 64 * KIB, [(0, 4), (12, 4)]),
+        ([0, 4], 3 * KIB, 8 * KIB - 1, 64 * KIB, [(0, 4), (12, 4)]),
+        ([0, 4], 3 * KIB, 8 * KIB, 64 * KIB, [(0, 16)]),
+        ([1, 2, 7], 16 * KIB, 0, 64 * KIB, [(16, 32), (112, 16)]),
+        ([1, 2, 3], 16 * KIB, 0, 32 * KIB, [(16, 32), (48, 16)]),
+        ([0], 100 * KIB, 0, 32 * KIB, [(0, 32), (32, 32), (64, 32), (96, 4)]),
+    ],
+)
+def test_reads(
+    columns: list[int], column_bytes: int, gap_bytes: int, longest: int, expected: list[tuple[int, int]]
+) -> None:
+    starts, n_bytes = host_disk.form_reads(np.array(columns, np.int64), column_bytes, gap_bytes, longest)
+    assert list(zip(starts // KIB, n_bytes // KIB, strict=True)) == expected
+    assert not (starts % KIB).any()
+    assert not (n_bytes % KIB).any()
+
+
+def test_lfu_by_hand() -> None:
+    """Three slots of six columns: who leaves, and who does not get in."""
+    cache = host_runtime.Lfu(6, 3)
+
+    def kept_after(active: list[int], token: int, scores: tuple[float, ...] = (1, 1, 1, 1, 1, 1)) -> list[int]:
+        cache.update(np.array(active), np.array(scores, np.float32), token)
+        kept = np.flatnonzero(cache.slots >= 0)
+        assert sorted(cache.slots[kept]) == list(range(kept.size)) or kept.size < 3
+        return kept.tolist()
+
+    assert kept_after([1, 2], 0) == [1, 2]
+    assert kept_after([2, 4], 1) == [1, 2, 4]
+    assert kept_after([5], 2) == [2, 4, 5]  # 1 and 4 were used once, 1 longer ago
+    assert kept_after([1], 3) == [1, 2, 5]  # 4 and 5 were used once; 1 comes back
+    assert kept_after([0], 4) == [0, 1, 2]  # 5 was used once, 1 twice although it was away
+    assert kept_after([3, 4, 5], 5) == [3, 4, 5]  # nobody idle is protected by its count
+    assert kept_after([0, 1, 2, 3], 6, (3, 1, 2, 9, 0, 0)) == [0, 2, 3]  # room for two of three
+
+
+def test_equal_scores_go_to_the_lower_index() -> None:
+    scores = np.array([1, 3, 0, 3, 2, 3, 0], np.float32)
+    assert host_runtime.best(scores, 2).tolist() == [1, 3]
+    assert host_runtime.best(scores, 5).tolist() == [0, 1, 3, 4, 5]
+    assert host_runtime.best(scores, 6).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@tight_slots
+@pytest.mark.parametrize("masking", [Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.3), Glu(density=0.8)])
+@pytest.mark.parametrize("dram", [0.4, 0.7])
+def test_misses_and_products(tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float) -> None:
+    """The same misses as the simulator's, and products of the very weights in the file."""
+    model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
+    trace = make_trace(model, random_scores(model, 12, n_levels=40))
+    path = tmp_path / "weights"
+    host_weights.write_weights(path, model)
+    setting = validate_host.Setting(masking, dram, 4, 4 * KIB)
+    simulated = Simulation(device(), trace, masking, "lfu", dram=f"{dram}x", overlap="none", warmup=1).run()
+    scores = validate_host.scores_of(trace)
+    with host_disk.Disk(path, setting.depth) as disk:
+        host = host_weights.Host(disk, model, 16 * KIB)
+    measured = validate_host.measure(path, host, setting, validate_host.choices(setting, simulated), trace, scores)
+    counted = simulated.counted
+    assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
+
+
+def test_products_are_of_the_weights_in_the_file(tmp_path: Path) -> None:
+    model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
+    path = tmp_path / "weights"
+    host_weights.write_weights(path, model)
+    rng = np.random.default_rng(0)
+    with host_disk.Disk(path, 4) as disk:
+        host = host_weights.Host(disk, model, 16 * KIB)
+        for name, layer in (("up_gate", 1), ("down", 0)):
+            matrix = host.matrices[name, layer]
+            stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
+            n = matrix.n_columns // 2
+            part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
+            for token in range(6):
+                scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
+                out = part.step(disk, scores, token, host_runtime.Measured())
+                active = np.argsort(-scores)[:n]
+                assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
