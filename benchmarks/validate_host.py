@@ -15,6 +15,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -27,7 +28,7 @@ from host_runtime import Choice, Measured, Runtime
 from host_weights import Float32Array, Host, file_bytes, write_weights
 from measuring import Row, print_machine, print_table, save, shown, spread
 
-from dipsim import Dense, Dip, DipCa, Glu, ModelSpec, Result, Simulation, Trace
+from dipsim import Dense, Dip, DipCa, DipsimWarning, Glu, ModelSpec, Result, Simulation, Trace
 from dipsim.masking import Masking, n_kept_by
 
 MAX_READ_BYTES = 256 * 1024
@@ -241,6 +242,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     given = arguments()
     plan = QUICK_PLAN if given.quick else FULL_PLAN
+    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # policies are not compared here
     with tempfile.TemporaryDirectory(prefix="dipsim-validate-", dir=given.folder) as folder:
         needed = 2 * file_bytes(model_spec(plan.n_layers))
         free = shutil.disk_usage(folder).free
