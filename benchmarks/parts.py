@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import simpy
 from measuring import Row, parser, print_machine, print_table, repeat, save, spread
 
 from dipsim import HardwareProfile, kernels
@@ -32,8 +31,8 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     candidates = resident & ~chosen
     n_victims = int(candidates.sum()) // 2
     missed = rng.random((TOKENS, n)) < missed_share
-    flash = Flash(simpy.Environment(), HardwareProfile.load("oneplus-12-ufs4").flash)
-    formed = kernels.form_reads(missed, missed.sum(), column_bytes, flash.page_bytes)
+    n_missed, places = missed.sum(axis=1).astype(np.float64), rng.permutation(n).astype(np.int32)
+    flash = Flash(HardwareProfile.load("oneplus-12-ufs4").flash)
     return {
         "selection, dip-ca": lambda: kernels.reweighted_top_k(scores, resident, penalty, k, begin[0], marked),
         "selection, dip": lambda: kernels.reweighted_top_k(scores, resident, plain, k, begin[1], marked),
@@ -41,8 +40,8 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
         "count of a mask": lambda: kernels.count_true(chosen),
         "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, marked),
         "victims, lru": lambda: kernels.mark_lowest(uses, times, False, candidates, n_victims, 61, guess, marked),
-        "reads of 128 tokens": lambda: kernels.form_reads(missed, missed.sum(), column_bytes, flash.page_bytes),
-        "times of 128 tokens' reads": lambda: flash.batches(*formed),
+        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, column_bytes),
+        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, column_bytes, places=places),
     }
 
 

@@ -315,21 +315,33 @@ def test_who_guesses_what(make_trace: MakeTrace) -> None:
     """Layers alike and tokens not, or the reverse: the one who looks there guesses right, at the MLP's input alone."""
     rng = np.random.default_rng(0)
     per_token, per_layer = rng.random((6, 1, 12)), rng.random((1, 2, 12))
+    per_layer[0, 1] = 1 - per_layer[0, 0]  # what is best in one is worst in the other
     wasted = {}
     for name, values in (("layers alike", per_token), ("tokens alike", per_layer)):
         values = np.broadcast_to(values, (6, 2, 12)).astype(np.float16)
-        trace = make_trace(small_model(), {"mlp_input": values[:, :, :8], "glu": values})
+        trace = make_trace(small_model(), {"mlp_input": values[:, :, :8], "glu": values}, lengths=[4, 2])
         for who in ("previous-token", "previous-layer"):
             tokens = Simulation(device(), trace, HOT_TWO, "none", dram=2000, prefetch=who, **AHEAD).run().tokens
             wasted[name, who] = (tokens["prefetch_bytes"] - tokens["prefetch_used_bytes"]).tolist()
             if who == "previous-layer":  # of layer 1 alone, the two columns that its budget allows
                 assert tokens["prefetch_bytes"].tolist() == [2 * 24] * 6
-            else:  # of both layers and both groups, but at the first token nothing
-                assert tokens["prefetch_bytes"].tolist() == [0] + [2 * (2 * 24 + 4 * 8)] * 5
+            else:  # of both layers and both groups, but nothing at the first token of a sequence
+                both = 2 * (2 * 24 + 4 * 8)
+                assert tokens["prefetch_bytes"].tolist() == [0, both, both, both, 0, both]
     assert wasted["layers alike", "previous-layer"] == [0] * 6
+    assert wasted["tokens alike", "previous-layer"] == [2 * 24] * 6
     # Of `down`, 32 bytes hold four columns and two are used; all of `up_gate` is right.
-    assert wasted["tokens alike", "previous-token"] == [0] + [2 * 2 * 8] * 5
+    assert wasted["tokens alike", "previous-token"] == [0, 32, 32, 32, 0, 32]
     assert sum(wasted["layers alike", "previous-token"]) > sum(wasted["tokens alike", "previous-token"])
+
+
+def test_what_is_resident_is_not_read_ahead(trace: Trace) -> None:
+    """Dense, and room for everything: the first token of each sequence reads it all, a part of it ahead."""
+    simulation = Simulation(device(), trace, Dense(), "lru", dram=5000, prefetch="previous-token", **AHEAD)
+    tokens = simulation.run().tokens
+    ahead = 2 * (2 * 24 + 4 * 8)  # two thirds of 96 bytes, and a third
+    assert tokens["prefetch_bytes"].tolist() == [ahead, 0, 0, 0, ahead, 0]
+    assert tokens["prefetch_used_bytes"].tolist() == tokens["prefetch_bytes"].tolist()
 
 
 @tight_slots
