@@ -29,8 +29,8 @@ def run(path: str, profile: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def row(profile: str, result: dict[str, Any]) -> Row:
     """What is compared; a thing that is not modelled is left out."""
-    flash = result.get("flash") or {}
-    seconds = flash.get("s_per_token") or {}
+    flash = result["flash"] or {}
+    seconds = flash.get("s_per_token", {})
     cells = {
         "profile": profile,
         "tok/s": result["tok_per_s"],
@@ -40,7 +40,7 @@ def row(profile: str, result: dict[str, Any]) -> Row:
         "amplification": flash.get("amplification"),
         **{f"{cause}, s/token": value for cause, value in seconds.items()},
         "J/token": result["energy_j_per_token"],
-        "W": result.get("average_w"),
+        "W": result["average_w"],
     }
     return {name: value for name, value in cells.items() if value is not None}
 

@@ -294,10 +294,12 @@ def test_a_late_read_is_waited_for_and_a_useless_one_is_not(make_trace: MakeTrac
         values[:] = 0
         values[0, :, :2] = values[1, :, 2:4] = 1  # other columns at the second token
     trace, slow = make_trace(small_model(), scores), device(1e2, 1e15)
-    seconds, waited = {}, {}
+    seconds, waited, bounds = {}, {}, set()
     for name in ("none", "oracle", "previous-token"):
         more = {} if name == "none" else AHEAD
-        tokens = Simulation(slow, trace, HOT_TWO, "none", dram=2000, prefetch=name, **more).run().tokens
+        result = Simulation(slow, trace, HOT_TWO, "none", dram=2000, prefetch=name, **more).run()
+        tokens = result.tokens
+        bounds.add(result.to_dict()["bound"])
         seconds[name], waited[name] = tokens["token_s"].tolist(), tokens["waiting_on_path_s"].tolist()
         path = sum(tokens[f"{part}_on_path_s"] for part in PARTS)
         assert path.to_numpy() == pytest.approx(tokens["token_s"].to_numpy(), rel=1e-9)
@@ -306,6 +308,7 @@ def test_a_late_read_is_waited_for_and_a_useless_one_is_not(make_trace: MakeTrac
     # Begun early and waited for: as long as on demand.
     assert seconds["oracle"] == pytest.approx(seconds["none"])
     assert waited["oracle"] == pytest.approx([2 * layer_s] * 2)
+    assert bounds == {"flash"}  # waiting for it, too
     # The first token has nothing before it; the second reads what the first used ahead of what it needs itself.
     assert seconds["previous-token"][0] == pytest.approx(seconds["none"][0])
     assert seconds["previous-token"][1] == pytest.approx(8 / 1e2 + 4 * layer_s)

@@ -49,7 +49,7 @@ def twins(name: str, admission: Admission, masking: Masking, slots: int) -> tupl
 
 
 def assert_same(one: Usage, other: Usage) -> None:
-    for field in ("active", "missed", "counts"):
+    for field in ("active", "missed", "counts", "held"):
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field), field)
 
 
@@ -77,8 +77,8 @@ def test_compiled_equals_plain(
         own = None if isinstance(masking, Dense) else scores
         given = [None if masks is None else masks.copy() for _ in range(2)]
         assert_same(
-            compiled.run(n_tokens, first_token, own, next_use, given[0]),
-            plain.run(n_tokens, first_token, own, next_use, given[1]),
+            compiled.run(n_tokens, first_token, own, next_use, given[0], True),
+            plain.run(n_tokens, first_token, own, next_use, given[1], True),
         )
 
 
