@@ -102,16 +102,16 @@ def quantity(target: Target, result: Result, traces: Traces) -> float:
 
 
 def at_hit_rate(run: Run, hit_rate: float, traces: Traces) -> Result:
-    """The run with as much of the weights in DRAM as makes that hit rate, by bisection."""
+    """The run with as much of the weights in DRAM as makes that hit rate, or comes nearest, by bisection."""
     low, high = run.bytes_beside, run.bytes_beside + run.masked_bytes
+    tried: list[tuple[float, Result]] = []
     for _ in range(HIT_RATE_STEPS):
         middle = (low + high) / 2
         result = simulate(replace(run, dram_bytes=middle), traces)
-        if result.to_dict()["hit_rate"] < hit_rate:
-            low = middle
-        else:
-            high = middle
-    return result
+        missing = hit_rate - result.to_dict()["hit_rate"]
+        tried.append((abs(missing), result))
+        low, high = (middle, high) if missing > 0 else (low, middle)
+    return min(tried, key=lambda one: one[0])[1]
 
 
 def row(target: Target, result: Result, traces: Traces) -> Row:
@@ -168,7 +168,8 @@ def main() -> None:
     found = tables(targets)
     print_machine()
     for title, rows in found.items():
-        print_table(title, rows)
+        if rows:
+            print_table(title, rows)
     about = [{"target": t.name, "source": t.source, "assumptions": t.assumptions, "run": str(t.run)} for t in targets]
     save(options.json, found | {"targets": about}, options)
 

@@ -22,12 +22,14 @@ class Neurons:
         n_matrices: 3 of a gated MLP, 2 of one without a gate.
         column_bytes: a neuron's bytes where they are padded; None for its weights' bytes.
         hot_share: neurons of lowest index that every token uses whatever their scores.
+        fills_cache: token 0 uses all neurons, as a prompt does that is worked on as a whole.
     """
 
     keep: float
     n_matrices: int = 3
     column_bytes: float | None = None
     hot_share: float = 0.0
+    fills_cache: bool = False
     name: ClassVar[str] = "neurons"
     looks_at_residency: ClassVar[bool] = False
 
@@ -38,7 +40,8 @@ class Neurons:
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
         kernels.top_k(scores, masking.n_kept(self.keep, group.n_columns), mask)
-        mask[: int(self.hot_share * group.n_columns)] = True
+        n_always = group.n_columns if self.fills_cache and token == 0 else int(self.hot_share * group.n_columns)
+        mask[:n_always] = True
 
 
 @dataclass(frozen=True)
