@@ -26,7 +26,7 @@ from targets_dense import TARGETS as DENSE
 from targets_sparse import TARGETS as SPARSE
 
 from dipsim import HardwareProfile, Result, Simulation, Trace, TraceWriter
-from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.errors import DipsimWarning
 from dipsim.policies import make
 
 TARGETS = [*DENSE, *SPARSE]
@@ -145,23 +145,36 @@ def explain(targets: list[Target]) -> None:
             print(f"    -    {assumption}")
 
 
-def chosen(names: list[str] | None) -> list[Target]:
-    for name in names or []:
-        if not any(target.name.startswith(name) for target in TARGETS):
-            raise DipsimError(f"--only: got '{name}'; no target begins so: {', '.join(t.name for t in TARGETS)}")
-    return [target for target in TARGETS if names is None or target.name.startswith(tuple(names))]
+def at_preset(target: Target, preset: str) -> Target:
+    """The target with scores of another locality; nothing changes where there are none."""
+
+    def other(run: Run) -> Run:
+        return replace(run, workload=replace(run.workload, preset=preset))
+
+    return replace(target, run=other(target.run), baseline=target.baseline and other(target.baseline))
+
+
+def chosen(names: list[str], preset: str | None) -> list[Target]:
+    """Targets whose names begin with one of these."""
+    found = [target for target in TARGETS if target.name.startswith(tuple(names))]
+    return found if preset is None else [at_preset(target, preset) for target in found]
 
 
 def arguments() -> argparse.Namespace:
     made = parser(__doc__)
-    made.add_argument("--only", nargs="+", metavar="NAME", help="targets by how their names begin (all)")
+    made.add_argument("--only", nargs="+", metavar="NAME", default=[""], help="targets by how their names begin (all)")
+    made.add_argument("--preset", choices=("low", "default", "high"), help="locality of scores (each target's own)")
     made.add_argument("--explain", action="store_true", help="print sources and assumptions instead of running")
-    return made.parse_args()
+    given = made.parse_args()
+    for name in given.only:
+        if not any(target.name.startswith(name) for target in TARGETS):
+            made.error(f"--only: no target begins with '{name}'; choose from {', '.join(t.name for t in TARGETS)}")
+    return given
 
 
 def main() -> None:
     options = arguments()
-    targets = chosen(options.only)
+    targets = chosen(options.only, options.preset)
     if options.explain:
         explain(targets)
         return
