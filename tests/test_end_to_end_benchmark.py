@@ -54,8 +54,12 @@ def test_a_reader_can_judge_it(target: Target) -> None:
 def test_can_be_set_up(target: Target) -> None:
     """Within the memory that the device has for a model: else a warning fails this test."""
     for run in (target.run, target.baseline):
-        if run is not None:
-            assert run.workload.model.name in end_to_end.simulation(run, without_scores(run.workload)).title
+        if run is None:
+            continue
+        assert run.workload.model.name in end_to_end.simulation(run, without_scores(run.workload)).title
+        if run.dram_bytes is None:
+            dram = HardwareProfile.load(run.profile).with_values(run.changes).dram
+            assert run.bytes_beside + run.masked_bytes < dram.capacity_bytes - dram.reserved_bytes
 
 
 @pytest.mark.parametrize(
