@@ -1,4 +1,4 @@
-"""Figures from tidy tables: made for print at column width (8.5 cm) and for the colour-blind."""
+"""Figures from tidy tables: made for print, a column (8.5 cm) or a page (17.8 cm) wide, and for the colour-blind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from dipsim.errors import DipsimError
@@ -22,6 +23,7 @@ HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
 FORMATS = (".svg", ".pdf", ".png")
 STYLE = Path(__file__).with_name("plots.mplstyle")
 COLUMN_WIDTH_INCHES = 8.5 / 2.54
+PAGE_WIDTH_INCHES = 17.8 / 2.54
 
 
 def throughput_by_dram(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -42,15 +44,56 @@ def throughput_by_dram(frame: pd.DataFrame, title: str = "") -> Figure:
                 marker=MARKERS[index % len(MARKERS)],
                 label=f"{method}, retains {_span(rows['retained_magnitude'])}",
             )
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        _log_throughput(axes)
         figure.legend(loc="outside lower center", ncols=2, fontsize=7)
         axes.set_title(title)
         axes.set_xlabel("DRAM for this model (MB)")
         axes.set_ylabel("throughput (tokens/s)")
         return figure
+
+
+def throughput_by_density(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Tokens per second against density, a panel for each device, a line for each way of reading from Flash.
+
+    A way that has density 1 alone, where nothing is skipped, is a line across: what lies below it had better not skip.
+    Under each density stands the share of the score magnitude that is retained.
+
+    Args:
+        frame: columns `device`, `reading`, `density`, `tok_per_s`, `retained_magnitude`, one row per run.
+        title: what all runs have in common.
+    """
+    with style.context(STYLE):
+        devices = list(frame["device"].unique())
+        figure = Figure(figsize=(PAGE_WIDTH_INCHES, 0.85 * COLUMN_WIDTH_INCHES), layout="constrained")
+        panels = figure.subplots(1, len(devices), sharex=True, sharey=True, squeeze=False)[0]
+        lines: dict[str, Line2D] = {}
+        for index, (reading, rows) in enumerate(frame.groupby("reading", sort=False)):
+            for axes, device in zip(panels, devices, strict=True):
+                line = _density_line(axes, rows[rows["device"] == device], index)
+                line.set_label(str(reading))
+                lines[str(reading)] = line
+        retained = frame[frame["density"] < 1].groupby("density")["retained_magnitude"]
+        panels[0].set_xticks(list(retained.groups), [f"{density:g}\n{_span(values)}" for density, values in retained])
+        _log_throughput(panels[0])
+        panels[0].set_ylabel("throughput (tokens/s)")
+        for axes, device in zip(panels, devices, strict=True):
+            axes.set_title(device)
+            axes.tick_params(axis="x", labelsize=6)
+            axes.set_xlabel("active share of the MLP,\nscore magnitude retained")
+        figure.suptitle(title, fontsize=8)
+        figure.legend(handles=list(lines.values()), loc="outside lower center", ncols=5, fontsize=7)
+        return figure
+
+
+def _density_line(axes: Axes, frame: pd.DataFrame, index: int) -> Line2D:
+    colour = COLOURS[index % len(COLOURS)]
+    if (frame["density"] == 1).all():
+        return axes.axhline(frame["tok_per_s"].mean(), color=colour, linestyle="--")
+    frame = frame.sort_values("density")
+    (line,) = axes.plot(frame["density"], frame["tok_per_s"], color=colour, marker=MARKERS[index % len(MARKERS)])
+    line.set_markerfacecolor("none")  # so that lines that agree are both seen
+    line.set_markersize(max(6 - index, 3))
+    return line
 
 
 def hit_rate_by_policy(frame: pd.DataFrame, title: str = "") -> Figure:
@@ -147,6 +190,13 @@ def save(figure: Figure, frame: pd.DataFrame, path: Path) -> None:
 def _column_figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 0.75 * COLUMN_WIDTH_INCHES), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def _log_throughput(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _span(values: pd.Series[float]) -> str:

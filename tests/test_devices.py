@@ -209,8 +209,8 @@ def test_latency_passes_while_others_are_served() -> None:
     """Of 5 s, 2 are latency: a job behind another begins up to 2 s before that one ends, never before it is ready."""
     device = Device()
     assert device.submit(10, 0) == 0
-    assert device.submit(5, 3, latency_s=2) == 8
+    assert device.submit(5, 3, hidden_s=2) == 8
     assert (device.free_at_s, device.busy_s(13), device.busy_s(11.5)) == (13, 13, 11.5)
-    assert device.submit(5, 12.5, latency_s=2) == 12.5
+    assert device.submit(5, 12.5, hidden_s=2) == 12.5
     assert (device.free_at_s, device.busy_s(17.5)) == (17.5, 17.5)
-    assert device.submit(1, 20, latency_s=1) == 20
+    assert device.submit(1, 20, hidden_s=1) == 20

@@ -382,6 +382,11 @@ def test_pipelined_never_beats_physics(
         assert (tokens["token_s"] >= tokens[name] * (1 - 1e-9) - 1e-12).all()
     path = sum(tokens[f"{part}_on_path_s"] for part in PARTS)
     assert path.to_numpy() == pytest.approx(tokens["token_s"].to_numpy(), rel=1e-9)
+    flash = profile.flash
+    if flash.queue_depth is not None and not any(len(point) == 3 for point in flash.read_curve or []):
+        # What waits in the queue keeps others out of it: reads ahead are served by the same few places.
+        rounds_s = tokens["flash_reads"].sum() * flash.latency_s / flash.queue_depth
+        assert max(job.end_s for job in jobs if job.device == "flash") >= rounds_s * (1 - 1e-9)
     if prefetch != "none":
         used, missed = tokens["prefetch_used_bytes"], tokens["active_bytes"] - tokens["hit_bytes"]
         assert (used <= missed + 1e-9).all()
@@ -413,6 +418,8 @@ def test_no_data_from_flash_is_used_before_it_came(make_trace: MakeTrace) -> Non
         ({"prefetch": "oracle", "prefetch_bytes": 0}, "prefetch_bytes: got 0; must be above 0"),
         ({"prefetch": "oracle", "prefetch_bytes": "12"}, "prefetch_bytes: not an amount of bytes, got '12'"),
         ({"prefetch": "oracle", "prefetch_bytes": "1MB"}, "prefetch_bytes: its buffers need 2.00 MB; DRAM has"),
+        ({"layout": None}, "layout: got None; give a registered name or an instance"),
+        ({"layout": ds.layouts.Column}, "layout: got the class Column; give a registered name or an instance"),
         ({"layout": "colunm"}, "layout: unknown name, got 'colunm'; did you mean 'column'"),
     ],
 )
@@ -447,3 +454,26 @@ def test_a_prefetcher_of_ones_own(trace: Trace, tmp_path: Path) -> None:
         assert tokens["prefetch_bytes"].tolist() == [2 * (2 * 24 + 2 * 8)] * 6
     finally:
         del prefetchers._entries["first-columns"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda known: known.previous_token.view(np.float16),
+        lambda known: known.previous_token.astype(np.float32),
+        lambda known: known.previous_token[:1],
+        lambda known: known.previous_token | 0x8000,
+        lambda known: np.full_like(known.previous_token, 0x7E00),
+        lambda known: None,
+    ],
+)
+def test_a_guess_is_checked(trace: Trace, answer: Any) -> None:
+    class Wrong:
+        looks_at_layer_before = False
+
+        def guess(self, known: Any) -> Any:
+            return answer(known)
+
+    simulation = Simulation(device(), trace, HOT_TWO, "none", dram=1500, prefetch=Wrong(), prefetch_bytes=96)
+    with pytest.raises(DipsimError, match=r"prefetch Wrong: guess: got .*; must be uint16 of shape"):
+        simulation.run()

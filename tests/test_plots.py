@@ -22,6 +22,15 @@ DRAM = pd.DataFrame(
 POLICIES = pd.DataFrame(
     {"method": ["dip", "dip", "dip-ca"], "policy": ["lru", "belady", "lru"], "hit_rate": [0.4, 0.6, 0.8]}
 )
+DENSITIES = pd.DataFrame(
+    {
+        "device": ["phone"] * 5 + ["PC"] * 3,
+        "reading": ["ideal", "ideal", "real", "real", "dense", "ideal", "real", "dense"],
+        "density": [0.5, 0.25, 0.25, 0.5, 1, 0.5, 0.5, 1],
+        "tok_per_s": [8.0, 16, 4, 2, 3, 80, 60, 20],
+        "retained_magnitude": [0.8, 0.6, 0.62, 0.8, 1, 0.8, 0.8, 1],
+    }
+)
 
 
 def test_throughput_by_dram_draws_a_sorted_line_per_method() -> None:
@@ -35,6 +44,25 @@ def test_throughput_by_dram_draws_a_sorted_line_per_method() -> None:
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {dip, dense}
     assert axes.get_title() == "tiny"
     assert len({line.get_marker() for line in axes.get_lines()}) == 2  # told apart without colour
+
+
+def test_throughput_by_density_has_a_panel_per_device_a_line_per_reading_and_dense_across() -> None:
+    figure = plots.throughput_by_density(DENSITIES, "a model")
+    phone, pc = figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in phone.get_lines()}
+    # A line across runs from edge to edge of the axes, in shares of their width.
+    assert lines == {"ideal": [[0.25, 16], [0.5, 8]], "real": [[0.25, 4], [0.5, 2]], "dense": [[0, 3], [1, 3]]}
+    assert [list(line.get_ydata()) for line in pc.get_lines()] == [[80], [60], [20, 20]]
+    assert [axes.get_title() for axes in figure.axes] == ["phone", "PC"]
+    assert phone.get_ylabel() == "throughput (tokens/s)"
+    assert phone.get_yscale() == "log"
+    assert phone.get_ylim() == pc.get_ylim()
+    assert [label.get_text() for label in pc.get_xticklabels()] == ["0.25\n0.60\u20130.62", "0.5\n0.80"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ideal", "real", "dense"]
+    assert figure.get_suptitle() == "a model"
+    looks = {(line.get_marker(), line.get_linestyle(), line.get_color()) for line in phone.get_lines()}
+    assert len({look[:2] for look in looks}) == 3  # told apart without colour
+    np.testing.assert_allclose(figure.get_size_inches()[0] * 2.54, 17.8)  # a page's
 
 
 def test_hit_rate_by_policy_has_a_bar_per_row() -> None:

@@ -17,8 +17,9 @@ from dipsim.errors import DipsimError, DipsimWarning
 
 # These read one block at a time, whatever iodepth says; fio's default is psync.
 _SYNCHRONOUS = ("sync", "psync", "vsync", "pvsync", "pvsync2", "mmap")
-_BLOCK = re.compile(r"(?P<number>\d+)(?P<prefix>[kmg]?)i?b?")
+_BLOCK = re.compile(r"(?P<number>\d{1,12})(?P<prefix>[kmg]?)i?b?")
 _NOT_ALLOWED = 22  # EINVAL
+_MOST_ERRORS = 4096  # of Linux
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _point(copies: list[dict[str, Any]], shared: dict[str, Any], version: str, w
     reads = [_mapping(job.get("read")) for job in copies]
     n_reads = [_number(read, "total_ios", where) for read in reads]
     rate = sum(_number(read, "bw_bytes", where) for read in reads)
-    if not all(n_reads) or rate <= 0:
+    if not all(n_reads) or rate < 1:
         raise DipsimError(f"{where}: read nothing; give it a longer runtime")
     read_bytes = _block(options, sum(_number(read, "io_bytes", where) for read in reads) / sum(n_reads), where)
     latencies = [_latency_s(read, where) for read in reads]
@@ -129,11 +130,15 @@ def _check_success(job: dict[str, Any], where: str) -> None:
     error = int(_number(job, "error", where))
     if error == _NOT_ALLOWED:
         raise DipsimError(
-            f"{where}: error {error} ({os.strerror(error)}); the file system refuses direct=1 (O_DIRECT), as "
+            f"{where}: error {error} ({_meaning(error)}); the file system refuses direct=1 (O_DIRECT), as "
             "tmpfs may, or this block size: read a file on the storage itself"
         )
     if error:
-        raise DipsimError(f"{where}: error {error} ({os.strerror(error)})")
+        raise DipsimError(f"{where}: error {error} ({_meaning(error)})")
+
+
+def _meaning(error: int) -> str:
+    return os.strerror(error) if 0 < error < _MOST_ERRORS else "unknown"
 
 
 def _request(options: dict[str, Any], where: str) -> tuple[str, int, str]:

@@ -72,7 +72,7 @@ def _table(numbers: Section) -> Table:
     for key, number in numbers.items():
         if isinstance(number, Measured):
             item = _item(number.value)
-            item.comment(number.origin)
+            item.comment(_one_line(number.origin))
             table.add(key, item)
         else:
             table.add(key, _array(number))
@@ -82,9 +82,14 @@ def _table(numbers: Section) -> Table:
 def _array(rows: Sequence[Measured]) -> Array:
     array = tomlkit.array()
     for row in rows:
-        array.add_line(_item(row.value), comment=row.origin)
+        array.add_line(_item(row.value), comment=_one_line(row.origin))
     array.add_line(indent="")
     return array
+
+
+def _one_line(text: str) -> str:
+    """Of other people's words, what a comment can hold."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _item(value: float | tuple[float, ...]) -> Item:

@@ -29,9 +29,12 @@ def calibrate_fio(results: Sequence[Path], path: Path, extends: str) -> TOMLDocu
     Raises:
         DipsimError: no such profile, or as `read_results` and `flash_numbers`.
     """
-    numbers = dict(flash_numbers(read_results(results)))
+    points = read_results(results)
+    numbers = dict(flash_numbers(points))
     if HardwareProfile.load(extends).flash.max_read_bytes is not None:
-        numbers["max_read_bytes"] = Measured(_NO_LIMIT, f"D: no limit measured; that of {extends} is not meant")
+        smallest = min(point.read_bytes for point in points)
+        longest = _NO_LIMIT // smallest * smallest  # whole pages
+        numbers["max_read_bytes"] = Measured(longest, f"D: no limit measured; that of {extends} is not meant")
     return document(
         f"Flash measured with fio, all else from {extends}",
         [f"Flash: fio, {', '.join(result.name for result in results)}. All else: {extends}, not measured here."],

@@ -37,19 +37,16 @@ def profiles() -> None:
 def _flash(profile: HardwareProfile) -> list[str]:
     """Rates of sequential reading and of random reads at a full queue, latency, depth."""
     flash = profile.flash
-    rates = [flash.read_bytes_per_s, _random_bytes_per_s(flash, 4096), _random_bytes_per_s(flash, 65536)]
+    rates = [flash.read_bytes_per_s * flash.derate, _random_bytes_per_s(flash, 4096), _random_bytes_per_s(flash, 65536)]
     latency = scaled(flash.latency_s, "s") if flash.latency_s else "-"
-    return [*(three_digits(rate * flash.derate / 1e6) for rate in rates), latency, str(flash.queue_depth or "-")]
+    return [*(three_digits(rate / 1e6) for rate in rates), latency, str(flash.queue_depth or "-")]
 
 
 def _random_bytes_per_s(flash: FlashSpec, n_bytes: int) -> float:
-    import numpy as np
+    from dipsim.devices import Flash
 
-    *_, full_queue = flash.curves.values() or [[]]
-    if not full_queue:
-        return flash.read_bytes_per_s
-    sizes, seconds = np.transpose(full_queue)
-    return n_bytes / float(np.interp(n_bytes, sizes, seconds))
+    _, read_s = Flash(flash).one_of_many(n_bytes)
+    return n_bytes / read_s
 
 
 def _dram(profile: HardwareProfile) -> list[str]:

@@ -25,7 +25,8 @@ class ReadBatches:
         n_reads: requests.
         wanted_bytes: bytes asked for.
         n_bytes: bytes moved, whole pages and gaps included.
-        queued_s: time of the reads alone, each at its turn in a full queue.
+        queued_s: time of the reads alone, each at its turn in the fullest queue that the profile knows.
+        occupied_s: for how long nobody else is served: the same in a queue of `queue_depth`.
         service_s: time of the batch: with latency, and with as many requests in flight as there are.
         first_data_s: time until its first data arrives.
     """
@@ -34,6 +35,7 @@ class ReadBatches:
     wanted_bytes: Float64Array
     n_bytes: Float64Array
     queued_s: Float64Array
+    occupied_s: Float64Array
     service_s: Float64Array
     first_data_s: Float64Array
 
@@ -49,8 +51,8 @@ class ReadBatches:
 
     @property
     def hidden_s(self) -> Float64Array:
-        """Latency that passes while other batches are served: not what the reads take even in a full queue."""
-        return np.minimum(self.first_data_s, self.service_s - self.queued_s)
+        """Latency that passes while other batches are served."""
+        return np.minimum(self.first_data_s, self.service_s - self.occupied_s)
 
 
 class Flash(Device):
@@ -85,7 +87,7 @@ class Flash(Device):
         n_reads = np.ceil(moved / self._longest_bytes) if self._spec.max_read_bytes else (moved > 0).astype(np.float64)
         transfer_s = moved / self._bytes_per_s
         latency_s = np.where(moved > 0, self._spec.latency_s, 0.0)
-        return ReadBatches(n_reads, n_bytes, moved, transfer_s, latency_s + transfer_s, latency_s)
+        return ReadBatches(n_reads, n_bytes, moved, transfer_s, transfer_s, latency_s + transfer_s, latency_s)
 
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
@@ -134,10 +136,8 @@ class Flash(Device):
 
     def one_of_many(self, n_bytes: float) -> tuple[float, float]:
         """Bytes and seconds that a read adds to a batch of many: no latency of its own, but its turn in the queue."""
-        moved = self._whole_pages(np.array([n_bytes]))
-        one = self._batches(np.array([n_bytes]), moved, self._costs(moved).T)
-        turn_s = self._spec.latency_s / self._spec.queue_depth if self._spec.queue_depth else 0.0
-        return float(moved[0]), max(float(one.queued_s[0]), turn_s)
+        one = self.rows(n_bytes, np.ones(1))
+        return float(one.n_bytes[0]), float(one.occupied_s[0])
 
     def _batches(self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array) -> ReadBatches:
         """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
@@ -147,13 +147,16 @@ class Flash(Device):
         curve_s = np.minimum.accumulate(costs[..., 1:] / spec.derate, axis=-1)
         queued_s: Float64Array = np.maximum(at_rate_s, curve_s[..., -1])
         latency_s: Float64Array = np.where(n_reads > 0, spec.latency_s, 0.0)
+        deepest = np.full_like(n_reads, spec.queue_depth or np.inf)
         if self._has_depths:
-            depth = np.minimum(n_reads, spec.queue_depth or np.inf)
-            service_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, depth))
+            occupied_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, deepest))
+            own_depth = np.minimum(n_reads, deepest)
+            service_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, own_depth))
         else:
-            rounds = np.ceil(n_reads / (spec.queue_depth or np.inf))
-            service_s = np.maximum(latency_s + queued_s, latency_s * rounds)
-        return ReadBatches(n_reads, wanted_bytes, n_bytes, queued_s, service_s, np.minimum(latency_s, service_s))
+            occupied_s = np.maximum(queued_s, latency_s * n_reads / deepest)
+            service_s = np.maximum(latency_s + queued_s, latency_s * np.ceil(n_reads / deepest))
+        first_data_s = np.minimum(latency_s, service_s)
+        return ReadBatches(n_reads, wanted_bytes, n_bytes, queued_s, occupied_s, service_s, first_data_s)
 
     def _at_depth(self, curve_s: Float64Array, depth: Float64Array) -> Float64Array:
         """Seconds at each batch's depth from those at the measured ones, [..., curve]."""

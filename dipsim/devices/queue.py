@@ -40,10 +40,10 @@ class Device:
         """How long it has been at work; what is left of jobs that have begun is still to come."""
         return self._busy_s - max(0.0, self.free_at_s - now_s)
 
-    def submit(self, service_s: float, ready_s: float, latency_s: float = 0.0) -> float:
-        """Queues a job that can begin at `ready_s`; returns when it begins. Of its service, `latency_s` passes without
-        work, also while jobs before it are served."""
-        earliest_s = self.free_at_s - latency_s
+    def submit(self, service_s: float, ready_s: float, hidden_s: float = 0.0) -> float:
+        """Queues a job that can begin at `ready_s`; returns when it begins. Of its service, `hidden_s` passes while
+        jobs before it are served."""
+        earliest_s = self.free_at_s - hidden_s
         start_s = earliest_s if earliest_s > ready_s else ready_s
         end_s = start_s + service_s
         self._busy_s += end_s - max(start_s, self.free_at_s)

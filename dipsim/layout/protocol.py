@@ -75,7 +75,11 @@ def order_columns(layout: Layout, active: BoolArray) -> Int32Array:
     Raises:
         DipsimError: not each column once.
     """
-    n_columns, order = active.shape[1], np.asarray(layout.order(active))
+    n_columns, answer = active.shape[1], layout.order(active)
+    try:
+        order = np.asarray(answer)
+    except ValueError:  # lists of different lengths
+        order = np.empty(0, np.int32)
     if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(n_columns)):
         raise DipsimError(
             f"layout {type(layout).__name__}: order: got {order.dtype} of shape {order.shape}; must be each of "

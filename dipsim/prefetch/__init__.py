@@ -1,7 +1,7 @@
 """Which columns are worth reading before they are needed?"""
 
 from dipsim.prefetch.guesses import NoPrefetch, Oracle, PreviousLayer, PreviousToken
-from dipsim.prefetch.protocol import Known, Prefetcher, prefetchers, register_prefetcher
+from dipsim.prefetch.protocol import Known, Prefetcher, guess_columns, prefetchers, register_prefetcher
 
 __all__ = [
     "Known",
@@ -10,6 +10,7 @@ __all__ = [
     "Prefetcher",
     "PreviousLayer",
     "PreviousToken",
+    "guess_columns",
     "prefetchers",
     "register_prefetcher",
 ]

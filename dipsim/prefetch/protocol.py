@@ -11,9 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
+import numpy as np
+
+from dipsim.errors import DipsimError
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.registry import Registry
+
+_INFINITY = 0x7C00  # as a float16
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,23 @@ class Prefetcher(Protocol):
 
     def guess(self, known: Known) -> Uint16Array:
         """A score for each column, float16 bit patterns [token, column]; 0 for those that are not worth it."""
+
+
+def guess_columns(prefetcher: Prefetcher, known: Known) -> Uint16Array:
+    """What `prefetcher.guess` answers, checked.
+
+    Raises:
+        DipsimError: not a score for each column.
+    """
+    guess, shape = prefetcher.guess(known), known.missed.shape
+    is_scores = isinstance(guess, np.ndarray) and guess.dtype == np.uint16 and guess.shape == shape
+    if not is_scores or (guess > _INFINITY).any():
+        got = f"{guess.dtype} of shape {guess.shape}" if isinstance(guess, np.ndarray) else type(guess).__name__
+        raise DipsimError(
+            f"prefetch {type(prefetcher).__name__}: guess: got {got}; must be uint16 of shape {shape}, bit patterns of "
+            "float16 numbers that are not negative"
+        )
+    return guess
 
 
 prefetchers: Registry[Callable[..., Prefetcher]] = Registry("prefetch", entry_point_group="dipsim.prefetchers")

@@ -82,7 +82,8 @@ def _parse(path: Path) -> tomlkit.TOMLDocument:
 def _below_header(own: tomlkit.TOMLDocument, parent: str, inherited: tomlkit.TOMLDocument) -> tomlkit.TOMLDocument:
     """What is inherited, below a line that says so and the comments with which the variant's own file begins. (Parsed
     anew, since nothing can be put before a document's first key.)"""
-    header = tomlkit.comment(f"{own['name']} extends {parent}.").as_string()
+    name = "".join(letter if letter.isprintable() else "?" for letter in str(own["name"]))
+    header = tomlkit.comment(f"{name} extends {parent}.").as_string()
     comments = "".join(item.as_string() for _, item in own.body if isinstance(item, Comment))
     return tomlkit.parse(header + comments + inherited.as_string())
 

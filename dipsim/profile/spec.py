@@ -12,15 +12,24 @@ from dipsim.errors import DipsimError, choose
 from dipsim.profile.reading import find, read
 from dipsim.schema import Count, CountOrZero, Record
 
-Positive = Annotated[float, pydantic.Field(gt=0)]
-NotNegative = Annotated[float, pydantic.Field(ge=0)]
-Share = Annotated[float, pydantic.Field(gt=0, le=1)]
+
+def _not_vanishing(value: float) -> float:
+    if value < _SMALLEST:
+        raise ValueError(f"input should be at least {_SMALLEST}")
+    return value
+
+
+# Bounded, so that arithmetic on what a stranger's file says can neither overflow nor vanish.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+Positive = Annotated[float, pydantic.Field(gt=0, le=_LARGEST), pydantic.AfterValidator(_not_vanishing)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, le=_LARGEST)]
+Share = Annotated[float, pydantic.Field(gt=0, le=1), pydantic.AfterValidator(_not_vanishing)]
 
 
 class FlashSpec(Record):
-    """Flash storage. With `read_bytes_per_s` alone it is ideal: time = bytes / rate.
+    """Flash storage. With `read_bytes_per_s` (and `derate`) alone it is ideal: time = bytes / rate.
 
-    With any of the other fields, reads count: columns that lie within `gap_bytes` of each other join into one read,
+    With a latency, pages, a curve, gaps or a longest read, reads count: columns that lie side by side join into one,
     reads are widened to whole pages, and each costs what the curve says. `dipsim.devices.Flash` has the formulas.
 
     Attributes:
@@ -29,7 +38,7 @@ class FlashSpec(Record):
         queue_depth: requests in flight; None for no limit.
         page_bytes: granularity of reads; None for bytes.
         read_curve: random reads, [bytes, bytes_per_s] at a full queue, or [bytes, bytes_per_s, depth] each.
-        gap_bytes: bytes between two wanted columns that are read rather than skipped.
+        gap_bytes: bytes between two reads, whole pages each, that are read too rather than skipped.
         max_read_bytes: a longer read is split; what goes on after the first piece is sequential. None for no limit.
         derate: share of all rates that is left, for example of a hot phone.
     """
@@ -158,7 +167,7 @@ class HardwareProfile(Record):
     """A device, as in `hwprofiles/<name>.toml`. SI units; each number's origin stands in a comment of the file."""
 
     schema_: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
-    name: str
+    name: Annotated[str, pydantic.Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
     description: str = ""
     flash: FlashSpec
     dram: DramSpec

@@ -48,7 +48,7 @@ class Result:
             on_progress: called now and then with the tokens done and the tokens to do.
 
         Raises:
-            DipsimError: the policy is `none`.
+            DipsimError: the policy is `none`, or something was read ahead.
         """
         return self.measure_headroom(on_progress)
 

@@ -24,7 +24,7 @@ from dipsim.profile import HardwareProfile
 from dipsim.results import Headroom, Result
 from dipsim.simulation.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.simulation.decode import Decoder, OnProgress
-from dipsim.simulation.headroom import measure_headroom
+from dipsim.simulation.headroom import check_headroom, measure_headroom
 from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.memory import bytes_ahead, dram_plan
 from dipsim.simulation.placing import places_of
@@ -36,8 +36,16 @@ __all__ = ["Simulation"]
 
 # What a result's config holds beside the method's options; the first are arguments of Simulation by their own names.
 _RUN_KEYS = (
-    *("admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup"),
-    *("unit", "prefetch_bytes"),
+    "admission",
+    "dram",
+    "budget",
+    "overlap",
+    "stream_pinned",
+    "context",
+    "tokens",
+    "warmup",
+    "unit",
+    "prefetch_bytes",
 )
 _PLUGGED_KEYS = ("policy", "layout", "prefetch")
 _OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
@@ -102,7 +110,7 @@ class Simulation:
         check_counts(trace, n_tokens, warmup, n_positions)
         new_policy = _policy_factory(policy)
         check_method(masking, trace, model, new_policy())
-        prefetcher = prefetchers.make(prefetch, {}) if isinstance(prefetch, str) else prefetch
+        prefetcher = cast(Prefetcher, _named("prefetch", prefetch, lambda name: prefetchers.make(name, {})))
         ahead_bytes = bytes_ahead(prefetcher, prefetch_bytes, model, overlap)
         budgets[budget]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
@@ -119,7 +127,7 @@ class Simulation:
             n_tokens=n_tokens,
             n_warm_up=warmup,
             unit=profile.unit(unit),
-            layout=layouts.make(layout) if isinstance(layout, str) else layout,
+            layout=cast(Layout, _named("layout", layout, layouts.make)),
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
         )
@@ -214,8 +222,9 @@ class Simulation:
             on_progress: called now and then with the tokens done and the tokens to do.
 
         Raises:
-            DipsimError: as `run`; the policy is `none`.
+            DipsimError: as `run`; the policy is `none`, or something is read ahead.
         """
+        check_headroom(self._draft)
         return measure_headroom(self._setup, self._run, self.title, on_progress)
 
     def _run(self, setup: Setup, on_progress: OnProgress) -> Result:
@@ -245,8 +254,14 @@ class Simulation:
 
 
 def _policy_factory(policy: object) -> Callable[[], Policy]:
-    if isinstance(policy, str):
-        policy = eviction.make(policy)
-    if inspect.isclass(policy):
-        raise DipsimError(f"policy: got the class {policy.__name__}; give a registered name or an instance")
-    return partial(copy.deepcopy, cast(Policy, policy))
+    return partial(copy.deepcopy, cast(Policy, _named("policy", policy, eviction.make)))
+
+
+def _named(kind: str, given: object, make: Callable[[str], object]) -> object:
+    """What was given, or what has the given name."""
+    if isinstance(given, str):
+        return make(given)
+    if inspect.isclass(given) or given is None:
+        got = f"the class {given.__name__}" if inspect.isclass(given) else "None"
+        raise DipsimError(f"{kind}: got {got}; give a registered name or an instance")
+    return given

@@ -10,7 +10,7 @@ from dipsim import kernels
 from dipsim.cache import Usage
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.prefetch import Known
+from dipsim.prefetch import Known, guess_columns
 from dipsim.simulation.setup import Setup
 from dipsim.trace.reading import Block
 
@@ -55,7 +55,7 @@ class ReadAhead:
         previous_token = np.concatenate([self._last[None], scores[:-1]])
         self._last = scores[-1].copy()
         known = Known(self._group, previous_token, self._layer_before(block, scores), usage.missed)
-        return self._setup.prefetcher.guess(known)
+        return guess_columns(self._setup.prefetcher, known)
 
     def _layer_before(self, block: Block, scores: Uint16Array) -> Uint16Array:
         site = self._group.site

@@ -62,9 +62,9 @@ def _pipelined(
     parts = (
         np.where(by_flash, latency_s, np.where(waits, seconds.first_data_s, 0)),
         np.where(by_flash, transfer_s, 0),
-        np.where(by_dram, seconds.dram_s, 0),
+        np.where(by_dram, read_s, 0),
         np.where(waits, seconds.late_s, np.where(by_compute, seconds.early_s + seconds.late_s, 0)),
         seconds.select_s,
-        np.where(by_flash | waits, flash_wait_s, np.where(by_dram, dram_wait_s, 0)),
+        np.where(by_flash | waits, flash_wait_s, 0),
     )
     return dict(zip(PARTS, parts, strict=True))

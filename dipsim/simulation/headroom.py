@@ -22,6 +22,18 @@ OnProgress = Callable[[int, int], None]
 Run = Callable[[Setup, OnProgress], Result]
 
 
+def check_headroom(setup: Setup) -> None:
+    """Refuses a run without a cache, and one whose misses are not all that it waits for.
+
+    Raises:
+        DipsimError: the policy is `none`, or something is read ahead.
+    """
+    if setup.reads_ahead:
+        raise DipsimError("headroom: it replays what caches miss, not what is read ahead; choose prefetch 'none'")
+    if isinstance(setup.new_policy(), NoCache):
+        raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
+
+
 def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress) -> Headroom:
     """Replays the masks of a run.
 
@@ -30,14 +42,7 @@ def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress)
         run: simulates a setup.
         name: the run in words.
         on_progress: called now and then with the tokens done and the tokens to do, over all replays.
-
-    Raises:
-        DipsimError: the run's policy is `none`, which has no cache to improve.
     """
-    if setup.reads_ahead:
-        raise DipsimError("headroom: it replays what caches miss, not what is read ahead; choose prefetch 'none'")
-    if isinstance(setup.new_policy(), NoCache):
-        raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
     # Policies that see the future walk the trace twice.
     passes = iter(np.cumsum([0, 1 + setup.new_policy().needs_future, 2, 2, 2, 1]).tolist())
     n_passes = 9 + setup.new_policy().needs_future

@@ -45,14 +45,14 @@ class Seconds:
     """How long the parts of some tokens' stages take alone, float64 [token, stage] each.
 
     Attributes:
-        flash_s, latency_s, first_data_s: the batch, what of it passes while others are served, until its first data.
+        flash_s, hidden_s, first_data_s: the batch, what of it passes while others are served, until its first data.
         dram_s: bytes over the bus.
         select_s: choosing the mask.
         early_s, late_s: operations on data from DRAM, and from Flash.
     """
 
     flash_s: Float64Array
-    latency_s: Float64Array
+    hidden_s: Float64Array
     first_data_s: Float64Array
     dram_s: Float64Array
     select_s: Float64Array
@@ -115,7 +115,7 @@ class Machine:
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
         seconds = Seconds(
             flash_s=batches.service_s,
-            latency_s=batches.hidden_s,
+            hidden_s=batches.hidden_s,
             first_data_s=batches.first_data_s,
             dram_s=dram_s,
             select_s=self.compute.select_seconds(stages.n_scored),
@@ -147,12 +147,12 @@ class Machine:
         env, flash, dram, compute = self._env, self.flash, self.dram, self.compute
         begun: deque[float] = deque()  # when the batches end that were begun ahead
         flash_waits_s, dram_waits_s = [], []
-        for flash_s, latency_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
+        for flash_s, hidden_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
             now = env.now
             end_s = chosen_s = compute.submit(select_s, now) + select_s if select_s else now
             arrived_s, flash_wait_s, dram_wait_s = chosen_s, 0.0, 0.0
             if flash_s:
-                start_s = flash.submit(flash_s, chosen_s, latency_s)
+                start_s = flash.submit(flash_s, chosen_s, hidden_s)
                 flash_wait_s = start_s - chosen_s
                 arrived_s, end_s = start_s + first_data_s, start_s + flash_s
             for _ in range(ahead.n_due):
@@ -169,8 +169,8 @@ class Machine:
                 end_s = max(end_s, compute.submit(early_s, chosen_s) + early_s)
             if late_s:
                 end_s = max(end_s, compute.submit(late_s, arrived_s) + late_s)
-            for read_s, hidden_s, write_s in ahead.begun:
-                begun.append(flash.submit(read_s, chosen_s, hidden_s) + read_s)
+            for read_s, overlap_s, write_s in ahead.begun:
+                begun.append(flash.submit(read_s, chosen_s, overlap_s) + read_s)
                 dram.submit(write_s, chosen_s)
             flash_waits_s.append(flash_wait_s)
             dram_waits_s.append(dram_wait_s)

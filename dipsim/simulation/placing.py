@@ -14,6 +14,7 @@ from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array
 from dipsim.layout import order_columns
 from dipsim.policies import Lru, Place
+from dipsim.registry import ships_with_dipsim
 from dipsim.simulation.setup import Setup
 
 
@@ -21,16 +22,18 @@ def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
     """(layer, group name) -> place of each column, int32 [column]; only where these are not the order of indices.
 
     A layout that wants to see tokens is shown the masks of the trace's first ones as they are with an empty cache.
-    Dense groups have no order to gain from.
+    Dense groups have no order to gain from, and ideal Flash none at all.
 
     Raises:
         DipsimError: the layout's order is not each column once.
     """
+    if setup.profile.flash.is_ideal:
+        return {}
     masked = [group for group in setup.groups if group.site is not None]
     stages = [(layer, group) for layer in range(setup.model.n_layers) for group in masked]
     places = {}
-    # Other people's methods are called in one order, whatever the number of threads.
     is_plain = any(isinstance(_without_cache(setup, 0, group), PlainReplay) for group in masked)
+    is_plain |= not ships_with_dipsim(setup.layout)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         orders = map(partial(_order, setup), stages) if is_plain else pool.map(partial(_order, setup), stages)
         for (layer, group), order in zip(stages, orders, strict=True):

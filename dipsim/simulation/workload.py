@@ -22,6 +22,7 @@ from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Float64Array, Uint16Array
 from dipsim.policies import Place
+from dipsim.registry import ships_with_dipsim
 from dipsim.results import BlockUse
 from dipsim.simulation.ahead import ReadAhead
 from dipsim.simulation.future import Future
@@ -67,8 +68,9 @@ class Workload:
         layers = range(setup.model.n_layers)
         self._replays = [[self._replay(layer, group) for group in setup.groups] for layer in layers]
         self._ahead = [[ReadAhead(setup, layer, group) for group in setup.groups] for layer in layers]
-        # Other people's policies are called in one order, whatever the number of threads.
+        # Other people's policies and prefetchers are called in one order, whatever the number of threads.
         self._is_plain = any(isinstance(replay, PlainReplay) for replays in self._replays for replay in replays)
+        self._is_plain |= not ships_with_dipsim(setup.prefetcher)
         self._future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
 
     def blocks(self) -> Iterator[Work]:
