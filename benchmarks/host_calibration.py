@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numba
 import numpy as np
 from host_disk import PAGE_BYTES, Int64Array
 from host_runtime import Choice, Part
@@ -123,12 +124,20 @@ def seconds_per_weight(host: Host) -> tuple[float, float]:
     return median(times["near"]) / n_weights, median(times["far"]) / n_weights
 
 
+@numba.njit(nogil=True)
+def _sum(words):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
+    for i in range(words.size):
+        total += words[i]
+    return total
+
+
 def bus_bytes_per_s(host: Host) -> float:
     """What all cores together read from memory."""
     words = host.memory.weights.view(np.int64)
+    shares = np.array_split(words, 64)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        shares = np.array_split(words, 64)
-        return words.nbytes / median(repeat(lambda: list(pool.map(np.sum, shares)), N_REPEATS))
+        return float(words.nbytes / median(repeat(lambda: list(pool.map(_sum, shares)), N_REPEATS)))
 
 
 def _products(host: Host, span_bytes: int) -> list[Product]:
@@ -157,16 +166,18 @@ def launch_s(host: Host) -> float:
 
 
 def select_s_per_column(host: Host) -> float:
-    """Choosing columns, planning the reads and keeping the cache, on random scores."""
-    rng = np.random.default_rng(0)
-    widths = {name: host.matrices[name, 0].n_columns for name in MASKED}
-    halves = {name: int(SHARE * n) for name, n in widths.items()}
-    parts = [Part(host, Choice(name, 0, "any", n, 1.0, n), host.caches, 0) for name, n in halves.items()]
-    scores = [np.abs(rng.standard_normal((5 + N_REPEATS, n))).astype(np.float32) for n in widths.values()]
+    """Choosing columns, planning the reads and keeping the cache, layer after layer, on random scores."""
+    rng, parts, scores = np.random.default_rng(0), [], []
+    for name, layer in host.matrices:
+        if name in MASKED:
+            n = host.matrices[name, layer].n_columns
+            half = int(SHARE * n)
+            parts.append(Part(host, Choice(name, layer, "any", half, 1.0, half), host.caches, 0))
+            scores.append(np.abs(rng.standard_normal((2 + N_REPEATS, n))).astype(np.float32))
 
     def token(t: int) -> None:
         for part, own in zip(parts, scores, strict=True):
             part.plan(part.choose(own[t]), own[t], t)
 
-    times = [seconds(partial(token, t)) for t in range(5 + N_REPEATS)]
-    return median(times[5:]) / sum(widths.values())  # the first ones fill the caches
+    times = [seconds(partial(token, t)) for t in range(2 + N_REPEATS)]
+    return median(times[2:]) / sum(part.matrix.n_columns for part in parts)  # the first ones fill the caches

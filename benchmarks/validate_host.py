@@ -28,7 +28,8 @@ from host_runtime import Choice, Measured, Runtime
 from host_weights import Float32Array, Host, file_bytes, write_weights
 from measuring import Row, print_machine, print_table, save, shown, spread
 
-from dipsim import Dense, Dip, DipCa, DipsimWarning, Glu, ModelSpec, Result, Simulation, Trace
+from dipsim import Dense, Dip, DipCa, Glu, HardwareProfile, ModelSpec, Result, Simulation, Trace
+from dipsim.errors import DipsimWarning
 from dipsim.masking import Masking, n_kept_by
 
 MAX_READ_BYTES = 256 * 1024
@@ -92,7 +93,7 @@ class Plan:
     settings: tuple[Setting, ...]
 
 
-FULL_PLAN = Plan(10, 10, 3, 3, 0.5, SETTINGS)
+FULL_PLAN = Plan(10, 10, 3, 3, 0.4, SETTINGS)
 QUICK_PLAN = Plan(3, 8, 3, 1, 0.3, QUICK)
 
 
@@ -116,15 +117,15 @@ def scores_of(trace: Trace) -> Scores:
     return {site: trace.read(site, 0, trace.n_tokens).view(np.float16).astype(np.float32) for site in trace.sites}
 
 
-def choices(setting: Setting, predicted: Result) -> list[Choice]:
-    """The setting as the runtime takes it: only the number of slots is the simulator's."""
-    groups = {
-        group.name: group for group in setting.masking.groups(ModelSpec.parse(predicted.config["model"], "model"))
-    }
+def choices(setting: Setting, trace: Trace) -> list[Choice]:
+    """The setting as the runtime takes it: the number of slots is the simulator's, which is the same for any device."""
+    device = HardwareProfile.load("a18-paper")
+    planned = Simulation(device, trace, setting.masking, dram=f"{setting.dram}x", tokens=1).run()
+    groups = {group.name: group for group in setting.masking.groups(trace.model)}
     gamma = getattr(setting.masking, "gamma", 1.0)
     made = []
-    for row in predicted.layers.itertuples():
-        group = groups[str(row.group)]
+    for row in planned.layers.itertuples():
+        group = groups[row.group]
         made.append(Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, group), gamma, row.slots))
     return made
 
@@ -187,16 +188,16 @@ def run(plan: Plan, folder: Path) -> dict[str, list[Row]]:
     scores = scores_of(trace)
     with Disk(weights, max(setting.depth for setting in plan.settings)) as disk:
         host, is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct
+    depths = sorted({1, *(setting.depth for setting in plan.settings)})
+    chosen = {setting: choices(setting, trace) for setting in plan.settings}
     calibrations: list[Calibration] = []
     rounds: dict[Setting, list[list[Measured]]] = {setting: [] for setting in plan.settings}
     for n in range(plan.n_rounds):
-        say(f"round {n + 1} of {plan.n_rounds}: measuring the machine")
-        depths = sorted({1, *(setting.depth for setting in plan.settings)})
+        say(f"round {n + 1} of {plan.n_rounds}: this machine")
         calibrations.append(calibrate(host, weights, depths, plan.seconds_per_point, is_direct))
-        for setting in plan.settings:
+        for setting, runs in rounds.items():
             say(f"round {n + 1} of {plan.n_rounds}: {setting.name}")
-            chosen = choices(setting, predict(calibrations, trace, setting, plan.n_warm_up))
-            rounds[setting].append(measure(weights, host, setting, chosen, trace, scores))
+            runs.append(measure(weights, host, setting, chosen[setting], trace, scores))
     rows = [
         compare(setting, predict(calibrations, trace, setting, plan.n_warm_up), runs, plan.n_warm_up)
         for setting, runs in rounds.items()
@@ -241,8 +242,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
+    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # here policies need not differ
     plan = QUICK_PLAN if given.quick else FULL_PLAN
-    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # policies are not compared here
     with tempfile.TemporaryDirectory(prefix="dipsim-validate-", dir=given.folder) as folder:
         needed = 2 * file_bytes(model_spec(plan.n_layers))
         free = shutil.disk_usage(folder).free

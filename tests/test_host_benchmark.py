@@ -85,7 +85,7 @@ def test_misses_and_products(tmp_path: Path, make_trace: MakeTrace, masking: Mas
     scores = validate_host.scores_of(trace)
     with host_disk.Disk(path, setting.depth) as disk:
         host = host_weights.Host(disk, model, 16 * KIB)
-    measured = validate_host.measure(path, host, setting, validate_host.choices(setting, simulated), trace, scores)
+    measured = validate_host.measure(path, host, setting, validate_host.choices(setting, trace), trace, scores)
     counted = simulated.counted
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
 
