@@ -14,9 +14,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from host_disk import PAGE_BYTES, Int64Array
+from host_disk import PAGE_BYTES
 from host_runtime import Choice, Part
-from host_weights import MASKED, Float32Array, Host
+from host_weights import MASKED, NOTHING, Columns, Float32Array, Host
 from measuring import alternate, repeat, seconds
 
 from dipsim import HardwareProfile
@@ -26,7 +26,7 @@ READ_BYTES = (4096, 8192, 16384, 32768, 65536, 262144)
 SHARE = 0.5
 N_REPEATS = 5
 _NEAR_BYTES = 2**18  # less than the second cache of any core of today
-Product = tuple[Int64Array, Float32Array, int]
+Product = tuple[Columns, Float32Array, int]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Calibration:
     Attributes:
         rates: bytes per second of random reads by (depth, bytes).
         sequential: bytes per second of reads one behind the other by depth.
+        near_s, far_s: seconds for a weight in products, see `seconds_per_weight`.
         others: field of a profile -> value.
     """
 
     rates: dict[tuple[int, int], float]
     sequential: dict[int, float]
+    near_s: float
+    far_s: float
     others: dict[str, float]
 
 
@@ -61,18 +64,16 @@ def calibrate(host: Host, path: Path, depths: list[int], seconds_per_point: floa
         for n in READ_BYTES
     }
     stream = options | {"rw": "read", "bs": host.max_read_bytes}
-    near, far = seconds_per_weight(host)
     others = {
         "flash.latency_s": random[1, PAGE_BYTES][1],
         "dram.read_bytes_per_s": bus_bytes_per_s(host),
-        "compute.dram_bytes_per_s": 1 / (far - near),
-        "compute.ops_per_s": 2 / near,
         "compute.launch_s": launch_s(host),
         "compute.select_s_per_column": select_s_per_column(host),
     }
     return Calibration(
         {point: rate for point, (rate, _) in random.items()},
         {depth: fio(stream | {"iodepth": depth})[0] for depth in depths},
+        *seconds_per_weight(host),
         others,
     )
 
@@ -86,11 +87,13 @@ def fio(options: dict[str, Any]) -> tuple[float, float]:
     return float(read["bw_bytes"]), float(read["lat_ns"]["mean"]) * 1e-9
 
 
-def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int) -> HardwareProfile:
+def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int, overlap: str) -> HardwareProfile:
     """This machine as a runtime finds it that keeps `depth` reads in flight: the medians of some rounds.
 
     What goes on after the first piece of a long read is sequential, at the rate of this depth. A larger read that seems
-    faster than a smaller one is given the time of that.
+    faster than a smaller one is given the time of that. Under overlap `none` the simulator adds the seconds of DRAM and
+    those of operations, so that products are split into both: weights near the core show the operations, and what more
+    those in DRAM take is DRAM's. Else it has them go on at once, which one core does not do: all of it is operations.
     """
     rates = {point: median(one.rates[point] for one in rounds) for point in rounds[0].rates}
     curve = []
@@ -111,6 +114,10 @@ def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int) -> Ha
         "compute": {},
     }
     values = {name: median(one.others[name] for one in rounds) for name in rounds[0].others}
+    near_s, far_s = median(one.near_s for one in rounds), median(one.far_s for one in rounds)
+    values["compute.ops_per_s"] = 2 / (near_s if overlap == "none" else far_s)
+    if overlap == "none":
+        values["compute.dram_bytes_per_s"] = 1 / (far_s - near_s)
     return HardwareProfile.parse(blank, "validate_host").with_values(values)
 
 
@@ -120,7 +127,7 @@ def seconds_per_weight(host: Host) -> tuple[float, float]:
     spans = {"near": _NEAR_BYTES, "far": host.memory.weights.size}
     products = {name: _products(host, span_bytes) for name, span_bytes in spans.items()}
     times = alternate({name: partial(_multiply, host, one) for name, one in products.items()}, N_REPEATS)
-    n_weights = sum(places.size * width for places, _, width in products["far"])
+    n_weights = sum(factors.size * width for _, factors, width in products["far"])
     return median(times["near"]) / n_weights, median(times["far"]) / n_weights
 
 
@@ -148,21 +155,21 @@ def _products(host: Host, span_bytes: int) -> list[Product]:
         active = np.flatnonzero(rng.random(matrix.n_columns) < (SHARE if matrix.name in MASKED else 1))
         width = matrix.column_bytes
         places = (first // width + active) % (span_bytes // width) * width
-        products.append((places, np.ones(places.size, np.float32), width))
+        products.append((Columns.at(places), np.ones(places.size, np.float32), width))
         first += matrix.n_bytes
     return products
 
 
 def _multiply(host: Host, products: list[Product]) -> None:
-    for places, factors, width in products:
-        host.memory.multiply(places, places, factors, width)
+    for columns, factors, width in products:
+        host.memory.multiply(columns, factors, width, NOTHING)
 
 
 def launch_s(host: Host) -> float:
     """A product with one column, the shortest there is."""
-    place, one = np.zeros(1, np.int64), np.ones(1, np.float32)
+    column, one = Columns.at(np.zeros(1, np.int64)), np.ones(1, np.float32)
     width = min(host.matrices[name, 0].column_bytes for name in MASKED)
-    return median(repeat(lambda: host.memory.multiply(place, place, one, width), 100 * N_REPEATS))
+    return median(repeat(lambda: host.memory.multiply(column, one, width, NOTHING), 100 * N_REPEATS))
 
 
 def select_s_per_column(host: Host) -> float:

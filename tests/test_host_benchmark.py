@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -72,15 +74,17 @@ def test_equal_scores_go_to_the_lower_index() -> None:
 
 
 @tight_slots
+@pytest.mark.parametrize("overlap", ["none", "pipelined"])
 @pytest.mark.parametrize("masking", [Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.3), Glu(density=0.8)])
 @pytest.mark.parametrize("dram", [0.4, 0.7])
-def test_misses_and_products(tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float) -> None:
-    """The same misses as the simulator's, and products of the very weights in the file."""
+def test_misses_are_those_of_the_simulator(
+    tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float, overlap: str
+) -> None:
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     trace = make_trace(model, random_scores(model, 12, n_levels=40))
     path = tmp_path / "weights"
     host_weights.write_weights(path, model)
-    setting = validate_host.Setting(masking, dram, 4, 4 * KIB)
+    setting = validate_host.Setting(masking, dram, 4, 4 * KIB, overlap)
     simulated = Simulation(device(), trace, masking, "lfu", dram=f"{dram}x", overlap="none", warmup=1).run()
     scores = validate_host.scores_of(trace)
     with host_disk.Disk(path, setting.depth) as disk:
@@ -90,20 +94,33 @@ def test_misses_and_products(tmp_path: Path, make_trace: MakeTrace, masking: Mas
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
 
 
-def test_products_are_of_the_weights_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize("n_threads", [0, 1])
+def test_products_are_of_the_weights_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_threads: int, is_direct: bool
+) -> None:
+    """Whether they are read before or meanwhile, and where the file system refuses O_DIRECT."""
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     path = tmp_path / "weights"
     host_weights.write_weights(path, model)
-    rng = np.random.default_rng(0)
-    with host_disk.Disk(path, 4) as disk:
+    if not is_direct:
+        monkeypatch.setattr(os, "O_DIRECT", os.O_DIRECTORY)  # which a file refuses
+    with host_disk.Disk(path, 4) as disk, ThreadPoolExecutor(1) as thread:
+        assert disk.is_direct <= is_direct
         host = host_weights.Host(disk, model, 16 * KIB)
         for name, layer in (("up_gate", 1), ("down", 0)):
-            matrix = host.matrices[name, layer]
-            stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
-            n = matrix.n_columns // 2
-            part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
-            for token in range(6):
-                scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
-                out = part.step(disk, scores, token, host_runtime.Measured())
-                active = np.argsort(-scores)[:n]
-                assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
+            check_products(disk, host, path, name, layer, thread if n_threads else None)
+
+
+def check_products(
+    disk: host_disk.Disk, host: host_weights.Host, path: Path, name: str, layer: int, reader: Executor | None
+) -> None:
+    rng, matrix = np.random.default_rng(0), host.matrices[name, layer]
+    stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
+    n = matrix.n_columns // 2
+    part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
+    for token in range(6):
+        scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
+        out = part.step(disk, scores, token, host_runtime.Measured(), reader)
+        active = np.argsort(-scores)[:n]
+        assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
