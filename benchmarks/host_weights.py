@@ -174,7 +174,8 @@ class Host:
         self.caches = places.next
         for matrix in masked:  # the most that caches may take
             places.take(matrix.n_bytes)
-        self.buffer = places.take(max(matrix.n_bytes for matrix in masked))
+        self.buffer_bytes = whole_pages(max(matrix.n_bytes for matrix in masked))
+        self.buffer = places.take(self.buffer_bytes)
         self.memory = Memory(places.next)
         for matrix in pinned:
             starts, n_bytes = form_reads(np.zeros(1, np.int64), matrix.n_bytes, 0, max_read_bytes)

@@ -17,8 +17,8 @@ from dipsim.masking import Masking
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
 import host_disk
 import host_runtime
+import host_settings
 import host_weights
-import validate_host
 
 KIB = 1024
 
@@ -84,12 +84,12 @@ def test_misses_are_those_of_the_simulator(
     trace = make_trace(model, random_scores(model, 12, n_levels=40))
     path = tmp_path / "weights"
     host_weights.write_weights(path, model)
-    setting = validate_host.Setting(masking, dram, 4, 4 * KIB, overlap)
+    setting = host_settings.Setting(masking, dram, 4, 4 * KIB, overlap)
     simulated = Simulation(device(), trace, masking, "lfu", dram=f"{dram}x", overlap="none", warmup=1).run()
-    scores = validate_host.scores_of(trace)
+    scores = host_settings.scores_of(trace)
     with host_disk.Disk(path, setting.depth) as disk:
         host = host_weights.Host(disk, model, 16 * KIB)
-    measured = validate_host.measure(path, host, setting, validate_host.choices(setting, trace), trace, scores)
+    measured = host_settings.measure(path, host, setting, host_settings.choices(setting, trace), trace, scores)
     counted = simulated.counted
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
 
