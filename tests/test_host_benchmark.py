@@ -60,10 +60,12 @@ def test_lfu_by_hand() -> None:
     assert kept_after([1, 2], 0) == [1, 2]
     assert kept_after([2, 4], 1) == [1, 2, 4]
     assert kept_after([5], 2) == [2, 4, 5]  # 1 and 4 were used once, 1 longer ago
-    assert kept_after([1], 3) == [1, 2, 5]  # 4 and 5 were used once; 1 comes back
-    assert kept_after([0], 4) == [0, 1, 2]  # 5 was used once, 1 twice although it was away
-    assert kept_after([3, 4, 5], 5) == [3, 4, 5]  # nobody idle is protected by its count
-    assert kept_after([0, 1, 2, 3], 6, (3, 1, 2, 9, 0, 0)) == [0, 2, 3]  # room for two of three
+    assert kept_after([1], 3) == [1, 2, 5]  # 4 and 5 were used once, 4 longer ago; 1 comes back
+    assert kept_after([0], 4) == [0, 1, 2]  # 5 was used once; 1 twice, although it was away
+    assert kept_after([0], 5) == [0, 1, 2]
+    assert kept_after([3], 6) == [0, 1, 3]  # all were used twice, 2 longest ago
+    assert kept_after([3, 4, 5], 7) == [3, 4, 5]  # counts protect nobody who is idle
+    assert kept_after([0, 1, 2, 3], 8, (3, 1, 2, 9, 0, 0)) == [0, 2, 3]  # room for two of three
 
 
 def test_equal_scores_go_to_the_lower_index() -> None:
@@ -92,6 +94,20 @@ def test_misses_are_those_of_the_simulator(
     measured = host_settings.measure(path, host, setting, host_settings.choices(setting, trace), trace, scores)
     counted = simulated.counted
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
+
+
+def test_a_column_waits_for_all_reads_that_it_comes_with(tmp_path: Path) -> None:
+    """Columns of 3 KiB in pieces of 4 KiB: many come with two."""
+    model = small_model(hidden_size=512, intermediate_size=1536)
+    host_weights.write_weights(tmp_path / "weights", model)
+    with host_disk.Disk(tmp_path / "weights", 4) as disk:
+        host = host_weights.Host(disk, model, 4 * KIB)
+    part = host_runtime.Part(host, host_runtime.Choice("up_gate", 0, "any", 300, 1.0, 40), host.caches, 0)
+    scores = np.abs(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
+    plan = part.plan(part.choose(scores), scores, 0)
+    for column, (first, behind) in zip(plan.active, plan.columns.reads, strict=True):
+        needed = {page for byte in (0, 3 * KIB - 1) for page in [(column * 3 * KIB + byte) // (4 * KIB)]}
+        assert {start // (4 * KIB) for start in plan.starts[first:behind]} == needed
 
 
 @pytest.mark.parametrize("is_direct", [True, False])
