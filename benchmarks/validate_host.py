@@ -51,7 +51,7 @@ class Plan:
     settings: tuple[Setting, ...]
 
 
-FULL_PLAN = Plan(10, 10, 3, 3, 0.3, SETTINGS)
+FULL_PLAN = Plan(10, 9, 3, 3, 0.25, SETTINGS)
 QUICK_PLAN = Plan(3, 8, 3, 1, 0.15, QUICK)
 
 
