@@ -1,116 +1,134 @@
-"""A profile of this machine as the real runtime uses it: Flash by fio, memory and compute by its own products."""
+"""What the simulator is told of this machine: Flash by fio or by the runtime's own reads, the rest by its products."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from host_disk import PAGE_BYTES, Int64Array
+from host_disk import PAGE_BYTES, Disk
 from host_runtime import Choice, Part
-from host_weights import MASKED, Float32Array, Host
+from host_weights import MASKED, NOTHING, Columns, Float32Array, Host, file_bytes
 from measuring import alternate, repeat, seconds
 
 from dipsim import HardwareProfile
+from dipsim.calibration import calibrate_host, cores
 
 READ_BYTES = (4096, 8192, 16384, 32768, 65536, 262144)
 # How a token finds its columns in memory: about every other one is active.
 SHARE = 0.5
 N_REPEATS = 5
 _NEAR_BYTES = 2**18  # less than the second cache of any core of today
-Product = tuple[Int64Array, Float32Array, int]
+N_AT_ONCE = 512  # reads
+Product = tuple[Columns, Float32Array, int]
+Flash = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """One round's numbers.
+class Core:
+    """The core that multiplies.
 
     Attributes:
-        rates: bytes per second of random reads by (depth, bytes).
-        sequential: bytes per second of reads one behind the other by depth.
-        others: field of a profile -> value.
+        near_s, far_s: seconds for a weight in products: from the core's own cache, and from DRAM.
+        bus_bytes_per_s: what all cores together read from DRAM.
+        launch_s, select_s_per_column: as in a profile.
     """
 
-    rates: dict[tuple[int, int], float]
-    sequential: dict[int, float]
-    others: dict[str, float]
+    near_s: float
+    far_s: float
+    bus_bytes_per_s: float
+    launch_s: float
+    select_s_per_column: float
+
+    @classmethod
+    def measured(cls, host: Host, for_s: float) -> Core:
+        bus_bytes_per_s = cores.dram_bytes_per_s(host.memory.weights.size, for_s)
+        return cls(*seconds_per_weight(host), bus_bytes_per_s, launch_s(host), select_s_per_column(host))
+
+    def profile(self, overlap: str, flash: Flash) -> HardwareProfile:
+        """This machine, with what was measured of its Flash.
+
+        Under overlap `none` the simulator adds the seconds of DRAM to those of operations, so that a product is split
+        into both: weights near the core show the operations, and what those in DRAM take longer is DRAM's. Else it has
+        them go on at once, which one core does not do: all of a product is operations.
+        """
+        compute = {"launch_s": self.launch_s, "select_s_per_column": self.select_s_per_column}
+        if overlap == "none":
+            compute |= {"ops_per_s": 2 / self.near_s, "dram_bytes_per_s": 1 / (self.far_s - self.near_s)}
+        else:
+            compute |= {"ops_per_s": 2 / self.far_s}
+        dram = {"capacity_bytes": 2**50, "read_bytes_per_s": self.bus_bytes_per_s, "dma_writes": True}
+        data = {"name": "this machine", "flash": flash, "dram": dram, "compute": compute}
+        return HardwareProfile.parse(data, "host_calibration")
 
 
-def calibrate(host: Host, path: Path, depths: list[int], seconds_per_point: float, is_direct: bool) -> Calibration:
-    """Measures this machine once.
+@dataclass(frozen=True)
+class Reads:
+    """Bytes per second at one depth: of random reads by their bytes, and of pieces of `longest_bytes` in a row."""
 
-    Args:
-        host: whose memory and products are timed.
-        path: the file that is read.
-        depths: reads in flight, 1 among them.
-        seconds_per_point: time for each size and depth.
-        is_direct: past the page cache.
+    random: dict[int, float]
+    sequential: float
+
+    @classmethod
+    def measured(cls, host: Host, path: Path, depth: int, for_s: float) -> Reads:
+        """By the runtime's own reads of its own file into its own buffer; `for_s` is for each rate."""
+        with Disk(path, depth) as disk:
+            rates = {n_bytes: _rate(host, disk, n_bytes, False, for_s) for n_bytes in READ_BYTES}
+            return cls(rates, _rate(host, disk, host.max_read_bytes, True, for_s))
+
+    @classmethod
+    def mean(cls, some: list[Reads]) -> Reads:
+        random = {n_bytes: fmean(one.random[n_bytes] for one in some) for n_bytes in READ_BYTES}
+        return cls(random, fmean(one.sequential for one in some))
+
+
+def _rate(host: Host, disk: Disk, n_bytes: int, is_sequential: bool, for_s: float) -> float:
+    """Bytes per second of reads, many at a time, so that filling and draining the queue hardly count."""
+    rng, whole, arrived = np.random.default_rng(), file_bytes(host.model), np.zeros(N_AT_ONCE, np.bool_)
+    n = min(N_AT_ONCE, host.buffer_bytes // n_bytes)
+    taken_s, n_read = 0.0, 0
+    while taken_s < for_s:
+        if is_sequential:
+            starts = int(rng.integers(0, (whole - n * n_bytes) // PAGE_BYTES)) * PAGE_BYTES + np.arange(n) * n_bytes
+        else:
+            starts = rng.integers(0, (whole - n_bytes) // PAGE_BYTES, n) * PAGE_BYTES
+        disk.forget()
+        taken_s += disk.read(starts, np.full(n, n_bytes), host.memory.address + host.buffer, arrived[:n])
+        n_read += n
+    return n_read * n_bytes / taken_s
+
+
+def flash_by_own_reads(by_depth: dict[int, Reads], depth: int, max_read_bytes: int) -> Flash:
+    """Flash as a runtime finds it that keeps `depth` reads in flight.
+
+    The rest of a long read is sequential, at the rate of this depth. A larger read that seems faster than a smaller one
+    is given the time of that.
     """
-    options = {"filename": path, "direct": int(is_direct), "runtime": f"{int(seconds_per_point * 1000)}ms"}
-    random = {
-        (depth, n): fio(options | {"rw": "randread", "bs": n, "iodepth": depth, "blockalign": PAGE_BYTES})
-        for depth in depths
-        for n in READ_BYTES
-    }
-    stream = options | {"rw": "read", "bs": host.max_read_bytes}
-    near, far = seconds_per_weight(host)
-    others = {
-        "flash.latency_s": random[1, PAGE_BYTES][1],
-        "dram.read_bytes_per_s": bus_bytes_per_s(host),
-        "compute.dram_bytes_per_s": 1 / (far - near),
-        "compute.ops_per_s": 2 / near,
-        "compute.launch_s": launch_s(host),
-        "compute.select_s_per_column": select_s_per_column(host),
-    }
-    return Calibration(
-        {point: rate for point, (rate, _) in random.items()},
-        {depth: fio(stream | {"iodepth": depth})[0] for depth in depths},
-        others,
-    )
-
-
-def fio(options: dict[str, Any]) -> tuple[float, float]:
-    """Bytes per second, and mean latency."""
-    command = ["fio", "--name=calibrate", "--output-format=json", "--ioengine=libaio", "--time_based"]
-    command += ["--norandommap", "--randrepeat=0", *(f"--{name}={value}" for name, value in options.items())]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    read = json.loads(done.stdout[done.stdout.index("{") :])["jobs"][0]["read"]
-    return float(read["bw_bytes"]), float(read["lat_ns"]["mean"]) * 1e-9
-
-
-def profile_of(rounds: list[Calibration], depth: int, max_read_bytes: int) -> HardwareProfile:
-    """This machine as a runtime finds it that keeps `depth` reads in flight: the medians of some rounds.
-
-    What goes on after the first piece of a long read is sequential, at the rate of this depth. A larger read that seems
-    faster than a smaller one is given the time of that.
-    """
-    rates = {point: median(one.rates[point] for one in rounds) for point in rounds[0].rates}
     curve = []
-    for measured in rounds[0].sequential:
-        times = np.maximum.accumulate([n_bytes / rates[measured, n_bytes] for n_bytes in READ_BYTES])
-        curve += [(n, n / one_s, measured) for n, one_s in zip(READ_BYTES, times.tolist(), strict=True)]
-    flash = {
-        "read_bytes_per_s": median(one.sequential[depth] for one in rounds),
-        "queue_depth": depth,
+    for one in sorted({1, depth}):
+        times = np.maximum.accumulate([n_bytes / by_depth[one].random[n_bytes] for n_bytes in READ_BYTES])
+        curve += [(n, n / one_s, one) for n, one_s in zip(READ_BYTES, times.tolist(), strict=True)]
+    return {
+        "read_bytes_per_s": by_depth[depth].sequential,
+        "latency_s": PAGE_BYTES / by_depth[1].random[PAGE_BYTES],
         "page_bytes": PAGE_BYTES,
         "max_read_bytes": max_read_bytes,
+        "queue_depth": depth,
         "read_curve": curve,
     }
-    blank = {
-        "name": "this machine",
-        "flash": flash,
-        "dram": {"capacity_bytes": 2**50, "read_bytes_per_s": 1, "dma_writes": True},
-        "compute": {},
-    }
-    values = {name: median(one.others[name] for one in rounds) for name in rounds[0].others}
-    return HardwareProfile.parse(blank, "validate_host").with_values(values)
+
+
+def flash_by_fio(folder: Path, host: Host, for_s: float) -> Flash:
+    """What `dipsim calibrate host` says, of a file as long as the model's.
+
+    Raises:
+        DipsimError: as `calibrate_host`.
+    """
+    measured: Flash = calibrate_host(folder, file_bytes(host.model), for_s)["flash"].unwrap()
+    return measured | {"max_read_bytes": host.max_read_bytes}
 
 
 def seconds_per_weight(host: Host) -> tuple[float, float]:
@@ -119,16 +137,8 @@ def seconds_per_weight(host: Host) -> tuple[float, float]:
     spans = {"near": _NEAR_BYTES, "far": host.memory.weights.size}
     products = {name: _products(host, span_bytes) for name, span_bytes in spans.items()}
     times = alternate({name: partial(_multiply, host, one) for name, one in products.items()}, N_REPEATS)
-    n_weights = sum(places.size * width for places, _, width in products["far"])
+    n_weights = sum(factors.size * width for _, factors, width in products["far"])
     return median(times["near"]) / n_weights, median(times["far"]) / n_weights
-
-
-def bus_bytes_per_s(host: Host) -> float:
-    """What all cores together read from memory."""
-    words = host.memory.weights.view(np.int64)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        shares = np.array_split(words, 64)
-        return words.nbytes / median(repeat(lambda: list(pool.map(np.sum, shares)), N_REPEATS))
 
 
 def _products(host: Host, span_bytes: int) -> list[Product]:
@@ -139,34 +149,36 @@ def _products(host: Host, span_bytes: int) -> list[Product]:
         active = np.flatnonzero(rng.random(matrix.n_columns) < (SHARE if matrix.name in MASKED else 1))
         width = matrix.column_bytes
         places = (first // width + active) % (span_bytes // width) * width
-        products.append((places, np.ones(places.size, np.float32), width))
+        products.append((Columns.at(places), np.ones(places.size, np.float32), width))
         first += matrix.n_bytes
     return products
 
 
 def _multiply(host: Host, products: list[Product]) -> None:
-    for places, factors, width in products:
-        host.memory.multiply(places, places, factors, width)
+    for columns, factors, width in products:
+        host.memory.multiply(columns, factors, width, NOTHING)
 
 
 def launch_s(host: Host) -> float:
     """A product with one column, the shortest there is."""
-    place, one = np.zeros(1, np.int64), np.ones(1, np.float32)
+    column, one = Columns.at(np.zeros(1, np.int64)), np.ones(1, np.float32)
     width = min(host.matrices[name, 0].column_bytes for name in MASKED)
-    return median(repeat(lambda: host.memory.multiply(place, place, one, width), 100 * N_REPEATS))
+    return median(repeat(lambda: host.memory.multiply(column, one, width, NOTHING), 100 * N_REPEATS))
 
 
 def select_s_per_column(host: Host) -> float:
-    """Choosing columns, planning the reads and keeping the cache, on random scores."""
-    rng = np.random.default_rng(0)
-    widths = {name: host.matrices[name, 0].n_columns for name in MASKED}
-    halves = {name: int(SHARE * n) for name, n in widths.items()}
-    parts = [Part(host, Choice(name, 0, "any", n, 1.0, n), host.caches, 0) for name, n in halves.items()]
-    scores = [np.abs(rng.standard_normal((5 + N_REPEATS, n))).astype(np.float32) for n in widths.values()]
+    """Choosing columns, planning the reads and keeping the cache, layer after layer, on random scores."""
+    rng, parts, scores = np.random.default_rng(0), [], []
+    for name, layer in host.matrices:
+        if name in MASKED:
+            n = host.matrices[name, layer].n_columns
+            half = int(SHARE * n)
+            parts.append(Part(host, Choice(name, layer, "any", half, 1.0, half), host.caches, 0))
+            scores.append(np.abs(rng.standard_normal((2 + N_REPEATS, n))).astype(np.float32))
 
     def token(t: int) -> None:
         for part, own in zip(parts, scores, strict=True):
             part.plan(part.choose(own[t]), own[t], t)
 
-    times = [seconds(partial(token, t)) for t in range(5 + N_REPEATS)]
-    return median(times[5:]) / sum(widths.values())  # the first ones fill the caches
+    times = [seconds(partial(token, t)) for t in range(2 + N_REPEATS)]
+    return median(times[2:]) / sum(part.matrix.n_columns for part in parts)  # the first ones fill the caches

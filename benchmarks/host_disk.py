@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 PAGE_BYTES = 4096
 Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 # io_setup, io_destroy, io_getevents, io_submit
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
@@ -48,8 +50,9 @@ def form_reads(
 
 
 @numba.njit(nogil=True)
-def _read(context, pointers, n_bytes, events, depth):  # type: ignore[no-untyped-def]
-    """Linux AIO: submits requests while fewer than `depth` are in flight; 0, or 1 where something went wrong."""
+def _read(context, pointers, n_bytes, events, depth, arrived):  # type: ignore[no-untyped-def]
+    """Linux AIO: submits requests while fewer than `depth` are in flight, and notes which have come; 0, or 1 where
+    something went wrong."""
     submitted = done = 0
     while done < n_bytes.size:
         room = min(depth - (submitted - done), n_bytes.size - submitted)
@@ -64,6 +67,7 @@ def _read(context, pointers, n_bytes, events, depth):  # type: ignore[no-untyped
         for i in range(got):
             if events[i, 2] != n_bytes[events[i, 0]]:
                 return 1
+            arrived[events[i, 0]] = True
         done += got
     return 0
 
@@ -93,8 +97,15 @@ class Disk:
         _syscall(_DESTROY, self._context.value, 0, 0, 0, 0)
         os.close(self._file)
 
-    def read(self, starts: Int64Array, n_bytes: Int64Array, address: int) -> None:
-        """Reads that land one behind the other from an address on."""
+    def read(self, starts: Int64Array, n_bytes: Int64Array, address: int, arrived: BoolArray) -> float:
+        """Reads that land one behind the other from an address on; returns the seconds they take.
+
+        Args:
+            starts, n_bytes: int64 [read], of the file.
+            address: of memory.
+            arrived: bool [read], set one by one, also for who waits for them in another thread; all of them in the end.
+        """
+        started = time.perf_counter()
         requests = np.zeros((starts.size, 8), np.int64)  # struct iocb; operation 0 is a plain read
         requests[:, 0] = np.arange(starts.size)
         requests[:, 2] = self._file << 32
@@ -102,8 +113,11 @@ class Disk:
         requests[:, 4] = n_bytes
         requests[:, 5] = starts
         pointers = requests.ctypes.data + 64 * np.arange(starts.size)
-        if _read(self._context.value, pointers, n_bytes, self._events, self._depth):
+        failed = _read(self._context.value, pointers, n_bytes, self._events, self._depth, arrived)
+        arrived[:] = True  # nobody waits for what will not come
+        if failed:
             raise OSError(f"a read of the weights failed: {os.strerror(ctypes.get_errno())}, or it was short")
+        return time.perf_counter() - started
 
     def forget(self) -> None:
         """Nothing is in the page cache any more."""

@@ -3,18 +3,20 @@
 It shares no code with the simulator. For every (token, layer, group): choose the active columns from their scores and
 from what is in memory; read the missed ones from the file, past the page cache, with a fixed number of requests in
 flight; copy those that stay into their slots; multiply all active columns by their scores. Attention, the LM head and
-the row of the embedding table are real too; keys and values are left out. First reads, then compute, as the simulator's
-overlap `none` has it.
+the row of the embedding table are real too; keys and values are left out. Either reads come first, then products, which
+is the simulator's overlap `none`; or a second thread reads while columns are multiplied as they arrive: `pipelined`.
 """
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from host_disk import Disk, Int64Array, form_reads
-from host_weights import Float32Array, Host, Places
+from host_weights import Columns, Float32Array, Host, Places
 
 # Columns and tokens share an integer with a count, which then says who leaves first.
 _FIELD = 1 << 20
@@ -103,16 +105,15 @@ class Plan:
     Attributes:
         starts, n_bytes: reads, from the matrix' own start.
         n_missed: columns that they fetch.
-        columns: the active ones, in the order of where they are.
-        sources, places: of each, where it is once read, and where it stays.
+        active: the columns, those in memory first, in the order of where they are.
+        columns: where those are.
     """
 
     starts: Int64Array
     n_bytes: Int64Array
     n_missed: int
-    columns: Int64Array
-    sources: Int64Array
-    places: Int64Array
+    active: Int64Array
+    columns: Columns
 
 
 class Part:
@@ -131,32 +132,44 @@ class Part:
     def plan(self, active: Int64Array, scores: Float32Array, token: int) -> Plan:
         """What is read, and from where to where the active columns are taken; the cache is that after the token."""
         width, before = self.matrix.column_bytes, self.cache.slots[active]
-        missed = active[before < 0]
+        is_missed, missed = before < 0, active[before < 0]
         starts, n_bytes = form_reads(missed, width, self._gap_bytes, self._host.max_read_bytes)
         self.cache.update(active, scores, token)
         after = self.cache.slots[active]
-        sources = self._place + before * width
-        read = np.searchsorted(starts, missed * width, side="right") - 1
+        edges = np.stack([missed * width, (missed + 1) * width], axis=1)
+        first, last = np.searchsorted(starts, edges - [0, 1], side="right").T - 1
         landed = self._host.buffer + np.cumsum(n_bytes) - n_bytes - starts
-        sources[before < 0] = landed[read] + missed * width
+        sources, reads = self._place + before * width, np.zeros((active.size, 2), np.int64)
+        sources[is_missed] = landed[first] + edges[:, 0]
+        reads[is_missed] = np.stack([first, last + 1], axis=1)
         places = np.where(after < 0, sources, self._place + after * width)
         order = np.argsort(sources)
-        return Plan(starts, n_bytes, missed.size, active[order], sources[order], places[order])
+        columns = Columns(sources[order], places[order], reads[order])
+        return Plan(starts, n_bytes, missed.size, active[order], columns)
 
-    def step(self, disk: Disk, scores: Float32Array, token: int, measured: Measured) -> Float32Array:
-        """One token: the sum of the active columns, each times its score."""
-        times = [time.perf_counter()]
+    def step(
+        self, disk: Disk, scores: Float32Array, token: int, measured: Measured, reader: Executor | None = None
+    ) -> Float32Array:
+        """One token: the sum of the active columns, each times its score.
+
+        Args:
+            disk: where the weights are.
+            scores: float32 [column].
+            token: index in the sequence.
+            measured: is added to.
+            reader: reads while columns that are there are multiplied; None to read first.
+        """
+        started, host = time.perf_counter(), self._host
         plan = self.plan(self.choose(scores), scores, token)
-        times.append(time.perf_counter())
-        disk.read(self.matrix.start + plan.starts, plan.n_bytes, self._host.memory.address + self._host.buffer)
-        times.append(time.perf_counter())
-        factors = scores[plan.columns]
-        out = self._host.memory.multiply(plan.sources, plan.places, factors, self.matrix.column_bytes)
-        times.append(time.perf_counter())
-        select_s, flash_s, multiply_s = np.diff(times).tolist()
-        measured.select_s += select_s
-        measured.flash_s += flash_s
-        measured.multiply_s += multiply_s
+        measured.select_s += time.perf_counter() - started
+        arrived = np.zeros(plan.starts.size, np.bool_)
+        fetch = partial(host.fetch, disk, self.matrix, plan.starts, plan.n_bytes, host.buffer, arrived)
+        pending = None if reader is None else reader.submit(fetch)
+        flash_s = 0.0 if pending else fetch()
+        started = time.perf_counter()
+        out = host.memory.multiply(plan.columns, scores[plan.active], self.matrix.column_bytes, arrived)
+        measured.multiply_s += time.perf_counter() - started
+        measured.flash_s += pending.result() if pending else flash_s
         measured.n_missed += plan.n_missed
         measured.n_reads += plan.starts.size
         measured.n_bytes += int(plan.n_bytes.sum())
@@ -164,10 +177,17 @@ class Part:
 
 
 class Runtime:
-    """A setting on this machine, ready to decode."""
+    """A setting on this machine, ready to decode.
 
-    def __init__(self, host: Host, choices: list[Choice], gap_bytes: int) -> None:
-        self._host = host
+    Args:
+        host: the model.
+        choices: what is kept and chosen, layer by layer.
+        gap_bytes: bytes between two wanted columns that are read rather than skipped.
+        reader: see `Part.step`.
+    """
+
+    def __init__(self, host: Host, choices: list[Choice], gap_bytes: int, reader: Executor | None = None) -> None:
+        self._host, self._reader = host, reader
         places = Places(host.caches)
         self.parts = []
         for choice in choices:
@@ -191,16 +211,15 @@ class Runtime:
         for part in self.parts:
             if part.choice.name == "up_gate":
                 self._pinned("attention", part.choice.layer, measured)
-            part.step(disk, self._factors(part, token, scores), token, measured)
+            part.step(disk, self._factors(part, token, scores), token, measured, self._reader)
         self._pinned("head", 0, measured)
         measured.token_s = time.perf_counter() - started
         return measured
 
     def _embed(self, disk: Disk, row: int, measured: Measured) -> None:
-        started, table = time.perf_counter(), self._host.matrices["embedding", 0]
+        table = self._host.matrices["embedding", 0]
         starts, n_bytes = form_reads(np.array([row]), table.column_bytes, 0, self._host.max_read_bytes)
-        disk.read(table.start + starts, n_bytes, self._host.memory.address + self._host.buffer)
-        measured.flash_s += time.perf_counter() - started
+        measured.flash_s += self._host.fetch(disk, table, starts, n_bytes, self._host.buffer, np.zeros(1, np.bool_))
         measured.n_reads += starts.size
         measured.n_bytes += int(n_bytes.sum())
 

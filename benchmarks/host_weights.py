@@ -7,10 +7,11 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
 import numpy as np
-from host_disk import Disk, Int64Array, form_reads, whole_pages
+from host_disk import BoolArray, Disk, Int64Array, form_reads, whole_pages
 from numpy.typing import NDArray
 
 from dipsim import ModelSpec
@@ -19,27 +20,33 @@ Int8Array = NDArray[np.int8]
 Float32Array = NDArray[np.float32]
 # Matrices whose columns come and go, and those that stay in memory.
 MASKED, PINNED = ("up_gate", "down"), ("attention", "head")
+NOTHING: BoolArray = np.zeros(0, np.bool_)  # to wait for
 
-_memcpy = ctypes.CDLL(None).memcpy
+_libc = ctypes.CDLL(None)
+_memcpy = _libc.memcpy
 _memcpy.restype = ctypes.c_void_p
 _memcpy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+_sched_yield = _libc.sched_yield
+_sched_yield.argtypes = []
+
+
+@numba.njit(nogil=True)
+def _bring(address, n_bytes, source, place, reads, arrived):  # type: ignore[no-untyped-def]
+    """Waits for the reads that a column comes with, from the first to before the last, and copies it to its place."""
+    for read in range(reads[0], reads[1]):
+        while not arrived[read]:
+            _sched_yield()
+    if source != place:
+        _memcpy(address + place, address + source, n_bytes)
 
 
 @numba.njit(nogil=True, fastmath=True)
-def multiply(memory, address, sources, places, factors, out):  # type: ignore[no-untyped-def]
-    """Adds to `out` each column times its factor, four at a time; one whose source is not its place is copied first.
-
-    Args:
-        memory: int8, all of it, which lies at `address`.
-        sources, places: int64 [column], where a column is, and where it is to be.
-        factors: float32 [column].
-        out: float32, as long as a column.
-    """
-    n = out.size
+def _multiply(memory, address, columns, factors, arrived, out):  # type: ignore[no-untyped-def]
+    """Adds to `out` each column times its factor, four at a time."""
+    n, places = out.size, columns.places
     for i in range(0, places.size, 4):
         for j in range(i, min(i + 4, places.size)):
-            if sources[j] != places[j]:
-                _memcpy(address + places[j], address + sources[j], n)
+            _bring(address, n, columns.sources[j], places[j], columns.reads[j], arrived)
         if i + 4 <= places.size:
             a, b = memory[places[i] : places[i] + n], memory[places[i + 1] : places[i + 1] + n]
             c, d = memory[places[i + 2] : places[i + 2] + n], memory[places[i + 3] : places[i + 3] + n]
@@ -53,6 +60,26 @@ def multiply(memory, address, sources, places, factors, out):  # type: ignore[no
                     out[k] += p * np.float32(a[k])
 
 
+class Columns(NamedTuple):
+    """Where columns are.
+
+    Attributes:
+        sources: int64 [column], where each is, or will be once it has been read.
+        places: int64 [column], where it stays.
+        reads: int64 [column, 2], the first read that it comes with, and one behind the last; the same for one that is
+            there already.
+    """
+
+    sources: Int64Array
+    places: Int64Array
+    reads: Int64Array
+
+    @classmethod
+    def at(cls, places: Int64Array) -> Columns:
+        """Columns that are there and stay there."""
+        return cls(places, places, np.zeros((places.size, 2), np.int64))
+
+
 class Memory:
     """Bytes on whole pages, huge ones if the system likes."""
 
@@ -64,10 +91,10 @@ class Memory:
         self.weights[:] = 0  # pages that are there before anybody measures
         self.address = self.weights.ctypes.data
 
-    def multiply(self, sources: Int64Array, places: Int64Array, factors: Float32Array, n_rows: int) -> Float32Array:
-        """The columns at these places, each times its factor, added up."""
+    def multiply(self, columns: Columns, factors: Float32Array, n_rows: int, arrived: BoolArray) -> Float32Array:
+        """Sum of the columns, each times its factor; waits for those whose reads have not `arrived`."""
         out = np.zeros(n_rows, np.float32)
-        multiply(self.weights, self.address, sources, places, factors, out)
+        _multiply(self.weights, self.address, columns, factors, arrived, out)
         return out
 
 
@@ -140,19 +167,28 @@ class Host:
 
     def __init__(self, disk: Disk, model: ModelSpec, max_read_bytes: int) -> None:
         self.model, self.max_read_bytes, self.matrices = model, max_read_bytes, matrices(model)
+        pinned = [matrix for matrix in self.matrices.values() if matrix.name in PINNED]
         masked = [matrix for matrix in self.matrices.values() if matrix.name in MASKED]
         places = Places()
-        self.buffer = places.take(max(matrix.n_bytes for matrix in masked))
-        pinned = [matrix for matrix in self.matrices.values() if matrix.name in PINNED]
         self.pinned = {(matrix.name, matrix.layer): places.take(matrix.n_bytes) for matrix in pinned}
         self.caches = places.next
-        self.memory = Memory(self.caches + sum(whole_pages(matrix.n_bytes) for matrix in masked))
+        for matrix in masked:  # the most that caches may take
+            places.take(matrix.n_bytes)
+        self.buffer_bytes = whole_pages(max(matrix.n_bytes for matrix in masked))
+        self.buffer = places.take(self.buffer_bytes)
+        self.memory = Memory(places.next)
         for matrix in pinned:
             starts, n_bytes = form_reads(np.zeros(1, np.int64), matrix.n_bytes, 0, max_read_bytes)
-            disk.read(matrix.start + starts, n_bytes, self.memory.address + self.pinned[matrix.name, matrix.layer])
+            self.fetch(disk, matrix, starts, n_bytes, self.pinned[matrix.name, matrix.layer], starts > 0)
+
+    def fetch(
+        self, disk: Disk, matrix: Matrix, starts: Int64Array, n_bytes: Int64Array, place: int, arrived: BoolArray
+    ) -> float:
+        """Reads parts of a matrix into memory; see `Disk.read`."""
+        return disk.read(matrix.start + starts, n_bytes, self.memory.address + place, arrived)
 
     def multiply_pinned(self, name: str, layer: int) -> Float32Array:
         """Attention or the LM head times a vector of ones."""
         matrix = self.matrices[name, layer]
-        places = self.pinned[name, layer] + np.arange(matrix.n_columns) * matrix.column_bytes
-        return self.memory.multiply(places, places, np.ones(places.size, np.float32), matrix.column_bytes)
+        columns = Columns.at(self.pinned[name, layer] + np.arange(matrix.n_columns) * matrix.column_bytes)
+        return self.memory.multiply(columns, np.ones(matrix.n_columns, np.float32), matrix.column_bytes, NOTHING)

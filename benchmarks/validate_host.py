@@ -3,10 +3,14 @@
     python benchmarks/validate_host.py --folder FOLDER      # a folder on the disk to be measured; under eight minutes
     python benchmarks/validate_host.py --quick              # a small model, few settings, one round
 
-Every round measures this machine (host_calibration.py: fio for the disk, the runtime's own products for the core),
-then runs every setting (host_runtime.py); each number is the median over the rounds. The simulator is given the
-measured profile, the same scores, and nothing that a setting has shown. Weights are of 8 bits and random, scores
-synthetic, keys and values left out. Reads, then compute: overlap `none`, on one core.
+The runtime (host_runtime.py) reads columns of a real model's width from a real disk and multiplies them. The simulator
+is given the same scores and a profile of this machine (host_calibration.py), and nothing that a setting has shown. Its
+Flash is measured twice: by fio, as `dipsim calibrate host` does, and by the runtime's own reads, just before and after
+the settings of each depth; what is left of the error then is the simulator's, not that of another reader or hour.
+
+Rounds are repeated; each number is the median over them. Weights are of 8 bits and random, scores synthetic, keys and
+values left out. One core multiplies; under `pipelined` another reads meanwhile. "other" is what a token takes beyond
+Flash.
 """
 
 from __future__ import annotations
@@ -20,64 +24,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
-import numpy as np
+import pandas as pd
 import synthetic
-from host_calibration import Calibration, calibrate, profile_of
+from host_calibration import Core, Flash, Reads, flash_by_fio, flash_by_own_reads
 from host_disk import Disk
-from host_runtime import Choice, Measured, Runtime
-from host_weights import Float32Array, Host, file_bytes, write_weights
+from host_runtime import Measured
+from host_settings import QUICK, SETTINGS, Setting, choices, measure, model_spec, scores_of
+from host_weights import Host, file_bytes, write_weights
 from measuring import Row, print_machine, print_table, save, shown, spread
 
-from dipsim import Dense, Dip, DipCa, DipsimWarning, Glu, ModelSpec, Result, Simulation, Trace
-from dipsim.masking import Masking, n_kept_by
+from dipsim import DipsimError, DipsimWarning, Simulation, Trace
 
 MAX_READ_BYTES = 256 * 1024
-GAP_BYTES = 16 * 1024
-Scores = dict[str, Float32Array]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One row of the table.
-
-    Attributes:
-        masking: the method.
-        dram: memory, as a share of all weights.
-        depth: reads in flight.
-        gap_bytes: bytes between two wanted columns that are read rather than skipped.
-    """
-
-    masking: Masking
-    dram: float
-    depth: int
-    gap_bytes: int = 0
-
-    @property
-    def name(self) -> str:
-        density = getattr(self.masking, "density", 1)
-        gap = f", gap {self.gap_bytes // 1024} KiB" if self.gap_bytes else ""
-        return f"{self.masking.name} {density:g}, {self.dram:g}x, depth {self.depth}{gap}"
-
-
-SETTINGS = (
-    Setting(Dense(), 0.5, 32),
-    Setting(Dense(), 0.8, 1),
-    Setting(Dip(density=0.5), 0.5, 32),
-    Setting(Dip(density=0.5), 0.5, 32, GAP_BYTES),
-    Setting(Dip(density=0.5), 0.5, 16),
-    Setting(Dip(density=0.5), 0.5, 4),
-    Setting(Dip(density=0.5), 0.5, 4, GAP_BYTES),
-    Setting(Dip(density=0.3), 0.3, 16),
-    Setting(Dip(density=0.7), 0.8, 32),
-    Setting(DipCa(density=0.5), 0.3, 32, GAP_BYTES),
-    Setting(DipCa(density=0.5), 0.5, 32),
-    Setting(DipCa(density=0.5), 0.5, 1),
-    Setting(DipCa(density=0.5), 0.8, 16),
-    Setting(DipCa(density=0.3), 0.5, 4),
-    Setting(DipCa(density=0.7), 0.5, 16, GAP_BYTES),
-    Setting(Glu(density=0.75), 0.5, 32),
-)
-QUICK = (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[5], SETTINGS[11])
+FIO, OWN = "by fio", "by own reads"  # where numbers of Flash are from
 
 
 @dataclass(frozen=True)
@@ -92,136 +51,169 @@ class Plan:
     settings: tuple[Setting, ...]
 
 
-FULL_PLAN = Plan(10, 10, 3, 3, 0.5, SETTINGS)
-QUICK_PLAN = Plan(3, 8, 3, 1, 0.3, QUICK)
+FULL_PLAN = Plan(10, 9, 3, 3, 0.25, SETTINGS)
+QUICK_PLAN = Plan(3, 8, 3, 1, 0.15, QUICK)
 
 
-def model_spec(n_layers: int) -> ModelSpec:
-    """Layers as wide as those of phi-3-mini: columns of 16 KiB, and of 3 KiB, which do not end with pages."""
-    sizes = {"hidden_size": 3072, "intermediate_size": 8192, "n_heads": 32, "n_kv_heads": 8, "head_dim": 96}
-    bits = dict.fromkeys(("mlp", "attention", "lm_head", "embedding", "kv"), 8)
-    data = {"name": "some layers of phi-3-mini", "n_layers": n_layers, "vocab_size": 4096, "bits": bits} | sizes
-    return ModelSpec.parse(data, "validate_host")
+@dataclass
+class Round:
+    """What was measured in one go.
+
+    Attributes:
+        core: the core that multiplies.
+        flash: source of numbers -> depth -> what a profile says of Flash.
+        tokens: those after warm-up, of each setting.
+    """
+
+    core: Core
+    flash: dict[str, dict[int, Flash]]
+    tokens: dict[Setting, list[Measured]]
 
 
-def predict(calibrations: list[Calibration], trace: Trace, setting: Setting, n_warm_up: int) -> Result:
-    """What the simulator makes of a setting."""
-    device = profile_of(calibrations, setting.depth, MAX_READ_BYTES).with_values({"flash.gap_bytes": setting.gap_bytes})
-    dram = f"{setting.dram}x"
-    return Simulation(device, trace, setting.masking, "lfu", dram=dram, overlap="none", warmup=n_warm_up).run()
+class Bench:
+    """A model on this machine, and the trace that every setting decodes.
+
+    Args:
+        plan: how much work to do.
+        folder: for weights and trace.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        model = model_spec(plan.n_layers)
+        self._plan, self._folder, self._weights = plan, folder, folder / "weights"
+        say(f"writing {file_bytes(model) / 1e9:.2f} GB of weights")
+        write_weights(self._weights, model)
+        synthetic.write(folder / "trace.zarr", model, [plan.n_tokens])
+        self._trace = Trace.open(folder / "trace.zarr")
+        with Disk(self._weights, 32) as disk:
+            self._host, self.is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct
+        self._scores = scores_of(self._trace)
+        self._chosen = {setting: choices(setting, self._trace) for setting in plan.settings}
+
+    def round(self) -> Round:
+        """This machine, then settings by depth, each depth between two looks at the disk."""
+        plan, tokens, reads = self._plan, {}, {}
+        depths = sorted({setting.depth for setting in plan.settings})
+        core = Core.measured(self._host, plan.seconds_per_point)
+        by_fio = self._flash_by_fio()
+        for depth in depths:
+            before = self._look(depth)
+            tokens |= {one: self._measure(one) for one in plan.settings if one.depth == depth}
+            reads[depth] = Reads.mean([before, self._look(depth)])
+        flash = {OWN: {depth: flash_by_own_reads(reads, depth, MAX_READ_BYTES) for depth in depths}}
+        if by_fio is not None:
+            flash[FIO] = {depth: by_fio | {"queue_depth": depth} for depth in depths}
+        return Round(core, flash, tokens)
+
+    def predict(self, one: Round, source: str, setting: Setting) -> pd.DataFrame:
+        """The simulator's tokens after warm-up."""
+        profile = one.core.profile(setting.overlap, one.flash[source][setting.depth] | {"gap_bytes": setting.gap_bytes})
+        options = {"dram": f"{setting.dram}x", "overlap": setting.overlap, "warmup": self._plan.n_warm_up}
+        return Simulation(profile, self._trace, setting.masking, "lfu", **options).run().counted
+
+    def _measure(self, setting: Setting) -> list[Measured]:
+        say(f"    {setting.name}")
+        chosen = self._chosen[setting]
+        tokens = measure(self._weights, self._host, setting, chosen, self._trace, self._scores)
+        return tokens[self._plan.n_warm_up :]
+
+    def _look(self, depth: int) -> Reads:
+        return Reads.measured(self._host, self._weights, depth, self._plan.seconds_per_point / 2)
+
+    def _flash_by_fio(self) -> Flash | None:
+        try:
+            return flash_by_fio(self._folder, self._host, self._plan.seconds_per_point)
+        except DipsimError as error:
+            say(f"no numbers by fio: {error}")
+            return None
 
 
-def scores_of(trace: Trace) -> Scores:
-    """All scores of a trace by site, [token, layer, column]."""
-    return {site: trace.read(site, 0, trace.n_tokens).view(np.float16).astype(np.float32) for site in trace.sites}
-
-
-def choices(setting: Setting, predicted: Result) -> list[Choice]:
-    """The setting as the runtime takes it: only the number of slots is the simulator's."""
-    groups = {
-        group.name: group for group in setting.masking.groups(ModelSpec.parse(predicted.config["model"], "model"))
-    }
-    gamma = getattr(setting.masking, "gamma", 1.0)
-    made = []
-    for row in predicted.layers.itertuples():
-        group = groups[str(row.group)]
-        made.append(Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, group), gamma, row.slots))
-    return made
-
-
-def measure(
-    path: Path, host: Host, setting: Setting, chosen: list[Choice], trace: Trace, scores: Scores
-) -> list[Measured]:
-    """Token after token on this machine."""
-    with Disk(path, setting.depth) as disk:
-        return Runtime(host, chosen, setting.gap_bytes).decode(disk, trace.token_ids, scores)
-
-
-def compare(setting: Setting, predicted: Result, rounds: list[list[Measured]], n_warm_up: int) -> Row:
-    """A row of the table: what was predicted and measured of the tokens after warm-up."""
-    tokens, runs = predicted.counted, [tokens[n_warm_up:] for tokens in rounds]
+def rows_of(bench: Bench, setting: Setting, rounds: list[Round]) -> tuple[Row, Row]:
+    """What was predicted and measured of a setting: tokens per second, and what a token takes."""
+    rates = [len(one.tokens[setting]) / sum(token.token_s for token in one.tokens[setting]) for one in rounds]
+    speed: Row = {"setting": setting.name, "measured tok/s": spread(rates)}
+    parts: Row = {"setting": setting.name}
+    predicted_s, flash_s = {}, {}
+    for source in rounds[0].flash:
+        runs = [bench.predict(one, source, setting) for one in rounds]
+        predicted_s[source] = median(run["token_s"].mean() for run in runs)
+        flash_s[source] = median(run["flash_s"].mean() for run in runs)
+        speed[f"{source}"] = 1 / predicted_s[source]
+        speed[f"{source}, error %"] = 100 * (1 / predicted_s[source] / median(rates) - 1)
+    tokens = runs[0]
+    missed = (tokens["active_columns"] - tokens["hits"]).tolist()
+    speed["misses equal"] = all([token.n_missed for token in one.tokens[setting]] == missed for one in rounds)
 
     def measured(name: str) -> float:
-        return median(fmean(getattr(token, name) for token in run) for run in runs)
+        return median(fmean(getattr(token, name) for token in one.tokens[setting]) for one in rounds)
 
-    rates = [len(run) / sum(token.token_s for token in run) for run in runs]
-    missed = (tokens["active_columns"] - tokens["hits"]).tolist()
-    token_s, flash_s = float(tokens["token_s"].mean()), float(tokens["flash_s"].mean())
-    return {
-        "setting": setting.name,
-        "predicted tok/s": 1 / token_s,
-        "measured tok/s": spread(rates),
-        "error %": 100 * (1 / token_s / median(rates) - 1),
-        "misses equal": all([token.n_missed for token in run] == missed for run in runs),
-        "reads": float(tokens["flash_reads"].mean()),
-        "reads measured": measured("n_reads"),
-        "MB": float(tokens["flash_bytes"].mean()) / 1e6,
-        "MB measured": measured("n_bytes") / 1e6,
-        "Flash ms": 1e3 * flash_s,
-        "Flash ms measured": 1e3 * measured("flash_s"),
-        "compute ms": 1e3 * (token_s - flash_s),
-        "compute ms measured": 1e3 * (measured("token_s") - measured("flash_s")),
-    }
+    parts |= {"reads": float(tokens["flash_reads"].mean()), "reads measured": measured("n_reads")}
+    parts |= {"MB": float(tokens["flash_bytes"].mean()) / 1e6, "MB measured": measured("n_bytes") / 1e6}
+    parts |= {f"Flash ms, {source}": 1e3 * seconds for source, seconds in flash_s.items()}
+    parts |= {"Flash ms measured": 1e3 * measured("flash_s"), "other ms": 1e3 * (predicted_s[OWN] - flash_s[OWN])}
+    parts |= {"other ms measured": 1e3 * (measured("token_s") - measured("flash_s"))}
+    return speed, parts
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """The median error, and where the worst comes from."""
-    worst = max(rows, key=lambda row: abs(row["error %"]))
-    parts = {part: worst[f"{part} ms"] - worst[f"{part} ms measured"] for part in ("Flash", "compute")}
-    return [
-        {"what": "median of absolute errors, %", "value": median(abs(row["error %"]) for row in rows)},
-        {"what": "worst error, %", "value": worst["error %"]},
-        {"what": "worst setting", "value": worst["setting"]},
-        *({"what": f"there, {part} predicted less measured, ms", "value": ms} for part, ms in parts.items()),
-    ]
+def summary(speeds: list[Row], parts: list[Row], sources: list[str]) -> list[Row]:
+    """The median error by each source, and where the worst comes from."""
+    rows = []
+    for source in sources:
+        errors = [row[f"{source}, error %"] for row in speeds]
+        worst = max(range(len(errors)), key=lambda i: abs(errors[i]))
+        own = parts[worst]
+        rows.append(
+            {
+                "Flash": source,
+                "median absolute error, %": median(abs(error) for error in errors),
+                "worst, %": errors[worst],
+                "where": own["setting"],
+                "its Flash, ms off": own[f"Flash ms, {source}"] - own["Flash ms measured"],
+                "its other, ms off": own["other ms"] - own["other ms measured"],
+            }
+        )
+    return rows
 
 
 def run(plan: Plan, folder: Path) -> dict[str, list[Row]]:
     """All rounds, and the tables."""
-    model = model_spec(plan.n_layers)
-    weights, trace_path = folder / "weights", folder / "trace.zarr"
-    say(f"writing {file_bytes(model) / 1e9:.2f} GB of weights")
-    write_weights(weights, model)
-    synthetic.write(trace_path, model, [plan.n_tokens])
-    trace = Trace.open(trace_path)
-    scores = scores_of(trace)
-    with Disk(weights, max(setting.depth for setting in plan.settings)) as disk:
-        host, is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct
-    calibrations: list[Calibration] = []
-    rounds: dict[Setting, list[list[Measured]]] = {setting: [] for setting in plan.settings}
+    bench, rounds = Bench(plan, folder), []
     for n in range(plan.n_rounds):
-        say(f"round {n + 1} of {plan.n_rounds}: measuring the machine")
-        depths = sorted({1, *(setting.depth for setting in plan.settings)})
-        calibrations.append(calibrate(host, weights, depths, plan.seconds_per_point, is_direct))
-        for setting in plan.settings:
-            say(f"round {n + 1} of {plan.n_rounds}: {setting.name}")
-            chosen = choices(setting, predict(calibrations, trace, setting, plan.n_warm_up))
-            rounds[setting].append(measure(weights, host, setting, chosen, trace, scores))
-    rows = [
-        compare(setting, predict(calibrations, trace, setting, plan.n_warm_up), runs, plan.n_warm_up)
-        for setting, runs in rounds.items()
-    ]
+        say(f"round {n + 1} of {plan.n_rounds}")
+        rounds.append(bench.round())
+    speeds, parts = zip(*(rows_of(bench, setting, rounds) for setting in plan.settings), strict=True)
     how = (
-        "past the page cache"
-        if is_direct
-        else "BUFFERED, since O_DIRECT is refused here: page cache dropped before each token"
+        "past the page cache" if bench.is_direct else "BUFFERED: O_DIRECT is refused; page cache dropped before a token"
     )
-    calibrated = [{"what": "reads", "value": how}, *told(calibrations)]
-    return {"this machine": calibrated, "predicted and measured, per token": rows, "summary": summary(rows)}
+    return {
+        "this machine": [{"what": "reads", "value": how}, *told(rounds)],
+        "tokens per second": list(speeds),
+        "one token": list(parts),
+        "summary": summary(list(speeds), list(parts), list(rounds[0].flash)),
+    }
 
 
-def told(calibrations: list[Calibration]) -> list[Row]:
-    """What the simulator was told."""
-    deepest = max(calibrations[0].sequential)
-    profile = profile_of(calibrations, deepest, MAX_READ_BYTES)
-    rows = [
-        {"what": name, "value": shown(median(one.others[name] for one in calibrations))}
-        for name in calibrations[0].others
-    ]
-    for depth, points in profile.flash.curves.items():
-        rates = [f"{n_bytes / 1024:g} KiB {n_bytes / seconds / 1e6:.0f}" for n_bytes, seconds in points]
-        rates += [f"sequential {median(one.sequential[depth] for one in calibrations) / 1e6:.0f}"]
-        rows.append({"what": f"reads at depth {depth}, MB/s", "value": ", ".join(rates)})
+def told(rounds: list[Round]) -> list[Row]:
+    """What the simulator was told: medians."""
+
+    def core(name: str) -> float:
+        return median(getattr(one.core, name) for one in rounds)
+
+    numbers = {
+        "products of weights in the core's cache, GB/s": 1e-9 / core("near_s"),
+        "products of weights in DRAM, GB/s": 1e-9 / core("far_s"),
+        "DRAM, all cores, GB/s": core("bus_bytes_per_s") / 1e9,
+        "launch, us": core("launch_s") * 1e6,
+        "selection, ns per column": core("select_s_per_column") * 1e9,
+    }
+    rows = [{"what": what, "value": shown(value)} for what, value in numbers.items()]
+    for source, by_depth in rounds[0].flash.items():
+        for depth in by_depth:
+            flashes = [one.flash[source][depth] for one in rounds]
+            points = [[point for point in flash["read_curve"] if point[2] == depth] for flash in flashes]
+            rates = [f"{at[0][0] // 1024} KiB {median(p[1] for p in at) / 1e6:.0f}" for at in zip(*points, strict=True)]
+            rates += [f"in a row {median(flash['read_bytes_per_s'] for flash in flashes) / 1e6:.0f}"]
+            rows.append({"what": f"{source}: reads at depth {depth}, MB/s", "value": ", ".join(rates)})
     return rows
 
 
@@ -241,8 +233,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
+    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # here policies need not differ
     plan = QUICK_PLAN if given.quick else FULL_PLAN
-    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # policies are not compared here
     with tempfile.TemporaryDirectory(prefix="dipsim-validate-", dir=given.folder) as folder:
         needed = 2 * file_bytes(model_spec(plan.n_layers))
         free = shutil.disk_usage(folder).free

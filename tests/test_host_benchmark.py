@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,8 @@ from dipsim.masking import Masking
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
 import host_disk
 import host_runtime
+import host_settings
 import host_weights
-import validate_host
 
 KIB = 1024
 
@@ -58,10 +60,12 @@ def test_lfu_by_hand() -> None:
     assert kept_after([1, 2], 0) == [1, 2]
     assert kept_after([2, 4], 1) == [1, 2, 4]
     assert kept_after([5], 2) == [2, 4, 5]  # 1 and 4 were used once, 1 longer ago
-    assert kept_after([1], 3) == [1, 2, 5]  # 4 and 5 were used once; 1 comes back
-    assert kept_after([0], 4) == [0, 1, 2]  # 5 was used once, 1 twice although it was away
-    assert kept_after([3, 4, 5], 5) == [3, 4, 5]  # nobody idle is protected by its count
-    assert kept_after([0, 1, 2, 3], 6, (3, 1, 2, 9, 0, 0)) == [0, 2, 3]  # room for two of three
+    assert kept_after([1], 3) == [1, 2, 5]  # 4 and 5 were used once, 4 longer ago; 1 comes back
+    assert kept_after([0], 4) == [0, 1, 2]  # 5 was used once; 1 twice, although it was away
+    assert kept_after([0], 5) == [0, 1, 2]
+    assert kept_after([3], 6) == [0, 1, 3]  # all were used twice, 2 longest ago
+    assert kept_after([3, 4, 5], 7) == [3, 4, 5]  # counts protect nobody who is idle
+    assert kept_after([0, 1, 2, 3], 8, (3, 1, 2, 9, 0, 0)) == [0, 2, 3]  # room for two of three
 
 
 def test_equal_scores_go_to_the_lower_index() -> None:
@@ -72,38 +76,67 @@ def test_equal_scores_go_to_the_lower_index() -> None:
 
 
 @tight_slots
+@pytest.mark.parametrize("overlap", ["none", "pipelined"])
 @pytest.mark.parametrize("masking", [Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.3), Glu(density=0.8)])
 @pytest.mark.parametrize("dram", [0.4, 0.7])
-def test_misses_and_products(tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float) -> None:
-    """The same misses as the simulator's, and products of the very weights in the file."""
+def test_misses_are_those_of_the_simulator(
+    tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float, overlap: str
+) -> None:
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     trace = make_trace(model, random_scores(model, 12, n_levels=40))
     path = tmp_path / "weights"
     host_weights.write_weights(path, model)
-    setting = validate_host.Setting(masking, dram, 4, 4 * KIB)
+    setting = host_settings.Setting(masking, dram, 4, 4 * KIB, overlap)
     simulated = Simulation(device(), trace, masking, "lfu", dram=f"{dram}x", overlap="none", warmup=1).run()
-    scores = validate_host.scores_of(trace)
+    scores = host_settings.scores_of(trace)
     with host_disk.Disk(path, setting.depth) as disk:
         host = host_weights.Host(disk, model, 16 * KIB)
-    measured = validate_host.measure(path, host, setting, validate_host.choices(setting, simulated), trace, scores)
+    measured = host_settings.measure(path, host, setting, host_settings.choices(setting, trace), trace, scores)
     counted = simulated.counted
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
 
 
-def test_products_are_of_the_weights_in_the_file(tmp_path: Path) -> None:
+def test_a_column_waits_for_all_reads_that_it_comes_with(tmp_path: Path) -> None:
+    """Columns of 3 KiB in pieces of 4 KiB: many come with two."""
+    model = small_model(hidden_size=512, intermediate_size=1536)
+    host_weights.write_weights(tmp_path / "weights", model)
+    with host_disk.Disk(tmp_path / "weights", 4) as disk:
+        host = host_weights.Host(disk, model, 4 * KIB)
+    part = host_runtime.Part(host, host_runtime.Choice("up_gate", 0, "any", 300, 1.0, 40), host.caches, 0)
+    scores = np.abs(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
+    plan = part.plan(part.choose(scores), scores, 0)
+    for column, (first, behind) in zip(plan.active, plan.columns.reads, strict=True):
+        needed = {page for byte in (0, 3 * KIB - 1) for page in [(column * 3 * KIB + byte) // (4 * KIB)]}
+        assert {start // (4 * KIB) for start in plan.starts[first:behind]} == needed
+
+
+@pytest.mark.parametrize("is_direct", [True, False])
+@pytest.mark.parametrize("n_threads", [0, 1])
+def test_products_are_of_the_weights_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_threads: int, is_direct: bool
+) -> None:
+    """Whether they are read before or meanwhile, and where the file system refuses O_DIRECT."""
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     path = tmp_path / "weights"
     host_weights.write_weights(path, model)
-    rng = np.random.default_rng(0)
-    with host_disk.Disk(path, 4) as disk:
+    if not is_direct:
+        monkeypatch.setattr(os, "O_DIRECT", os.O_DIRECTORY)  # which a file refuses
+    with host_disk.Disk(path, 4) as disk, ThreadPoolExecutor(1) as thread:
+        assert disk.is_direct <= is_direct
         host = host_weights.Host(disk, model, 16 * KIB)
         for name, layer in (("up_gate", 1), ("down", 0)):
-            matrix = host.matrices[name, layer]
-            stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
-            n = matrix.n_columns // 2
-            part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
-            for token in range(6):
-                scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
-                out = part.step(disk, scores, token, host_runtime.Measured())
-                active = np.argsort(-scores)[:n]
-                assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
+            check_products(disk, host, path, name, layer, thread if n_threads else None)
+
+
+def check_products(
+    disk: host_disk.Disk, host: host_weights.Host, path: Path, name: str, layer: int, reader: Executor | None
+) -> None:
+    rng, matrix = np.random.default_rng(0), host.matrices[name, layer]
+    stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
+    n = matrix.n_columns // 2
+    part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
+    for token in range(6):
+        scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
+        out = part.step(disk, scores, token, host_runtime.Measured(), reader)
+        active = np.argsort(-scores)[:n]
+        assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
