@@ -137,7 +137,7 @@ PrefetchOption = Annotated[
 PrefetchBytes = Annotated[
     str | None,
     typer.Option(
-        help="Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A sixteenth of a layer's MLP "
+        help="Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A 64th of a layer's MLP "
         "by default.",
         rich_help_panel=FLASH,
     ),

@@ -69,7 +69,7 @@ class Simulation:
         layout: how columns lie in the weight file, by name or an instance; learnt when the simulation first runs.
         prefetch: who guesses what the next layer will need, by name or an instance; needs overlap `pipelined`.
         prefetch_bytes: most bytes read ahead for one layer (`2MB` or a number); DRAM keeps two such buffers, one that
-            is filled and one in use. None for a sixteenth of a layer's MLP.
+            is filled and one in use. None for a 64th of a layer's MLP.
         stream_pinned: stream pinned weights that do not fit, instead of refusing.
         model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
         context: positions of the KV cache at full context; None for the longest sequence of the trace.

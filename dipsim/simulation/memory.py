@@ -12,7 +12,7 @@ from dipsim.profile import HardwareProfile
 from dipsim.units import parse_bytes, parse_dram, scaled
 
 # Of a layer's MLP, what is read ahead at most unless a run says otherwise.
-_PREFETCH_SHARE = 1 / 16
+_PREFETCH_SHARE = 1 / 64
 
 
 def dram_plan(
