@@ -90,7 +90,9 @@ def choices(setting: Setting, trace: Trace) -> list[Choice]:
     made = []
     for row in planned.layers.itertuples():
         group = groups[row.group]
-        made.append(Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, group), gamma, row.slots))
+        made.append(
+            Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, row.layer, group), gamma, row.slots)
+        )
     return made
 
 

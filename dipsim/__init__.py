@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dipsim.budget import BudgetRequest, register_budget
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.layout import register_layout
-    from dipsim.masking import Dense, Dip, DipCa, Gate, Glu, Up
+    from dipsim.masking import Cats, Dense, Dip, DipCa, Gate, Glu, MagnitudePruning, Predictor, Up
     from dipsim.model import ModelSpec
     from dipsim.policies import Policy, ScorePolicy, register_policy
     from dipsim.prefetch import register_prefetcher
@@ -31,11 +31,14 @@ _HOMES = {
     "DipsimError": "errors",
     "DipsimWarning": "errors",
     "register_layout": "layout",
+    "Cats": "masking",
     "Dense": "masking",
     "Dip": "masking",
     "DipCa": "masking",
     "Gate": "masking",
     "Glu": "masking",
+    "MagnitudePruning": "masking",
+    "Predictor": "masking",
     "Up": "masking",
     "ModelSpec": "model",
     "Policy": "policies",
@@ -53,6 +56,7 @@ _FOLDERS = {"layouts": "layout", "plots": "plots", "policies": "policies"}
 
 __all__ = [
     "BudgetRequest",
+    "Cats",
     "Dense",
     "Dip",
     "DipCa",
@@ -61,8 +65,10 @@ __all__ = [
     "Gate",
     "Glu",
     "HardwareProfile",
+    "MagnitudePruning",
     "ModelSpec",
     "Policy",
+    "Predictor",
     "Result",
     "ScorePolicy",
     "Simulation",

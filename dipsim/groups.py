@@ -7,8 +7,8 @@ from typing import Literal
 
 from dipsim.model import ModelSpec
 
-Site = Literal["mlp_input", "glu", "gate", "up"]
-SITES: tuple[Site, ...] = ("mlp_input", "glu", "gate", "up")
+Site = Literal["mlp_input", "glu", "gate", "up", "predictor"]
+SITES: tuple[Site, ...] = ("mlp_input", "glu", "gate", "up", "predictor")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Group:
         site: the scores that mask it; None where it is dense.
         n_columns: columns of the group.
         n_matrices: how many of the three MLP matrices it holds.
-        column_weights: weights of one column.
+        column_weights: weights of one column; a mean where each matrix keeps only some of them.
         column_bytes: bytes of one column; may be fractional.
     """
 
@@ -28,13 +28,13 @@ class Group:
     site: Site | None
     n_columns: int
     n_matrices: int
-    column_weights: int
+    column_weights: float
     column_bytes: float
 
 
 def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
     """One group of the method table: matrices that see x have d columns of f weights, those that see h the reverse,
-    but a matrix masked by its own output (`up_down`, `gate_down`) is stored by output column."""
+    but a matrix masked by its own output (`up_down`, `gate_down`, `up_gate_down`) is stored by output column."""
     d, f = model.hidden_size, model.intermediate_size
     matrices = name.split("_")
     n_columns = d if site == "mlp_input" or (site is None and name != "down") else f

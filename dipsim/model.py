@@ -56,9 +56,14 @@ class ModelSpec(Record):
         return self.bits.mlp / 8
 
     @property
+    def mlp_weights(self) -> int:
+        """Weights of all gate, up and down matrices."""
+        return 3 * self.n_layers * self.hidden_size * self.intermediate_size
+
+    @property
     def mlp_bytes(self) -> float:
         """Bytes of all gate, up and down matrices."""
-        return 3 * self.n_layers * self.hidden_size * self.intermediate_size * self.mlp_weight_bytes
+        return self.mlp_weights * self.mlp_weight_bytes
 
     @property
     def attention_weights(self) -> int:

@@ -82,7 +82,7 @@ def random_scores(model: ModelSpec, n_tokens: int, seed: int = 0, n_levels: int 
     """Half-normal scores at all sites; `n_levels` rounds them so that many are equal."""
     rng = np.random.default_rng(seed)
     scores = {}
-    for site in ("mlp_input", "glu", "gate", "up"):
+    for site in ("mlp_input", "glu", "gate", "up", "predictor"):
         n_columns = model.hidden_size if site == "mlp_input" else model.intermediate_size
         values = np.abs(rng.standard_normal((n_tokens, model.n_layers, n_columns)))
         scores[site] = (np.round(values * n_levels) / n_levels if n_levels else values).astype(np.float16)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import reference
-from conftest import small_model
+from conftest import MakeTrace, small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, ModelSpec, Up
+from dipsim import Cats, Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, ModelSpec, Predictor, Up
 from dipsim.groups import Group
-from dipsim.masking import Masking, make, n_kept, options, split_density
+from dipsim.masking import Masking, added_weights, in_layer, make, n_kept, n_kept_by, options, split_density
 
 HALF_BYTE = ModelSpec.parse(small_model().model_dump() | {"bits": {"mlp": 4}}, "test")
 
@@ -37,6 +38,8 @@ def mask_of(masking: Masking, of: Group, scores: np.ndarray, resident: np.ndarra
         (Gate(keep=0.5), [("gate", None, 8, 6.0), ("up_down", "gate", 12, 8.0)]),
         (Up(keep=0.5), [("up", None, 8, 6.0), ("gate_down", "up", 12, 8.0)]),
         (Dip(density=0.5), [("up_gate", "mlp_input", 8, 12.0), ("down", "glu", 12, 4.0)]),
+        (Predictor(0.5, 2), [("up_gate_down", "predictor", 12, 12.0)]),
+        (Cats((0.1, 0.2)), [("gate", None, 8, 6.0), ("up_down", "gate", 12, 8.0)]),
         (DipCa(density=0.5), [("up_gate", "mlp_input", 8, 12.0), ("down", "glu", 12, 4.0)]),
     ],
 )
@@ -115,8 +118,17 @@ def test_gamma_zero_takes_residents_first_and_a_preferred_column_wins() -> None:
 
 
 def test_options_make_the_same_method_again() -> None:
-    for masking in (Dense(), Glu(keep=0.5), Dip(density=0.3), DipCa(density=0.3, rule="blend", exempt_top=3)):
-        data = options(masking)
+    for masking in (
+        Dense(),
+        Glu(keep=0.5),
+        Dip(density=0.3),
+        DipCa(density=0.3, rule="blend", exempt_top=3),
+        Dip(keep_input=(0.5, 0.25), keep_glu=(0.1, 0.2)),
+        Cats((0.5, 0.25)),
+        Predictor(0.5, 4),
+        MagnitudePruning(0.5),
+    ):
+        data = json.loads(json.dumps(options(masking)))
         assert make(str(data.pop("name")), **data) == masking
 
 
@@ -137,9 +149,69 @@ def test_options_make_the_same_method_again() -> None:
         ("glu", {"density": 0.5}, "method 'glu' keeps up and gate dense, so its density is above 0.6667"),
         ("gate", {}, "give a density above 0.3333"),
         ("dense", {"density": 0.5}, "density: method 'dense' has no such option; there are none"),
+        ("dip", {"keep_input": (0.5, 0.5), "keep_glu": (0.5, 0.5, 0.5)}, "both with as many values"),
+        ("dip", {"keep_input": (0.5, 0.5), "keep_glu": 0.5}, "both with as many values"),
+        ("dip", {"keep_input": (0.5, 1.5), "keep_glu": (0.5, 0.5)}, "keep_input: got 1.5"),
+        ("cats", {}, "method 'cats' needs thresholds"),
+        ("cats", {"thresholds": (-1.0,)}, "thresholds: got"),
+        ("predictor", {"density": 0.5}, "method 'predictor' needs rank"),
+        ("predictor", {"density": 0.5, "rank": 0}, "rank: got 0"),
+        ("magnitude-pruning", {"density": 0.0}, "density: got 0.0"),
         ("dip-ca", {"density": 0.5, "top_m": 3.0}, "only rule 'top-m' has it"),
     ],
 )
 def test_refusals(method: str, given: dict[str, object], message: str) -> None:
     with pytest.raises(DipsimError, match=message.replace("[", r"\[").replace("(", r"\(")):
         make(method, **given)
+
+
+def test_layers_may_keep_different_shares() -> None:
+    masking = Dip(keep_input=(0.5, 0.25), keep_glu=(0.25, 1.0))
+    up_gate, down = masking.groups(small_model())
+    assert [[n_kept_by(masking, layer, of) for of in (up_gate, down)] for layer in (0, 1)] == [[4, 3], [2, 12]]
+    scores = np.arange(12, 0, -1).astype(np.float16)
+    nothing = np.zeros(12, np.bool_)
+    assert mask_of(in_layer(masking, 0), down, scores, nothing).sum() == 3
+    assert mask_of(in_layer(masking, 1), down, scores, nothing).all()
+    assert in_layer(Dip(density=0.5), 1) == Dip(density=0.5)
+    with pytest.raises(DipsimError, match="keep_input: got 3 values; 'small' has 2 layers"):
+        Dip(keep_input=(0.5,) * 3, keep_glu=(0.5,) * 3).groups(small_model())
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 8, width=16), min_size=12, max_size=12), st.floats(0, 8, width=16))
+def test_cats_takes_what_reaches_the_threshold_or_else_the_best(values: list[float], threshold: float) -> None:
+    masking, scores = Cats((9.0, threshold)), np.abs(np.array(values, np.float16))
+    mask = mask_of(in_layer(masking, 1), masking.groups(small_model())[1], scores, np.zeros(12, np.bool_))
+    expected = [i for i, value in enumerate(scores.tolist()) if value >= threshold]
+    assert np.flatnonzero(mask).tolist() == (expected or [scores.tolist().index(max(scores.tolist()))])
+
+
+def test_cats_thresholds_are_quantiles_of_the_calibration_text(make_trace: MakeTrace) -> None:
+    rng = np.random.default_rng(0)
+    # Every value is there once in each layer, so that a quantile is a place in their order.
+    patterns = np.stack([rng.permutation(40 * 12) + 100 for _ in range(2)], axis=1).reshape(40, 12, 2)
+    gate = np.ascontiguousarray(patterns.transpose(0, 2, 1)).astype(np.uint16).view(np.float16)
+    masking = Cats.calibrated(make_trace(small_model(), {"gate": gate}), density=0.6)
+    n_reached = [(gate[:, layer] >= masking.thresholds[layer]).sum() for layer in (0, 1)]
+    assert n_reached == [round(0.4 * 480)] * 2  # density 0.6 = a third that is dense, and 0.4 of two thirds
+    with pytest.raises(DipsimError, match=r"its density is above 0\.3333"):
+        Cats.calibrated(make_trace(small_model(), {"gate": gate}), density=0.3)
+    with pytest.raises(DipsimError, match="no scores at site 'gate'"):
+        Cats.calibrated(make_trace(small_model(), {"glu": gate}), density=0.6)
+
+
+def test_pruned_weights_come_with_a_bit_each_that_says_which_they_are() -> None:
+    # Half a byte per weight: at density 0.5 a quarter of a byte and an eighth; at 0.9 all of them take less.
+    for density, byte_share in ((0.5, 0.75), (0.9, 1.0)):
+        groups = MagnitudePruning(density).groups(HALF_BYTE)
+        assert [(g.name, g.site, g.n_columns, g.column_bytes) for g in groups] == [
+            ("up_gate", None, 8, 12 * byte_share),
+            ("down", None, 12, 4 * byte_share),
+        ]
+        assert sum(g.n_columns * g.column_weights for g in groups) == pytest.approx(density * 3 * 8 * 12)
+
+
+def test_a_predictor_adds_its_two_layers() -> None:
+    assert added_weights(Predictor(0.5, 5), small_model()) == 5 * 8 + 5 * 12
+    assert added_weights(Dip(density=0.5), small_model()) == 0

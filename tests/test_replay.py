@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipsim import Dip, DipCa
+from dipsim import Cats, Dip, DipCa, DipsimError
 from dipsim.cache import ADMISSIONS, Admission, WeightCache, replay_of
-from dipsim.cache.replay import CompiledReplay, PlainReplay, Replay, Usage
+from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
 from dipsim.groups import Group
-from dipsim.masking import Dense, Gate, Glu, Masking, Up
-from dipsim.policies import Lfu, Place, policies
+from dipsim.masking import Dense, Gate, Glu, Masking, Up, in_layer
+from dipsim.policies import Lfu, Lru, Place, policies
 
 N = 23
 COMPILED = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
@@ -100,14 +102,41 @@ def test_what_the_kernels_do_not_know_is_replayed_plainly() -> None:
     class Mine(Lfu):
         """A subclass may rank as it likes."""
 
-    class Other(Dip):
-        """A subclass may select as it likes."""
-
     dip, group = Dip(density=0.5), group_of(Dip(density=0.5))
     for policy, masking in (
         (Mine(), dip),
-        (Lfu(), Other(density=0.5)),
         (Lfu(), DipCa(density=0.5, rule="blend")),
         (Lfu(), DipCa(density=0.5, exempt_top=1)),
     ):
         assert isinstance(replay_of(Place(N, 5), policy, "always", masking, group), PlainReplay)
+
+
+class Odd(Dip):
+    """Selects as it likes: every second column, and the best."""
+
+    def select(self, group: Group, scores: Any, resident: Any, token: int, mask: Any) -> None:
+        mask[:] = np.arange(mask.size) % 2 == token % 2
+        mask[scores.argmax()] = True
+
+
+@pytest.mark.parametrize("masking", [Cats((0.7, 0.3)), Odd(density=0.5)])
+@pytest.mark.parametrize("admission", ["always", "priority"])
+def test_masks_chosen_first_are_those_chosen_token_by_token(masking: Masking, admission: Admission) -> None:
+    rng, group, place = np.random.default_rng(2), group_of(masking), Place(N, 7, 1)
+    for policy in (Lfu(), Lru()):
+        first = replay_of(place, policy, admission, masking, group)
+        assert isinstance(first, ChosenFirst)
+        plain = PlainReplay(WeightCache(place, type(policy)(), admission), in_layer(masking, 1), group)
+        for first_token in (0, 9):
+            scores = np.abs(rng.standard_normal((9, N))).astype(np.float16).view(np.uint16)
+            assert_same(first.run(9, first_token, scores), plain.run(9, first_token, scores))
+
+
+def test_an_empty_mask_chosen_first_is_refused() -> None:
+    class Nothing(Dip):
+        def select(self, group: Group, scores: Any, resident: Any, token: int, mask: Any) -> None:
+            mask[:] = False
+
+    masking = Nothing(density=0.5)
+    with pytest.raises(DipsimError, match="mask of group 'down' is empty"):
+        replay_of(Place(N, 5), Lfu(), "always", masking, group_of(masking)).run(1, 0, np.ones((1, N), np.uint16))

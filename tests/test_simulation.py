@@ -21,7 +21,9 @@ from dipsim import (
     Gate,
     Glu,
     HardwareProfile,
+    MagnitudePruning,
     ModelSpec,
+    Predictor,
     ScorePolicy,
     Simulation,
     Trace,
@@ -496,3 +498,53 @@ def test_a_result_travels_between_processes(make_trace: MakeTrace) -> None:
     copied = pickle.loads(pickle.dumps(result))
     assert copied.to_json() == result.to_json()
     assert copied.headroom().steps.equals(result.headroom().steps)
+
+
+@pytest.mark.parametrize("overlap", ["none", "io"])
+def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: MakeTrace, overlap: str) -> None:
+    """Closed form: what they add to each layer, at 8 and 16 bits, comes from DRAM with every token."""
+    model, scores = small_model(), {"predictor": np.ones((3, 2, 12), np.float16)}
+    trace, dram, ops = make_trace(model, scores), 3e6, 7e6
+    n_predictor, n_adapter_bytes = 3 * (8 + 12), 2 * 50 * 2  # rank 3; 50 weights of two bytes in each of two layers
+    added_bytes = 2 * n_predictor + n_adapter_bytes
+    more = {"compute": {"ops_per_s": ops}}
+    runs = [
+        Simulation(
+            device(1e6, dram, **more), trace, masking, "lru", dram=PINNED + 3 * KV + extra, overlap=overlap, **beside
+        ).run()
+        for masking, extra, beside in (
+            (Predictor(0.5, 1), 2 * 20, {}),
+            (Predictor(0.5, 3), added_bytes, {"adapter_bytes": n_adapter_bytes}),
+        )
+    ]
+    assert [run.dram.cache_bytes for run in runs] == [0, 0]
+    assert runs[1].dram.pinned_bytes == PINNED + added_bytes
+    more_bytes = added_bytes - 2 * 20
+    assert (runs[1].tokens["dram_bytes"] - runs[0].tokens["dram_bytes"]).tolist() == [more_bytes] * 3
+    more_ops = 2 * (2 * (n_predictor - 20) + n_adapter_bytes / 2)
+    more_s = runs[1].tokens["token_s"] - runs[0].tokens["token_s"]
+    assert more_s.tolist() == pytest.approx([more_bytes / dram + more_ops / ops] * 3)
+    again = Simulation.from_config(runs[1].config).run()
+    assert again.to_json() == runs[1].to_json()
+    with pytest.raises(DipsimError, match="adapter_bytes: got -1"):
+        Simulation(device(), trace, Predictor(0.5, 1), adapter_bytes=-1)
+
+
+def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), {"glu": np.ones((2, 2, 12), np.float16)})
+    numbers = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run().to_dict()
+    assert numbers["mlp_density"] == pytest.approx(0.5)
+    assert numbers["bytes_per_token"]["flash"] == pytest.approx(8 + MLP * (0.5 + 1 / 8))  # 8: the embedding row
+
+
+def test_layers_with_keeps_of_their_own(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 6))
+    masking = Dip(keep_input=(0.5, 0.25), keep_glu=(0.25, 1.0))
+    for policy in ("lru", "magnitude", "belady"):  # compiled, plain, and one that looks ahead
+        layers = Simulation(device(), trace, masking, policy, dram="0.7x").run().layers
+        assert layers.set_index(["layer", "group"])["active_columns"].to_dict() == {
+            (0, "up_gate"): 6 * 4,
+            (0, "down"): 6 * 3,
+            (1, "up_gate"): 6 * 2,
+            (1, "down"): 6 * 12,
+        }

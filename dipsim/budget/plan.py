@@ -29,6 +29,7 @@ def plan_dram(
     n_positions: int,
     stream_pinned: bool = True,
     prefetch_bytes: float = 0.0,
+    beside_bytes: float = 0.0,
 ) -> DramPlan:
     """Cache bytes = capacity - pinned weights - KV cache at full context - buffers for reads ahead.
 
@@ -38,12 +39,14 @@ def plan_dram(
         n_positions: positions of the KV cache at full context.
         stream_pinned: read what does not fit of the pinned weights from Flash each token, instead of refusing.
         prefetch_bytes: buffers for what is read ahead of its use.
+        beside_bytes: weights that are pinned beside the model's own.
 
     Raises:
         DipsimError: the KV cache or the buffers do not fit, or the pinned weights do not and may not be streamed.
     """
     kv_bytes = model.kv_bytes_per_position * n_positions
-    cache_bytes = capacity_bytes - model.pinned_bytes - kv_bytes
+    pinned_bytes = model.pinned_bytes + beside_bytes
+    cache_bytes = capacity_bytes - pinned_bytes - kv_bytes
     if kv_bytes > capacity_bytes:
         raise DipsimError(
             f"dram: KV cache of {n_positions} positions, got {scaled(capacity_bytes, 'B')}; "
@@ -68,4 +71,4 @@ def plan_dram(
             DipsimWarning,
             stacklevel=3,
         )
-    return DramPlan(capacity_bytes, model.pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow, prefetch_bytes)
+    return DramPlan(capacity_bytes, pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow, prefetch_bytes)

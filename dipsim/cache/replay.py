@@ -15,7 +15,7 @@ from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.errors import DipsimError
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.masking import Masking, TopK, top_k_of
+from dipsim.masking import Masking, TopK, in_layer, top_k_of
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
@@ -77,12 +77,14 @@ class Replay(Protocol):
 
 
 def replay_of(place: Place, policy: Policy, admission: Admission, masking: Masking, group: Group) -> Replay:
-    """The cache of one place: compiled where method and policy are known to the kernels, else token by token."""
-    top_k = None if group.site is None else top_k_of(masking, group)
-    ranking = _RANKINGS.get(type(policy))
+    """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
+    top_k = None if group.site is None else top_k_of(masking, place.layer, group)
+    own, ranking = in_layer(masking, place.layer), _RANKINGS.get(type(policy))
     if ranking is not None and (top_k is not None or group.site is None):
         return CompiledReplay(place, ranking, admission, top_k)
-    return PlainReplay(WeightCache(place, policy, admission), masking, group)
+    if ranking is not None and not own.looks_at_residency:
+        return ChosenFirst(CompiledReplay(place, ranking, admission, None), own, group)
+    return PlainReplay(WeightCache(place, policy, admission), own, group)
 
 
 class PinnedColumns:
@@ -155,7 +157,7 @@ class PlainReplay:
                 if masks is None:
                     self._masking.select(self._group, own, resident, first_token + t, active[t])
                 counts[t, 2:] = kernels.score_sum(own, active[t])
-            self._check(active[t])
+            _check_mask(self._masking, self._group, active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
             if next_use is not None:
                 self._cache.policy.foresee(next_use[t])
@@ -163,11 +165,51 @@ class PlainReplay:
         counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
         return Usage(active, missed, counts, held)
 
-    def _check(self, active: BoolArray) -> None:
-        if not active.any():
-            raise DipsimError(
-                f"method '{self._masking.name}': mask of group '{self._group.name}' is empty; keep a column"
-            )
+
+class ChosenFirst:
+    """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
+
+    def __init__(self, cache: CompiledReplay, masking: Masking, group: Group) -> None:
+        self._cache = cache
+        self._masking = masking
+        self._group = group
+
+    def start(self) -> None:
+        """The cache is empty."""
+        self._cache.start()
+
+    def run(
+        self,
+        n_tokens: int,
+        first_token: int,
+        scores: Uint16Array | None = None,
+        next_use: Int32Array | None = None,
+        masks: BoolArray | None = None,
+        tells_held: bool = False,
+    ) -> Usage:
+        """See `Replay`."""
+        if masks is None and scores is not None:
+            masks = choose(self._masking, self._group, scores, first_token)
+        return self._cache.run(n_tokens, first_token, scores, next_use, masks, tells_held)
+
+
+def choose(masking: Masking, group: Group, scores: Uint16Array, first_token: int) -> BoolArray:
+    """bool [token, column]: what a method that does not look at residency makes of scores [token, column].
+
+    Raises:
+        DipsimError: a mask is empty.
+    """
+    active: BoolArray = np.empty(scores.shape, np.bool_)
+    nothing: BoolArray = np.zeros(group.n_columns, np.bool_)
+    for t, own in enumerate(scores):
+        masking.select(group, own, nothing, first_token + t, active[t])
+        _check_mask(masking, group, active[t])
+    return active
+
+
+def _check_mask(masking: Masking, group: Group, active: BoolArray) -> None:
+    if not active.any():
+        raise DipsimError(f"method '{masking.name}': mask of group '{group.name}' is empty; keep a column")
 
 
 class CompiledReplay:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from dipsim import kernels
 from dipsim.errors import DipsimError, choose
 from dipsim.groups import Group, mlp_group
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.masking.protocol import TopK, check_share, methods, n_kept
+from dipsim.masking.protocol import TopK, check_layers, check_share, methods, n_kept
 from dipsim.model import ModelSpec
 
 
@@ -33,31 +34,49 @@ class Dip:
 
     Args:
         density: active share of the three matrices, split into two keeps by `split_density`.
-        keep_input, keep_glu: the two keeps, given instead of a density.
+        keep_input, keep_glu: the two keeps, given instead of a density; one number each, or one for each layer.
     """
 
     density: float | None = None
-    keep_input: float | None = None
-    keep_glu: float | None = None
+    keep_input: float | tuple[float, ...] | None = None
+    keep_glu: float | tuple[float, ...] | None = None
     name: ClassVar[str] = "dip"
     looks_at_residency: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name in ("density", "keep_input", "keep_glu"):
-            check_share(name, getattr(self, name))
-        keeps = (self.keep_input, self.keep_glu)
-        if (self.density is None) == (None in keeps) or (self.density is not None and any(keeps)):
-            raise DipsimError(f"method '{self.name}': give density, or else both keep_input and keep_glu")
+        check_share("density", self.density)
+        for name in ("keep_input", "keep_glu"):
+            keep = getattr(self, name)
+            if isinstance(keep, Sequence):  # a list, as it comes from JSON
+                object.__setattr__(self, name, tuple(keep))
+            for share in keep if isinstance(keep, Sequence) else (keep,):
+                check_share(name, share)
+        keeps = self.keep_input, self.keep_glu
+        given = [keep is not None for keep in keeps]
+        if (any(given) if self.density is not None else not all(given)) or len({_n_layers(k) for k in keeps}) > 1:
+            raise DipsimError(
+                f"method '{self.name}': give density, or else both keep_input and keep_glu, both with as many values"
+            )
 
     @property
     def keeps(self) -> tuple[float, float]:
-        """The keeps at `mlp_input` and `glu`."""
-        if self.density is None:
-            return cast(float, self.keep_input), cast(float, self.keep_glu)
-        return split_density(self.density)
+        """The keeps at `mlp_input` and `glu`; where layers differ, ask for them `in_layer`."""
+        if self.density is not None:
+            return split_density(self.density)
+        if _n_layers(self.keep_input):
+            raise ValueError("keeps differ by layer: ask in_layer(...)")
+        return cast(float, self.keep_input), cast(float, self.keep_glu)
+
+    def in_layer(self, layer: int) -> Self:
+        """The method with the keeps of one layer."""
+        if not (isinstance(self.keep_input, tuple) and isinstance(self.keep_glu, tuple)):
+            return self
+        return replace(self, keep_input=self.keep_input[layer], keep_glu=self.keep_glu[layer])
 
     def groups(self, model: ModelSpec) -> tuple[Group, ...]:
         """`up_gate` by `mlp_input`, `down` by `glu`."""
+        if isinstance(self.keep_input, tuple):
+            check_layers("keep_input", self.keep_input, model)
         return mlp_group(model, "up_gate", "mlp_input"), mlp_group(model, "down", "glu")
 
     def n_kept(self, group: Group) -> int:
@@ -146,6 +165,11 @@ class DipCa(Dip):
         keys = np.empty(scores.size, np.int32)
         kernels.ranked_keys(scores, classes, keys)
         return keys
+
+
+def _n_layers(keep: float | tuple[float, ...] | None) -> int:
+    """Layers that a keep is given for; 0 for one number or none."""
+    return len(keep) if isinstance(keep, tuple) else 0
 
 
 def _best(scores: Uint16Array, n: int) -> BoolArray:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 from dipsim.errors import DipsimError, suggestion
 from dipsim.groups import Group
@@ -40,6 +40,25 @@ class Masking(Protocol):
         """
 
 
+@runtime_checkable
+class LayerWise(Protocol):
+    """A method whose layers differ."""
+
+    def in_layer(self, layer: int) -> Self:
+        """The method as it is in one layer."""
+
+
+def in_layer(masking: Masking, layer: int) -> Masking:
+    """The method as it is in one layer: itself, unless its layers differ."""
+    return masking.in_layer(layer) if isinstance(masking, LayerWise) else masking
+
+
+def check_layers(name: str, values: tuple[float, ...], model: ModelSpec) -> None:
+    """Refuses values that are not one for each layer."""
+    if len(values) != model.n_layers:
+        raise DipsimError(f"{name}: got {len(values)} values; '{model.name}' has {model.n_layers} layers")
+
+
 @dataclass(frozen=True)
 class TopK:
     """A mask that is the k largest of `score if resident else gamma * score`, gamma a function of the token."""
@@ -63,6 +82,9 @@ def make(name: str, **options: object) -> Masking:
     for key in given:
         if key not in known:
             raise DipsimError(f"{key}: method '{name}' has no such option{suggestion(key, known)}")
+    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in given]:
+        raise DipsimError(f"method '{name}' needs {' and '.join(missing)}")
     masking: Masking = kind(**given)
     return masking
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dipsim.groups import Group
 from dipsim.kernels import ULP, BoolArray, Float64Array, Int64Array
+from dipsim.model import ModelSpec
 from dipsim.trace.reading import Block
 
 
@@ -43,16 +44,21 @@ class BlockUse:
 class TokenLog:
     """Rows and counts of one run.
 
+    Args:
+        groups: the groups of a layer.
+        model: the model.
+
     Attributes:
         ttft_s: seconds of each prompt phase.
         n_active, n_hits: group name -> columns summed over the counted tokens, int64 [layer].
     """
 
-    def __init__(self, groups: Sequence[Group], n_layers: int) -> None:
+    def __init__(self, groups: Sequence[Group], model: ModelSpec) -> None:
         self.ttft_s: list[float] = []
-        self.n_active: dict[str, Int64Array] = {group.name: np.zeros(n_layers, np.int64) for group in groups}
-        self.n_hits: dict[str, Int64Array] = {group.name: np.zeros(n_layers, np.int64) for group in groups}
+        self.n_active: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
+        self.n_hits: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
         self._groups = groups
+        self._n_mlp_weights = model.mlp_weights
         self._blocks: list[pd.DataFrame] = []
 
     def add_prompt(self, seconds: float) -> None:
@@ -72,6 +78,7 @@ class TokenLog:
         """
         n_hits = use.n_active - use.n_missed
         column_bytes = np.array([group.column_bytes for group in self._groups])
+        column_weights = np.array([group.column_weights for group in self._groups])
         rows = {
             "token": np.arange(use.block.start, use.block.stop),
             "sequence": use.block.sequence,
@@ -81,6 +88,7 @@ class TokenLog:
             "hits": n_hits.sum(axis=(1, 2)),
             "active_bytes": (use.n_active * column_bytes).sum(axis=(1, 2)),
             "hit_bytes": (n_hits * column_bytes).sum(axis=(1, 2)),
+            "density": (use.n_active * column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
             "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
             "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
         }
@@ -89,10 +97,9 @@ class TokenLog:
             self.n_active[group.name] += use.n_active[~is_warm_up, :, g].sum(axis=0)
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
 
-    def tokens(self, mlp_bytes: float) -> pd.DataFrame:
-        """One row per token; `density` and `retained_magnitude` (1 where nothing is masked) are worked out here."""
+    def tokens(self) -> pd.DataFrame:
+        """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here."""
         frame = pd.concat(self._blocks, ignore_index=True)
-        frame["density"] = frame["active_bytes"] / mlp_bytes
         masked = frame["total_score"] > 0
         frame["retained_magnitude"] = (frame["kept_score"] / frame["total_score"].where(masked, 1)).where(masked, 1.0)
         return frame

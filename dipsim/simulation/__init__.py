@@ -26,7 +26,7 @@ from dipsim.simulation.checks import check_counts, check_kinds, check_method, ch
 from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.headroom import check_headroom, measure_headroom
 from dipsim.simulation.machine import OVERLAPS
-from dipsim.simulation.memory import bytes_ahead, dram_plan
+from dipsim.simulation.memory import beside_layers, bytes_ahead, dram_plan
 from dipsim.simulation.placing import places_of
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.slots import slots_of, warn_where_policies_agree
@@ -46,6 +46,7 @@ _RUN_KEYS = (
     "warmup",
     "unit",
     "prefetch_bytes",
+    "adapter_bytes",
 )
 _PLUGGED_KEYS = ("policy", "layout", "prefetch")
 _OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
@@ -70,6 +71,7 @@ class Simulation:
         prefetch: who guesses what the next layer will need, by name or an instance; needs overlap `pipelined`.
         prefetch_bytes: most bytes read ahead for one layer (`2MB` or a number); DRAM keeps two such buffers, one that
             is filled and one in use. None for a 64th of a layer's MLP.
+        adapter_bytes: 16-bit weights beside the model's (LoRA that is not merged), pinned and used by every token.
         stream_pinned: stream pinned weights that do not fit, instead of refusing.
         model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
         context: positions of the KV cache at full context; None for the longest sequence of the trace.
@@ -96,6 +98,7 @@ class Simulation:
         layout: str | Layout = "column",
         prefetch: str | Prefetcher = "none",
         prefetch_bytes: str | float | None = None,
+        adapter_bytes: float = 0,
         stream_pinned: bool = True,
         model: ModelSpec | None = None,
         context: int | None = None,
@@ -112,6 +115,7 @@ class Simulation:
         check_method(masking, trace, model, new_policy())
         prefetcher = cast(Prefetcher, _named("prefetch", prefetch, lambda name: prefetchers.make(name, {})))
         ahead_bytes = bytes_ahead(prefetcher, prefetch_bytes, model, overlap)
+        beside = beside_layers(masking, model, adapter_bytes)
         budgets[budget]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
             profile=profile,
@@ -119,7 +123,7 @@ class Simulation:
             model=model,
             masking=masking,
             groups=masking.groups(model),
-            dram=dram_plan(profile, model, dram, n_positions, stream_pinned, ahead_bytes),
+            dram=dram_plan(profile, model, dram, n_positions, stream_pinned, ahead_bytes, beside),
             slots={},
             new_policy=new_policy,
             admission=choose("admission", admission, ADMISSIONS),
@@ -130,6 +134,7 @@ class Simulation:
             layout=cast(Layout, _named("layout", layout, layouts.make)),
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
+            beside=beside,
         )
         self._worked_out: Setup | None = None
         self._given: dict[str, Any] = {
@@ -139,6 +144,7 @@ class Simulation:
             "context": n_positions,
             "unit": unit,
             "prefetch_bytes": prefetch_bytes,
+            "adapter_bytes": adapter_bytes,
         }
         self._plugged = {
             "policy": eviction.name_and_options(new_policy()),
@@ -230,7 +236,7 @@ class Simulation:
     def _run(self, setup: Setup, on_progress: OnProgress) -> Result:
         log = Decoder(setup, on_progress).run()
         return Result(
-            tokens=log.tokens(setup.model.mlp_bytes),
+            tokens=log.tokens(),
             layers=log.layers(setup.groups, setup.slots),
             ttft_s=tuple(log.ttft_s),
             dram=setup.dram,

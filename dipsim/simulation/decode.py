@@ -31,7 +31,7 @@ class Decoder:
 
     def __init__(self, setup: Setup, on_progress: OnProgress, jobs: list[Job] | None = None) -> None:
         self.setup = setup
-        self.log = TokenLog(setup.groups, setup.model.n_layers)
+        self.log = TokenLog(setup.groups, setup.model)
         self._on_progress = on_progress
         self._n_done, self._n_to_do = 0, setup.n_tokens * setup.n_passes
         self._env = simpy.Environment()

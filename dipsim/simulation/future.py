@@ -10,8 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from dipsim import kernels
+from dipsim.cache.replay import choose
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
+from dipsim.masking import in_layer
 from dipsim.simulation.setup import Setup
 
 NEVER = np.iinfo(np.int32).max
@@ -84,10 +86,7 @@ class Future:
         setup, block = self._setup, self._blocks[index]
         if setup.masks is not None:
             return setup.masks.read(index, layer, group)
-        active: BoolArray = np.ones((block.stop - block.start, group.n_columns), np.bool_)
-        if scores is not None:
-            nothing = np.zeros(group.n_columns, np.bool_)  # the mask does not look at residency
-            position = block.start - setup.trace.sequences[block.sequence].start
-            for i in range(len(active)):
-                setup.masking.select(group, scores[i], nothing, position + i, active[i])
-        return active
+        if scores is None:
+            return np.ones((block.stop - block.start, group.n_columns), np.bool_)
+        first_token = block.start - setup.trace.sequences[block.sequence].start
+        return choose(in_layer(setup.masking, layer), group, scores, first_token)

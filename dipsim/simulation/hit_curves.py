@@ -37,7 +37,7 @@ def active_columns(setup: Setup) -> dict[str, Float64Array]:
 
 
 def _active_columns(setup: Setup, layer: int, group: Group) -> float:
-    n_kept = n_kept_by(setup.masking, group)
+    n_kept = n_kept_by(setup.masking, layer, group)
     if n_kept is not None or group.site is None:
         return group.n_columns if n_kept is None else n_kept
     block = next(setup.trace.blocks(setup.n_tokens))
@@ -97,7 +97,7 @@ class _Sizes:
     """
 
     def __init__(self, setup: Setup, layer: int, group: Group, n_active: float) -> None:
-        n, masking, top_k = group.n_columns, setup.masking, top_k_of(setup.masking, group)
+        n, masking, top_k = group.n_columns, setup.masking, top_k_of(setup.masking, layer, group)
         is_stack = type(setup.new_policy()) is Lru and setup.admission == "always"
         self._k = top_k.k if is_stack and top_k is not None and not masking.looks_at_residency else None
         measured = {n * share // N_SHARES for share in range(1, N_SHARES + 1)} | {int(np.ceil(n_active))}

@@ -6,9 +6,11 @@ import warnings
 
 from dipsim.budget import DramPlan, plan_dram
 from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.masking import Masking, added_weights
 from dipsim.model import ModelSpec
 from dipsim.prefetch import NoPrefetch, Prefetcher
 from dipsim.profile import HardwareProfile
+from dipsim.simulation.setup import Beside
 from dipsim.units import parse_bytes, parse_dram, scaled
 
 # Of a layer's MLP, what is read ahead at most unless a run says otherwise.
@@ -22,6 +24,7 @@ def dram_plan(
     n_positions: int,
     stream_pinned: bool,
     ahead_bytes: float,
+    beside: tuple[Beside, ...],
 ) -> DramPlan:
     """The plan for what a run asks for; two buffers hold what is read ahead, one that is filled and one in use.
 
@@ -40,7 +43,8 @@ def dram_plan(
             DipsimWarning,
             stacklevel=3,
         )
-    return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes)
+    beside_bytes = model.n_layers * sum(own.n_bytes for own in beside)
+    return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes, beside_bytes)
 
 
 def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelSpec, overlap: str) -> float:
@@ -63,3 +67,15 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
     if not 0 < n_bytes < float("inf"):
         raise DipsimError(f"prefetch_bytes: got {given}; must be above 0 and finite")
     return n_bytes
+
+
+def beside_layers(masking: Masking, model: ModelSpec, adapter_bytes: float) -> tuple[Beside, ...]:
+    """What stands beside each layer: weights that the method adds, with the bits of the MLP, and an adapter's.
+
+    Raises:
+        DipsimError: a negative or infinite number of bytes.
+    """
+    if not 0 <= adapter_bytes < float("inf"):
+        raise DipsimError(f"adapter_bytes: got {adapter_bytes}; must be at least 0 and finite")
+    both = Beside(added_weights(masking, model), model.bits.mlp), Beside(adapter_bytes / model.n_layers / 2, 16)
+    return tuple(own for own in both if own.n_weights)

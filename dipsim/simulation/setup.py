@@ -21,6 +21,24 @@ from dipsim.trace import Trace
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Weights of one layer that the model itself does not have: a predictor's, an adapter's.
+
+    Attributes:
+        n_weights: how many; may be fractional, as a mean over layers.
+        bits: of each.
+    """
+
+    n_weights: float
+    bits: float
+
+    @property
+    def n_bytes(self) -> float:
+        """Bytes in each layer."""
+        return self.n_weights * self.bits / 8
+
+
+@dataclass(frozen=True)
 class Setup:
     """One run, ready to start.
 
@@ -34,6 +52,7 @@ class Setup:
         layout: how columns lie in the weight file.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        beside: weights that stand beside each layer's own and are used by every token.
         places: (layer, group name) -> where each column lies, int32 [column]; none for the order of their indices.
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
@@ -57,6 +76,7 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    beside: tuple[Beside, ...] = ()
     places: dict[tuple[int, str], Int32Array] = field(default_factory=dict)
     masks: RecordedMasks | None = None
     record: RecordedMasks | None = None

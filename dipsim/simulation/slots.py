@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 
@@ -67,17 +67,23 @@ def warn_where_policies_agree(setup: Setup) -> None:
         return
     said = []
     for group in setup.cached_groups:
-        n_kept = n_kept_by(setup.masking, group)
-        if group.site is None or n_kept is None:
+        if group.site is None:
             continue
-        tight = [n for n in setup.slots[group.name] if n <= n_kept]
+        n_kept = [n_kept_by(setup.masking, layer, group) for layer in range(setup.model.n_layers)]
+        pairs = zip(setup.slots[group.name], n_kept, strict=True)
+        tight = [(slots, kept) for slots, kept in pairs if kept is not None and slots <= kept]
         if 2 * len(tight) > setup.model.n_layers:
-            slots = f"{min(tight):,}" + (f" to {max(tight):,}" if max(tight) > min(tight) else "")
+            slots, kept = (_range(numbers) for numbers in zip(*tight, strict=True))
             where = f"{len(tight)} of {setup.model.n_layers} layers"
-            said.append(f"group '{group.name}' has {slots} in {where} for {n_kept:,} active columns")
+            said.append(f"group '{group.name}' has {slots} in {where} for {kept} active columns")
     if said:
         warnings.warn(
             f"slots: {', '.join(said)}: under admission 'always' every policy does the same there",
             DipsimWarning,
             stacklevel=4,
         )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" + (f" to {high:,}" if high > low else "")

@@ -28,7 +28,9 @@ class TokenStages:
         operations, bits = machine.compute.operations, setup.model.bits
         self._column_bytes = np.array([group.column_bytes for group in setup.groups])
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
-        self._attention_ops = operations(setup.model.attention_weights, bits.attention)
+        beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
+        self._attention_ops = operations(setup.model.attention_weights, bits.attention) + beside_ops
+        self._attention_bytes = setup.model.attention_bytes + sum(own.n_bytes for own in setup.beside)
         self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
 
     def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
@@ -95,7 +97,7 @@ class TokenStages:
         """
         model = self._setup.model
         ones = np.ones((len(kv_bytes), model.n_layers, 1))
-        attention = self._pinned(model.attention_bytes, n_tokens * self._attention_ops, ones)
+        attention = self._pinned(self._attention_bytes, n_tokens * self._attention_ops, ones)
         attention.dram_bytes[:] += kv_bytes[:, None, None]
         head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
         embedding = self._embedding(ones[:, :1], n_tokens)

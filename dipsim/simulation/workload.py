@@ -70,7 +70,7 @@ class Workload:
         self._ahead = [[ReadAhead(setup, layer, group) for group in setup.groups] for layer in layers]
         # Other people's policies and prefetchers are called in one order, whatever the number of threads.
         self._is_plain = any(isinstance(replay, PlainReplay) for replays in self._replays for replay in replays)
-        self._is_plain |= not ships_with_dipsim(setup.prefetcher)
+        self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
         self._future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
 
     def blocks(self) -> Iterator[Work]:
