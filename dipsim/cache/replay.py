@@ -12,10 +12,9 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission, WeightCache
-from dipsim.errors import DipsimError
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.masking import Masking, TopK, in_layer, top_k_of
+from dipsim.masking import Masking, TopK, check_mask, choose, in_layer, top_k_of
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
@@ -157,7 +156,7 @@ class PlainReplay:
                 if masks is None:
                     self._masking.select(self._group, own, resident, first_token + t, active[t])
                 counts[t, 2:] = kernels.score_sum(own, active[t])
-            _check_mask(self._masking, self._group, active[t])
+            check_mask(self._masking, self._group, active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
             if next_use is not None:
                 self._cache.policy.foresee(next_use[t])
@@ -191,25 +190,6 @@ class ChosenFirst:
         if masks is None and scores is not None:
             masks = choose(self._masking, self._group, scores, first_token)
         return self._cache.run(n_tokens, first_token, scores, next_use, masks, tells_held)
-
-
-def choose(masking: Masking, group: Group, scores: Uint16Array, first_token: int) -> BoolArray:
-    """bool [token, column]: what a method that does not look at residency makes of scores [token, column].
-
-    Raises:
-        DipsimError: a mask is empty.
-    """
-    active: BoolArray = np.empty(scores.shape, np.bool_)
-    nothing: BoolArray = np.zeros(group.n_columns, np.bool_)
-    for t, own in enumerate(scores):
-        masking.select(group, own, nothing, first_token + t, active[t])
-        _check_mask(masking, group, active[t])
-    return active
-
-
-def _check_mask(masking: Masking, group: Group, active: BoolArray) -> None:
-    if not active.any():
-        raise DipsimError(f"method '{masking.name}': mask of group '{group.name}' is empty; keep a column")
 
 
 class CompiledReplay:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dipsim.cli import options
-from dipsim.errors import DipsimError
+from dipsim.cli.evaluate import require_torch
 
 
 def capture(
@@ -24,21 +23,20 @@ def capture(
         int, typer.Option(help="Tokens before them: run dense, not recorded, counted as KV positions.")
     ] = 0,
     sequences: Annotated[int | None, typer.Option(help="How many sequences; all that the text has by default.")] = None,
-    batch: Annotated[int, typer.Option(help="Sequences in one forward pass.")] = 1,
+    batch: options.Batch = 1,
     method: options.Method = "dense",
     density: options.Density = None,
     keep_input: options.KeepInput = None,
     keep_glu: options.KeepGlu = None,
-    device: Annotated[str, typer.Option(help="Where torch runs the model: cpu, cuda, mps ...")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")] = "auto",
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "auto",
     force: options.Force = False,
 ) -> None:
     """Record per-token activation scores of a real model, dense or under the mask of a method (dip-ca excepted).
 
     Example: dipsim capture tiny held-out -o my.zarr.zip --sequences 4
     """
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
-        raise DipsimError("capture: torch and transformers are not installed; pip install 'dipsim[capture]'")
+    require_torch("capture")
     from dipsim.cli.terminal import progress, say
     from dipsim.sparsify import capture as recording
     from dipsim.sparsify.loading import load_model, read_text, windows

@@ -19,7 +19,7 @@ The run's own masks are replayed at each step, also those that followed the cach
 what it saves is due to the thing it changes. The shared cache serves most bytes, which may be fewer columns."""
 
 
-@takes_simulation
+@takes_simulation()
 def headroom(
     describe: "Callable[[], Simulation]",
     figure: Annotated[

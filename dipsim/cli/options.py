@@ -13,7 +13,7 @@ from dipsim.errors import DipsimError
 if TYPE_CHECKING:
     from dipsim.masking import Masking
 
-METHOD, CACHE, FLASH, RUN = "Method", "DRAM and cache", "Flash", "Run"
+METHOD, CACHE, FLASH, RUN, TORCH = "Method", "DRAM and cache", "Flash", "Run", "Model"
 
 Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
 Profile = Annotated[str, typer.Option(help="Device: a name of 'dipsim list profiles' or a TOML file.")]
@@ -61,6 +61,16 @@ GammaWarmUp = Annotated[
 TopM = Annotated[
     float | None,
     typer.Option(help="dip-ca, rule top-m: m as a multiple of k; 2 by default.", rich_help_panel=METHOD),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        help="cats: a trace with scores at site gate, of other text, that thresholds are taken from.",
+        rich_help_panel=METHOD,
+    ),
+]
+Rank = Annotated[
+    int | None, typer.Option(help="predictor: width of its hidden layer, which costs bytes.", rich_help_panel=METHOD)
 ]
 Policy = Annotated[str, typer.Option(help="Eviction: a name of 'dipsim list policies'.", rich_help_panel=CACHE)]
 PolicyOption = Annotated[
@@ -142,6 +152,13 @@ PrefetchBytes = Annotated[
         rich_help_panel=FLASH,
     ),
 ]
+AdapterBytes = Annotated[
+    str | None,
+    typer.Option(
+        help="Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.",
+        rich_help_panel=CACHE,
+    ),
+]
 Unit = Annotated[
     str | None,
     typer.Option(
@@ -153,6 +170,11 @@ Tokens = Annotated[int | None, typer.Option(help="Simulate only the first N toke
 Warmup = Annotated[
     int, typer.Option(help="Tokens at the start of each sequence that are not counted.", rich_help_panel=RUN)
 ]
+Batch = Annotated[int, typer.Option(help="Sequences in one forward pass.", rich_help_panel=TORCH)]
+Device = Annotated[str, typer.Option(help="Where torch runs the model: cpu, cuda, mps ...", rich_help_panel=TORCH)]
+Dtype = Annotated[
+    str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.", rich_help_panel=TORCH)
+]
 Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=RUN)]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=RUN)]
 
@@ -161,18 +183,42 @@ _DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
 
 
 def make_method(
-    name: str, density: float | None, keep_input: float | None, keep_glu: float | None, **others: object
+    name: str,
+    density: float | None,
+    keep_input: float | None,
+    keep_glu: float | None,
+    calibration: str | None = None,
+    **others: object,
 ) -> Masking:
     """The method that the options describe; those that are None count as not given.
 
     Raises:
-        DipsimError: unknown method, an option it does not have, or a value out of range.
+        DipsimError: unknown method, an option it does not have or lacks, or a value out of range.
     """
     from dipsim import masking
 
     if density is None and keep_input is None and keep_glu is None:
         density = _DEFAULT_DENSITY.get(name)
-    return masking.make(name, density=density, keep_input=keep_input, keep_glu=keep_glu, **others)
+    given = {"keep_input": keep_input, "keep_glu": keep_glu, **others}
+    if name == "cats":
+        return _calibrated_cats(calibration, density, **given)
+    if calibration is not None:
+        raise DipsimError(f"calibration: method '{name}' has no thresholds to calibrate; 'cats' has")
+    return masking.make(name, density=density, **given)
+
+
+def _calibrated_cats(calibration: str | None, density: float | None, **others: object) -> Masking:
+    from dipsim.masking import Cats
+    from dipsim.trace import Trace
+
+    if given := [key for key, value in others.items() if value is not None]:
+        raise DipsimError(f"{given[0]}: method 'cats' has no such option")
+    if calibration is None or density is None:
+        raise DipsimError(
+            "method 'cats' needs --density and --calibration, a trace of other text: dipsim capture MODEL OTHER-TEXT "
+            "--sites gate -o CALIBRATION"
+        )
+    return Cats.calibrated(Trace.open(calibration), density)
 
 
 def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:

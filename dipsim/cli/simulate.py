@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dipsim.simulation import Simulation
 
 
-@takes_simulation
+@takes_simulation()
 def simulate(
     describe: "Callable[[], Simulation]",
     json: options.Json = None,

@@ -9,7 +9,7 @@ from dipsim.masking.cats import Cats
 from dipsim.masking.dip import Dip, DipCa, split_density
 from dipsim.masking.one_site import Dense, Gate, Glu, Up
 from dipsim.masking.predictor import Predictor
-from dipsim.masking.protocol import Masking, TopK, in_layer, make, methods, n_kept, options
+from dipsim.masking.protocol import Masking, TopK, check_mask, choose, in_layer, make, methods, n_kept, options
 from dipsim.masking.pruning import MagnitudePruning
 from dipsim.model import ModelSpec
 
@@ -26,6 +26,8 @@ __all__ = [
     "TopK",
     "Up",
     "added_weights",
+    "check_mask",
+    "choose",
     "in_layer",
     "make",
     "methods",

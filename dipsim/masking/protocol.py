@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
+import numpy as np
+
 from dipsim.errors import DipsimError, suggestion
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Uint16Array
@@ -107,3 +109,27 @@ def check_share(name: str, value: float | None) -> None:
     """
     if value is not None and not 0 < value <= 1:
         raise DipsimError(f"{name}: got {value}; must be above 0 and at most 1")
+
+
+def choose(masking: Masking, group: Group, scores: Uint16Array, first_token: int) -> BoolArray:
+    """bool [token, column]: what a method that does not look at residency makes of scores [token, column].
+
+    Raises:
+        DipsimError: a mask is empty.
+    """
+    active: BoolArray = np.empty(scores.shape, np.bool_)
+    nothing: BoolArray = np.zeros(group.n_columns, np.bool_)
+    for t, own in enumerate(scores):
+        masking.select(group, own, nothing, first_token + t, active[t])
+        check_mask(masking, group, active[t])
+    return active
+
+
+def check_mask(masking: Masking, group: Group, active: BoolArray) -> None:
+    """Refuses a mask [column] of no column.
+
+    Raises:
+        DipsimError: it is empty.
+    """
+    if not active.any():
+        raise DipsimError(f"method '{masking.name}': mask of group '{group.name}' is empty; keep a column")

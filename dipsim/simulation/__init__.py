@@ -23,6 +23,7 @@ from dipsim.prefetch import Prefetcher, prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.results import Headroom, Result
 from dipsim.simulation.checks import check_counts, check_kinds, check_method, check_shape
+from dipsim.simulation.closed_loop import LoopMasks
 from dipsim.simulation.decode import Decoder, OnProgress
 from dipsim.simulation.headroom import check_headroom, measure_headroom
 from dipsim.simulation.machine import OVERLAPS
@@ -244,6 +245,20 @@ class Simulation:
             config=self.config,
             measure_headroom=self.headroom,
         )
+
+    @property
+    def masking(self) -> Masking:
+        """The method."""
+        return self._draft.masking
+
+    def loop_masks(self) -> LoopMasks:
+        """Chooses the masks of whole sequences from caches like those of the run.
+
+        Raises:
+            DipsimError: the budget broke its contract, or measures a trace that is only planned.
+        """
+        slots = slots_of(self._draft, self._given["budget"], lambda n_tokens: None)
+        return LoopMasks(replace(self._draft, slots=slots))
 
     @property
     def _setup(self) -> Setup:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.replay import choose
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
-from dipsim.masking import in_layer
+from dipsim.masking import choose, in_layer
 from dipsim.simulation.setup import Setup
 
 NEVER = np.iinfo(np.int32).max

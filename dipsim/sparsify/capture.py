@@ -12,15 +12,18 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dipsim import masking as methods
 from dipsim.errors import DipsimError, choose
 from dipsim.groups import SITES
 from dipsim.masking import Masking
 from dipsim.sparsify.gated_mlp import find_gated_mlps
-from dipsim.sparsify.hooks import hooked
+from dipsim.sparsify.hooks import Plan, Predictors, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.trace import TraceWriter, check_trace_output
+
+OnProgress = Callable[[int, int], None]
 
 
 def capture(
@@ -32,9 +35,10 @@ def capture(
     sites: Sequence[str] = ("mlp_input", "glu"),
     n_prompt: int = 0,
     n_batch: int = 1,
+    predictors: Predictors = (),
     text_source: dict[str, Any] | None = None,
     force: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Runs every window through the model and writes what is asked for.
 
@@ -46,6 +50,7 @@ def capture(
         sites: scores to record.
         n_prompt: first tokens of each window that are run dense and not recorded.
         n_batch: windows in one forward pass.
+        predictors: for the site `predictor`, one for each layer.
         text_source: what to say of the text in the trace.
         force: replace an existing trace.
         on_progress: called with the windows done and the windows to do.
@@ -54,32 +59,63 @@ def capture(
         DipsimError: no gated MLPs, an unknown site, or an output that cannot be written.
     """
     check_request(out, sites, masking, force)
-    _check_windows(loaded, ids, n_prompt, n_batch)
-    model = loaded.model
+    plan = Plan(masking, without_cache(masking), sites, n_prompt, predictors)
+    about = methods.options(masking)
+    for _ in recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, loaded.model.base_model):
+        pass
+
+
+def recorded(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    out: str | Path,
+    plan: Plan,
+    n_batch: int,
+    text_source: dict[str, Any] | None,
+    masking: dict[str, Any],
+    force: bool,
+    on_progress: OnProgress,
+    network: Callable[..., Any],
+) -> Iterator[tuple[Tensor, Any]]:
+    """Batch after batch through the model under a plan; the trace is complete when the last one was asked for.
+
+    Args:
+        loaded, ids, out, n_batch, text_source, force, on_progress: as `capture`.
+        plan: what is masked and recorded.
+        masking: what the trace says of it.
+        network: the model, or what of it is to be run.
+
+    Yields:
+        Token ids [window, token], and what the network returned.
+
+    Raises:
+        DipsimError: as `capture`.
+    """
+    _check_windows(loaded, ids, plan.n_prompt, n_batch)
+    model, spec = loaded.model, loaded.spec
     mlps = find_gated_mlps(model, model.config.get_text_config().num_hidden_layers)
-    spec = loaded.spec
-    n_recorded = ids.shape[1] - n_prompt
+    n_recorded = ids.shape[1] - plan.n_prompt
     writer = TraceWriter(
         out,
         spec,
-        sites,
-        ids[:, n_prompt:].reshape(-1),
+        plan.sites,
+        ids[:, plan.n_prompt :].reshape(-1),
         [n_recorded] * len(ids),
-        [n_prompt] * len(ids),
+        [plan.n_prompt] * len(ids),
         source=_source(loaded, text_source),
-        masking=methods.options(masking),
+        masking=masking,
         force=force,
     )
-    with writer, _inference(model):
+    with writer, inference(model):
         for first in range(0, len(ids), n_batch):
-            start = first * n_recorded
 
-            def record(site: str, layer: int, scores: NDArray[np.float16], start: int = start) -> None:
+            def record(site: str, layer: int, scores: NDArray[np.float16], start: int = first * n_recorded) -> None:
                 writer.write(site, layer, start, scores.reshape(-1, scores.shape[-1]))
 
             batch = torch.from_numpy(ids[first : first + n_batch]).to(model.device)
-            with hooked(mlps, spec, masking, sites, n_prompt, record):
-                model.base_model(input_ids=batch, use_cache=False)
+            with hooked(mlps, spec, plan, record):
+                output = network(input_ids=batch, use_cache=False)
+            yield batch, output
             on_progress(min(first + n_batch, len(ids)), len(ids))
 
 
@@ -105,12 +141,12 @@ def check_request(out: str | Path, sites: Sequence[str], masking: Masking, force
     if masking.looks_at_residency:
         raise DipsimError(
             f"method '{masking.name}': its masks depend on the cache, which capture does not have; "
-            "capture dense or under 'dip', and let the simulation choose the masks"
+            "capture dense or under 'dip', and let the simulation choose the masks, or record them by 'dipsim evaluate'"
         )
 
 
 @contextmanager
-def _inference(model: torch.nn.Module) -> Iterator[None]:
+def inference(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every submodule gets its own mode back."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,43 +12,74 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dipsim import masking as methods
 from dipsim.errors import DipsimError
-from dipsim.groups import Site
+from dipsim.groups import Group, Site
+from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.masking import Masking
 from dipsim.model import ModelSpec
 from dipsim.sparsify.gated_mlp import GatedMlp
 
 # Called with site, layer and scores, float16 [sequence, token, column].
 Record = Callable[[Site, int, NDArray[np.float16]], None]
+# Called with layer, group and the scores of one sequence, float16 bit patterns [token, column]; returns its masks.
+Choose = Callable[[int, Group, Uint16Array], BoolArray]
+# One network per layer that turns the MLP's input [..., d] into scores [..., f].
+Predictors = Sequence[nn.Module]
 _LARGEST = 65504.0  # the largest finite float16
 
 
+def without_cache(masking: Masking) -> Choose:
+    """Masks of a method that does not look at residency."""
+    return lambda layer, group, scores: methods.choose(methods.in_layer(masking, layer), group, scores, 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done to every forward pass.
+
+    Attributes:
+        masking: the method.
+        choose: its masks.
+        sites: sites to record.
+        n_prompt: positions at the start of each sequence that are neither masked nor recorded.
+        predictors: for the site `predictor`.
+    """
+
+    masking: Masking
+    choose: Choose
+    sites: Sequence[str] = ()
+    n_prompt: int = 0
+    predictors: Predictors = ()
+
+
+def nobody(site: Site, layer: int, scores: NDArray[np.float16]) -> None:
+    """Records nothing."""
+
+
 @contextmanager
-def hooked(
-    mlps: Sequence[GatedMlp],
-    spec: ModelSpec,
-    masking: Masking,
-    sites: Sequence[str],
-    n_prompt: int,
-    record: Record,
-) -> Iterator[None]:
+def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record = nobody) -> Iterator[None]:
     """While the body runs, every forward pass is masked and recorded. The hooks leave even when the body raises.
 
-    Scores are recorded as the masked model computes them. At `mlp_input` and `glu` that is before the site's own mask
-    (they are what the mask is chosen from), after every mask that comes earlier.
+    Scores are recorded as the masked model computes them. At a site that the method masks that is before the site's own
+    mask (they are what the mask is chosen from), after every mask that comes earlier.
 
     Args:
         mlps: the model's MLPs.
         spec: its shape.
-        masking: a method that does not look at residency.
-        sites: sites to record.
-        n_prompt: positions at the start of each sequence that are neither masked nor recorded.
+        plan: what to do.
         record: receives the scores.
+
+    Raises:
+        DipsimError: the method or the sites need predictors, and there is not one for each layer.
     """
+    groups = {group.site: group for group in plan.masking.groups(spec) if group.site is not None}
+    if "predictor" in {*plan.sites, *groups} and len(plan.predictors) != len(mlps):
+        raise DipsimError(f"predictor: got {len(plan.predictors)}; needed is one for each of {len(mlps)} layers")
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for layer, mlp in enumerate(mlps):
-            handles += _LayerHooks(mlp, layer, spec, masking, sites, n_prompt, record).attach()
+            handles += _LayerHooks(mlp, layer, groups, plan, record).attach()
         yield
     finally:
         for handle in handles:
@@ -57,39 +89,32 @@ def hooked(
 class _LayerHooks:
     """The hooks of one layer: at the MLP's input, at the outputs of gate and up, at the input of down."""
 
-    def __init__(
-        self,
-        mlp: GatedMlp,
-        layer: int,
-        spec: ModelSpec,
-        masking: Masking,
-        sites: Sequence[str],
-        n_prompt: int,
-        record: Record,
-    ) -> None:
+    def __init__(self, mlp: GatedMlp, layer: int, groups: dict[Site, Group], plan: Plan, record: Record) -> None:
         self._mlp = mlp
         self._layer = layer
-        self._masking = masking
-        self._groups = {group.site: group for group in masking.groups(spec) if group.site is not None}
-        self._sites = sites
-        self._n_prompt = n_prompt
+        self._groups = groups
+        self._plan = plan
         self._record = record
+        self._wanted = {*plan.sites, *groups}
         self._outputs: dict[nn.Module, Tensor] = {}
+        self._predicted: Tensor | None = None
 
     def attach(self) -> list[torch.utils.hooks.RemovableHandle]:
         handles = [
             self._mlp.module.register_forward_pre_hook(self._at_input, with_kwargs=True),
             self._mlp.down.register_forward_pre_hook(self._at_product),
         ]
-        if {"gate", "up"} & {*self._sites, *self._groups}:
+        if {"gate", "up"} & self._wanted:
             handles += [layer.register_forward_hook(self._keep_output) for layer in {self._mlp.gate, self._mlp.up}]
         return handles
 
     def _at_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        if args:
-            return (self._visit("mlp_input", args[0]), *args[1:]), kwargs
-        name = next(iter(kwargs))
-        return args, kwargs | {name: self._visit("mlp_input", kwargs[name])}
+        name = None if args else next(iter(kwargs))
+        x = args[0] if name is None else kwargs[name]
+        if "predictor" in self._wanted:
+            self._predicted = self._plan.predictors[self._layer](x)
+        x = self._visit("mlp_input", x)
+        return ((x, *args[1:]), kwargs) if name is None else (args, kwargs | {name: x})
 
     def _keep_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         self._outputs[module] = output
@@ -97,25 +122,32 @@ class _LayerHooks:
     def _at_product(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Gate and up are looked at only here: a mask from one of them decides what the other computes."""
         product = args[0]
+        mask = torch.ones_like(product)
+        if self._predicted is not None:
+            mask = mask * self._masked_by("predictor", self._predicted)
+            self._predicted = None
         if self._outputs:
             # Where gate and up are one layer, the second look-up finds nothing and needs nothing.
             factors = self._mlp.factors(self._outputs.pop(self._mlp.gate), self._outputs.pop(self._mlp.up, product))
-            mask = torch.ones_like(product)
             for site, factor in zip(("gate", "up"), factors, strict=True):
                 if site in self._groups:
-                    mask = mask * self._mask(site, self._scores(site, factor)).to(product)
+                    mask = mask * self._masked_by(site, factor)
             for site, factor in zip(("gate", "up"), factors, strict=True):
-                self._save(site, self._scores(site, factor if site in self._groups else factor * mask))
-            product = product * mask
-        return (self._visit("glu", product), *args[1:])
+                if site not in self._groups:
+                    self._save(site, self._scores(site, factor * mask))
+        return (self._visit("glu", product * mask), *args[1:])
 
     def _visit(self, site: Site, values: Tensor) -> Tensor:
         """Records the values at a site; returns them masked, where the method masks this site."""
-        if site not in self._sites and site not in self._groups:
-            return values
+        return values * self._masked_by(site, values) if site in self._wanted else values
+
+    def _masked_by(self, site: Any, values: Tensor) -> Tensor:
+        """Records the values at a site; returns its mask, ones where the method does not mask it."""
         scores = self._scores(site, values)
         self._save(site, scores)
-        return values * self._mask(site, scores).to(values) if site in self._groups else values
+        if site not in self._groups:
+            return torch.ones_like(values)
+        return self._mask(site, scores).to(values)
 
     def _scores(self, site: str, values: Tensor) -> NDArray[np.float16]:
         magnitude = values.detach().abs().float()
@@ -123,20 +155,16 @@ class _LayerHooks:
             raise DipsimError(
                 f"layer {self._layer}, site '{site}': got infinite or NaN activations; a larger --dtype may help"
             )
-        scores: NDArray[np.float16] = magnitude.clamp(max=_LARGEST).half().cpu().numpy()
+        scores: NDArray[np.float16] = magnitude.clamp(max=_LARGEST).half().contiguous().cpu().numpy()
         return scores
 
     def _save(self, site: Any, scores: NDArray[np.float16]) -> None:
-        if site in self._sites:
-            self._record(site, self._layer, scores[:, self._n_prompt :])
+        if site in self._plan.sites:
+            self._record(site, self._layer, scores[:, self._plan.n_prompt :])
 
     def _mask(self, site: Any, scores: NDArray[np.float16]) -> Tensor:
         """bool [sequence, token, column]; the prompt is dense."""
-        group = self._groups[site]
-        mask = np.ones(scores.shape, np.bool_)
-        bits = scores.view(np.uint16)
-        nothing = np.zeros(group.n_columns, np.bool_)
-        for sequence in range(scores.shape[0]):
-            for t in range(self._n_prompt, scores.shape[1]):
-                self._masking.select(group, bits[sequence, t], nothing, t - self._n_prompt, mask[sequence, t])
+        mask, n_prompt = np.ones(scores.shape, np.bool_), self._plan.n_prompt
+        for own, masked in zip(scores.view(np.uint16), mask, strict=True):
+            masked[n_prompt:] = self._plan.choose(self._layer, self._groups[site], own[n_prompt:])
         return torch.from_numpy(mask)

@@ -99,24 +99,32 @@ def read_text(path: str) -> str:
 
 
 def windows(
-    tokenizer: transformers.PreTrainedTokenizerBase, text: str, n_window: int, n_windows: int | None
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    text: str,
+    n_window: int,
+    n_windows: int | None,
+    stride: int | None = None,
 ) -> NDArray[np.int64]:
-    """The text's tokens in windows that follow one another, int64 [window, token]; a shorter rest is left out.
+    """The text's tokens in windows, int64 [window, token], each `stride` tokens after the one before it (by default,
+    right behind it); a shorter rest is left out.
 
     No special tokens are added, as is usual for perplexity.
 
     Raises:
         DipsimError: the text has too few tokens.
     """
+    if stride is not None and not 1 <= stride <= n_window:
+        raise DipsimError(f"stride: got {stride}; must be at least 1 and at most the window's {n_window} tokens")
     if n_window < 1 or (n_windows is not None and n_windows < 1):
         wanted = "all" if n_windows is None else n_windows
         raise DipsimError(f"text: got {wanted} windows of {n_window} tokens; both must be at least 1")
     ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
-    available = ids.size // n_window
+    step = n_window if stride is None else stride
+    available = max(0, (ids.size - n_window) // step + 1)
     wanted = available if n_windows is None else n_windows
     if not 1 <= wanted <= available:
         raise DipsimError(
             f"text: got {ids.size} tokens, {available} windows of {n_window}; "
             f"{'one' if n_windows is None else n_windows} asked for"
         )
-    return ids[: wanted * n_window].reshape(wanted, n_window)
+    return np.stack([ids[i * step : i * step + n_window] for i in range(wanted)])

@@ -111,13 +111,36 @@ class Trace:
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
         return cls(where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores)
 
+    @classmethod
+    def planned(
+        cls, model: ModelSpec, sites: tuple[str, ...], token_ids: NDArray[np.integer[Any]], n_prompt: int
+    ) -> Self:
+        """A trace whose scores are yet to be recorded: enough to plan a run, refused where scores are read.
+
+        Args:
+            model: the model.
+            sites: sites to come.
+            token_ids: [sequence, token], prompts left out.
+            n_prompt: tokens of the prompt before each sequence.
+        """
+        n_sequences, n_tokens = token_ids.shape
+        starts = [n_tokens * i for i in range(n_sequences)]
+        sequences = tuple(Sequence(start, start + n_tokens, n_prompt) for start in starts)
+        ids = np.asarray(token_ids.reshape(-1), np.int32)
+        return cls(Path("(planned)"), model, None, None, sites, sequences, ids, {})
+
     def read(self, site: str, start: int, stop: int, layer: int | None = None) -> Uint16Array:
         """Scores of tokens `start` to `stop` as float16 bit patterns: uint16 [token, layer, column], or [token, column]
         of one layer, which is how they lie on disk.
 
         Raises:
-            DipsimError: the site is missing, a chunk is damaged, or a score is NaN, infinite or negative.
+            DipsimError: the site is missing or only planned, a chunk is damaged, or a score is NaN, infinite or
+                negative.
         """
+        if site in self.sites and site not in self._scores:
+            raise DipsimError(
+                "trace: its scores are yet to be recorded; choose a budget and a layout that do not measure them"
+            )
         if site not in self._scores:
             raise DipsimError(
                 f"{self.path}: no scores at site '{site}', got {', '.join(self.sites) or 'none'}; capture them: "

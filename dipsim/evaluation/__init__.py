@@ -1,0 +1,5 @@
+"""How accurate and how fast is a method on a real model: perplexity, density, hits and tok/s of the same masks."""
+
+from dipsim.evaluation.evaluate import Evaluation, evaluate
+
+__all__ = ["Evaluation", "evaluate"]

@@ -1,0 +1,89 @@
+"""How well does a model predict a text under a mask: the loss of every token, in one forward pass per window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from dipsim.errors import DipsimError
+from dipsim.kernels import BoolArray
+from dipsim.masking import Masking
+from dipsim.sparsify.capture import OnProgress, recorded
+from dipsim.sparsify.hooks import Choose, Plan, Predictors
+from dipsim.sparsify.loading import LoadedModel
+from dipsim.sparsify.pruned import pruned
+
+
+def losses(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    out: str | Path,
+    *,
+    masking: Masking,
+    choose: Choose,
+    about: dict[str, Any],
+    n_prompt: int = 0,
+    n_batch: int = 1,
+    predictors: Predictors = (),
+    text_source: dict[str, Any] | None = None,
+    force: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
+) -> NDArray[np.float64]:
+    """Runs every window once under the masks, records the scores they were chosen from, and measures the loss.
+
+    Args:
+        loaded: the model; its mode and weights are afterwards as before.
+        ids: int64 [window, token]; each window is a sequence of the trace.
+        out: the trace, `NAME.zarr` or `NAME.zarr.zip`.
+        masking: the method.
+        choose: its masks.
+        about: what the trace says of both.
+        n_prompt: first tokens of each window, run dense.
+        n_batch: windows in one forward pass.
+        predictors: for the site `predictor`, one for each layer.
+        text_source: what to say of the text in the trace.
+        force: replace an existing trace.
+        on_progress: called with the windows done and the windows to do.
+
+    Returns:
+        Cross-entropy in nats of each token, given those before it in its window: [window, token]; NaN for the first.
+
+    Raises:
+        DipsimError: no gated MLPs, or an output that cannot be written.
+    """
+    sites = [group.site for group in masking.groups(loaded.spec) if group.site is not None]
+    plan = Plan(masking, choose, sites, n_prompt, predictors)
+    found = np.full(ids.shape, np.nan)
+    first = 0
+    with pruned(loaded, masking):
+        batches = recorded(
+            loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network=loaded.model
+        )
+        for batch, output in batches:
+            # Half precision is too coarse to sum in; double stays what it is.
+            logits = output.logits if output.logits.itemsize > 2 else output.logits.float()
+            labels = batch[:, 1:]
+            own = functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels.flatten(), reduction="none")
+            found[first : first + len(batch), 1:] = own.view(labels.shape).double().cpu().numpy()
+            first += len(batch)
+    return found
+
+
+def scored_tokens(n_windows: int, n_window: int, n_prompt: int, stride: int | None) -> BoolArray:
+    """Which tokens count, bool [window, token]: those predicted by a masked position; with a stride, of every window
+    but the first only the last `stride`.
+
+    Raises:
+        DipsimError: no token would count.
+    """
+    counted: BoolArray = np.zeros((n_windows, n_window), np.bool_)
+    counted[:, n_prompt + 1 :] = True
+    if stride is not None:
+        counted[1:, : n_window - stride] = False
+    if not counted.any():
+        raise DipsimError(f"window: got {n_window} tokens, {n_prompt} of them a prompt; none is left to be predicted")
+    return counted

@@ -1,0 +1,45 @@
+"""A model without its smallest MLP weights, for as long as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from dipsim.masking import MagnitudePruning, Masking
+from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.loading import LoadedModel
+
+
+@contextmanager
+def pruned(loaded: LoadedModel, masking: Masking) -> Iterator[None]:
+    """While the body runs, the MLP weights that magnitude pruning leaves out are 0; any other method changes nothing.
+
+    The weights come back even when the body raises. Each matrix keeps its `density` share of largest magnitudes.
+    """
+    if not isinstance(masking, MagnitudePruning):
+        yield
+        return
+    mlps = find_gated_mlps(loaded.model, loaded.spec.n_layers)
+    weights = [layer.weight for mlp in mlps for layer in dict.fromkeys((mlp.gate, mlp.up, mlp.down))]
+    kept = [weight.detach().clone() for weight in weights]
+    try:
+        with torch.no_grad():
+            for weight in weights:
+                weight.mul_(largest(weight, masking.density))
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, before in zip(weights, kept, strict=True):
+                weight.copy_(before)
+
+
+def largest(weight: Tensor, share: float) -> Tensor:
+    """bool, the shape of the weight: its share of largest magnitudes, at least one; of equal ones the first."""
+    n_kept = max(1, int(share * weight.numel()))
+    order = weight.abs().flatten().argsort(descending=True, stable=True)
+    kept = torch.zeros_like(order, dtype=torch.bool)
+    kept[order[:n_kept]] = True
+    return kept.view_as(weight)
