@@ -29,7 +29,7 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     scores = write(tmp_path / name)
     trace = Trace.open(tmp_path / name)
     assert trace.model == MODEL
-    assert trace.sites == ("gate", "glu", "mlp_input", "up")
+    assert trace.sites == ("gate", "glu", "mlp_input", "predictor", "up")
     assert [(s.start, s.stop, s.prompt_length) for s in trace.sequences] == [(0, 40, 5), (40, 70, 0)]
     assert (trace.n_tokens, trace.n_positions) == (70, 45)
     assert trace.token_ids.tolist() == list(range(70))
