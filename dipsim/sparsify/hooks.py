@@ -113,7 +113,7 @@ class _LayerHooks:
         x = args[0] if name is None else kwargs[name]
         if "predictor" in self._wanted:
             self._predicted = self._plan.predictors[self._layer](x)
-        x = self._visit("mlp_input", x)
+        x = self._visit("mlp_input", x, x)
         return ((x, *args[1:]), kwargs) if name is None else (args, kwargs | {name: x})
 
     def _keep_output(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -122,45 +122,43 @@ class _LayerHooks:
     def _at_product(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Gate and up are looked at only here: a mask from one of them decides what the other computes."""
         product = args[0]
-        mask = torch.ones_like(product)
+        mask = torch.ones((), device=product.device, dtype=product.dtype)
         if self._predicted is not None:
-            mask = mask * self._masked_by("predictor", self._predicted)
+            mask = self._visit("predictor", self._predicted, mask)
             self._predicted = None
         if self._outputs:
             # Where gate and up are one layer, the second look-up finds nothing and needs nothing.
             factors = self._mlp.factors(self._outputs.pop(self._mlp.gate), self._outputs.pop(self._mlp.up, product))
-            for site, factor in zip(("gate", "up"), factors, strict=True):
-                if site in self._groups:
-                    mask = mask * self._masked_by(site, factor)
-            for site, factor in zip(("gate", "up"), factors, strict=True):
-                if site not in self._groups:
-                    self._save(site, self._scores(site, factor * mask))
-        return (self._visit("glu", product * mask), *args[1:])
+            own = dict(zip(("gate", "up"), factors, strict=True))
+            for site in own.keys() & self._groups.keys():
+                mask = self._visit(site, own[site], mask)
+            for site in own.keys() - self._groups.keys():
+                self._record_unmasked(site, own[site] * mask)
+        product = product * mask if mask.ndim else product
+        return (self._visit("glu", product, product), *args[1:])
 
-    def _visit(self, site: Site, values: Tensor) -> Tensor:
-        """Records the values at a site; returns them masked, where the method masks this site."""
-        return values * self._masked_by(site, values) if site in self._wanted else values
-
-    def _masked_by(self, site: Any, values: Tensor) -> Tensor:
-        """Records the values at a site; returns its mask, ones where the method does not mask it."""
-        scores = self._scores(site, values)
-        self._save(site, scores)
+    def _visit(self, site: Any, seen: Tensor, values: Tensor) -> Tensor:
+        """Records what is seen at a site; returns values of its shape masked, where the method masks this site."""
         if site not in self._groups:
-            return torch.ones_like(values)
-        return self._mask(site, scores).to(values)
+            self._record_unmasked(site, seen)
+            return values
+        scores = self._scores(site, seen)
+        if site in self._plan.sites:
+            self._record(site, self._layer, scores[:, self._plan.n_prompt :])
+        return values * self._mask(site, scores).to(values.device)
+
+    def _record_unmasked(self, site: Any, seen: Tensor) -> None:
+        if site in self._plan.sites:
+            self._record(site, self._layer, self._scores(site, seen)[:, self._plan.n_prompt :])
 
     def _scores(self, site: str, values: Tensor) -> NDArray[np.float16]:
         magnitude = values.detach().abs().float()
-        if not torch.isfinite(magnitude).all():
+        if not magnitude.max().isfinite():  # the largest of some with a NaN among them is NaN
             raise DipsimError(
                 f"layer {self._layer}, site '{site}': got infinite or NaN activations; a larger --dtype may help"
             )
-        scores: NDArray[np.float16] = magnitude.clamp(max=_LARGEST).half().contiguous().cpu().numpy()
+        scores: NDArray[np.float16] = magnitude.clamp_(max=_LARGEST).half().contiguous().cpu().numpy()
         return scores
-
-    def _save(self, site: Any, scores: NDArray[np.float16]) -> None:
-        if site in self._plan.sites:
-            self._record(site, self._layer, scores[:, self._plan.n_prompt :])
 
     def _mask(self, site: Any, scores: NDArray[np.float16]) -> Tensor:
         """bool [sequence, token, column]; the prompt is dense."""
