@@ -310,6 +310,39 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.zarr.zip"]
 
 
+def test_evaluate_then_simulate_what_it_recorded(tmp_path: Path) -> None:
+    """Perplexity beside the run, and the same hits and bytes from the scores it leaves behind."""
+    out, trace = tmp_path / "e.json", tmp_path / "t.zarr.zip"
+    method = ("--method", "dip-ca", "--density", "0.5", "--gamma", "0.4", "--policy", "lru", "--dram", "0.7x")
+    arguments = ("--windows", "3", "--window-tokens", "40", "--prompt-tokens", "8", "--dtype", "float32")
+    done = run("evaluate", "tiny", "held-out", *method, *arguments, "--json", str(out), "--save-trace", str(trace))
+    assert done.returncode == 0, done.stderr
+    assert "perplexity" in done.stdout
+    found = json.loads(out.read_text())
+    assert found["n_scored_tokens"] == 3 * (40 - 8 - 1)
+    assert found["perplexity"] == pytest.approx(np.exp(found["loss"]))
+    assert found["n_tokens"] == 3 * 32
+    again = tmp_path / "s.json"
+    assert run("simulate", str(trace), *method, "--json", str(again)).returncode == 0
+    simulated = json.loads(again.read_text())
+    differ = {"config", "perplexity", "loss", "n_scored_tokens"}
+    assert {key: found[key] for key in found.keys() - differ} == {
+        key: simulated[key] for key in simulated.keys() - differ
+    }
+    assert Trace.open(trace).masking["cache"]["policy"] == "lru"
+    assert "exists already; give --force" in complaint(
+        run("evaluate", "tiny", "held-out", *method, "--save-trace", str(trace))
+    )
+
+
+def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> None:
+    hidden = "u.find_spec = lambda name, package=None: None if name == 'torch' else find(name, package)"
+    (tmp_path / "sitecustomize.py").write_text(f"import importlib.util as u\nfind = u.find_spec\n{hidden}\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*COMMAND, "evaluate", "tiny", "held-out"], capture_output=True, text=True, env=environment)
+    assert "pip install 'dipsim[capture]'" in complaint(done)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -361,6 +394,22 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sequence-tokens", "0"], "both must be at least 1"),
         (["capture", "tiny", "held-out", "-o", "x.npz"], "a trace ends in .zarr"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sites", "glu,gat"], "did you mean 'gate'"),
+        (["evaluate", "tiny", "held-out", "--window-tokens", "900000"], "got 81489 tokens, 0 windows of 900000"),
+        (
+            ["evaluate", "tiny", "held-out", "--window-tokens", "8", "--prompt-tokens", "7"],
+            "none is left to be predicted",
+        ),
+        (["evaluate", "tiny", "held-out", "--policy", "lfuu"], "did you mean 'lfu'"),
+        (
+            ["evaluate", "tiny", "held-out", "--budget", "marginal", "--windows", "1"],
+            "its scores are yet to be recorded",
+        ),
+        (["evaluate", "tiny", "held-out", "--policy", "belady"], "belady with method 'dip-ca'"),
+        (["evaluate", "tiny", "held-out", "--stride", "0"], "stride: got 0"),
+        (["evaluate", "nowhere", "held-out"], "model 'nowhere': cannot be loaded"),
+        (["evaluate", "tiny", "held-out", "--method", "cats"], "method 'cats' needs --density and --calibration"),
+        (["simulate", "tiny", "--calibration", "tiny"], "calibration: method 'dip-ca' has no thresholds"),
+        (["simulate", "tiny", "--adapter-bytes", "-1MB"], "adapter-bytes: not an amount of bytes, got '-1MB'"),
     ],
 )
 def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -12,7 +12,9 @@ from dipsim.cli.described import takes_simulation
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
+    from dipsim.model import ModelSpec
     from dipsim.simulation import Simulation
+    from dipsim.trace import Trace
 
 TEXT = "Text"
 
@@ -60,7 +62,7 @@ def evaluate(
     from dipsim.files import check_output, write_text
     from dipsim.results.headline import headline
     from dipsim.sparsify.capture import text_source
-    from dipsim.sparsify.loading import load_model, read_text
+    from dipsim.sparsify.loading import load_model, read_spec, read_text
     from dipsim.sparsify.loading import windows as cut
     from dipsim.trace import check_trace_output
 
@@ -69,6 +71,7 @@ def evaluate(
     if save_trace is not None:
         check_trace_output(save_trace, force)
     content = read_text(text)
+    describe(trace=_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
     ids = cut(loaded.tokenizer, content, window_tokens, windows, stride)
@@ -89,6 +92,16 @@ def evaluate(
     table(["", ""], [list(row) for row in rows.items()], title=found.title, left=2)
     if json is not None:
         write_text(json, found.to_json())
+
+
+def _planned(spec: "ModelSpec", window_tokens: int, prompt_tokens: int) -> "Trace":
+    """One window of a text."""
+    import numpy as np
+
+    from dipsim.groups import SITES
+    from dipsim.trace import Trace
+
+    return Trace.planned(spec, SITES, np.zeros((1, max(1, window_tokens - prompt_tokens)), np.int64), prompt_tokens)
 
 
 def require_torch(command: str) -> None:

@@ -37,10 +37,7 @@ class LoadedModel:
     @property
     def spec(self) -> ModelSpec:
         """Its shape at the default bits."""
-        config = self.model.config.get_text_config()
-        # Attributes, not the file's keys: some configs call the same thing by another name.
-        sizes = {key: getattr(config, key, None) for key in CONFIG_SIZES}
-        return ModelSpec.from_config(config.to_dict() | sizes, self.name, f"model {self.name}")
+        return _spec(self.model.config, self.name)
 
 
 def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
@@ -55,10 +52,7 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
         DipsimError: it cannot be loaded, weights are missing, or the device or dtype is unknown.
     """
     choose("dtype", dtype, DTYPES)
-    path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
-    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or get_close_matches(path, ["tiny"])):
-        raise DipsimError(f"model: no such folder, got '{path}'; a folder, a hub id, or 'tiny'")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    path = _place(name_or_path)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {"trust_remote_code": False}
@@ -70,14 +64,50 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
         info: dict[str, Any] = loaded[1]
         torch.nn.Module.to(model, torch.device(device))
     except Exception as error:  # whatever transformers and its parsers make of a stranger's files
-        raise DipsimError(f"model '{name_or_path}': cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+        raise _not_loaded(name_or_path, error) from None
     if absent := sorted([*map(str, info["missing_keys"]), *map(str, info["mismatched_keys"])]):
         raise DipsimError(
             f"model '{name_or_path}': {len(absent)} weights are missing or of another shape than its config says, "
             f"the first is {absent[0]}; transformers would fill them with random numbers"
         )
-    name = Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
-    return LoadedModel(model, tokenizer, name, getattr(model.config, "_commit_hash", None))
+    return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None))
+
+
+def read_spec(name_or_path: str) -> ModelSpec:
+    """The shape of a model, without its weights: enough to refuse what cannot work before they are loaded.
+
+    Raises:
+        DipsimError: there is no such model, or its config cannot be read.
+    """
+    path = _place(name_or_path)
+    try:
+        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except Exception as error:  # whatever transformers and its parsers make of a stranger's files
+        raise _not_loaded(name_or_path, error) from None
+    return _spec(config, _name(name_or_path))
+
+
+def _spec(config: Any, name: str) -> ModelSpec:
+    config = config.get_text_config()
+    # Attributes, not the file's keys: some configs call the same thing by another name.
+    sizes = {key: getattr(config, key, None) for key in CONFIG_SIZES}
+    return ModelSpec.from_config(config.to_dict() | sizes, name, f"model {name}")
+
+
+def _place(name_or_path: str) -> str:
+    path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
+    if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or get_close_matches(path, ["tiny"])):
+        raise DipsimError(f"model: no such folder, got '{path}'; a folder, a hub id, or 'tiny'")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    return path
+
+
+def _name(name_or_path: str) -> str:
+    return Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
+
+
+def _not_loaded(name_or_path: str, error: Exception) -> DipsimError:
+    return DipsimError(f"model '{name_or_path}': cannot be loaded: {' '.join(str(error).split())[:300]}")
 
 
 def read_text(path: str) -> str:
