@@ -128,8 +128,8 @@ class TraceWriter:
                 f"{self._model.n_layers} layers, {self._token_ids.size} tokens"
             )
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
-            exact = np.asarray(scores, np.float16) + np.float16(0)  # + 0 makes one zero of the two
-        bad = kernels.first_bad(exact.view(np.uint16).reshape(-1))
+            exact = np.array(scores, np.float16, order="C")
+        bad = kernels.clean_scores(exact.view(np.uint16).reshape(-1))
         if bad >= 0:
             token, column = np.unravel_index(bad, exact.shape)
             raise DipsimError(
