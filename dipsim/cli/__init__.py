@@ -15,6 +15,8 @@ from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
+from dipsim.cli.stats import stats
+from dipsim.cli.synth import synth
 from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.errors import DipsimError
 
@@ -31,6 +33,8 @@ app.command()(demo)
 app.command()(simulate)
 app.command()(headroom)
 app.command()(capture)
+app.command()(synth)
+app.command()(stats)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

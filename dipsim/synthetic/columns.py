@@ -62,7 +62,7 @@ class Columns:
 @cache
 def _normals() -> Float32Array:
     """2**16 quantiles of N(0, 1), with variance 1: 16 random bits pick one, which is far cheaper than a normal."""
-    from scipy.special import ndtri
+    from scipy.special import ndtri  # type: ignore[import-untyped]
 
     upper = ndtri(0.5 + (np.arange(1 << 15) + 0.5) / (1 << 16))
     values = np.concatenate([-upper[::-1], upper])

@@ -75,7 +75,7 @@ def fit_shape(scores: Uint16Array, guess: Parameters) -> Parameters:
     Raises:
         ValueError: half of the scores are 0.
     """
-    from scipy.optimize import least_squares
+    from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
     measured = np.quantile(scores.view(np.float16).astype(np.float32), CHANCES)
     median = float(measured[1])
@@ -90,7 +90,7 @@ def fit_shape(scores: Uint16Array, guess: Parameters) -> Parameters:
     def error(values: Float64Array) -> Float64Array:
         shape = (values[0], 1.0, 2.0) if is_half_normal else (guess.gen_sigma, *values)
         found = log_quantiles(CHANCES, *shape)
-        return found - found[1] - log_ratios
+        return np.asarray(found - found[1] - log_ratios)
 
     is_half_normal = (guess.gen_d, guess.gen_p) == (1, 2)
     first = [guess.gen_sigma] if is_half_normal else [guess.gen_d, guess.gen_p]

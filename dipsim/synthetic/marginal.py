@@ -35,7 +35,7 @@ def log_hazard(log_values: Float64Array, sigma: float, d: float, p: float) -> Fl
 @lru_cache(maxsize=16)
 def _tails(d: float, p: float) -> tuple[Float64Array, Float64Array, Float64Array]:
     """ln g, and the chances that G is below and above."""
-    from scipy.special import gammainc, gammaincc
+    from scipy.special import gammainc, gammaincc  # type: ignore[import-untyped]
 
     grid = np.linspace(-40 / d, math.log(600) / p, 20_001)
     return grid, gammainc(d / p, np.exp(p * grid)), gammaincc(d / p, np.exp(p * grid))
