@@ -2,7 +2,7 @@
 
     python benchmarks/beat_lfu.py --json FILE
 
-Workloads: the shipped trace `tiny`, and synthetic scores (see synthetic.py) at the presets low, default and high, with
+Workloads: the shipped trace `tiny`, and synthetic scores at the presets low, default and high, with
 stronger drift (tau 100) and with more skew (skew 2). Masks are those of `dip`, so that all policies answer the same
 requests; every sequence starts cold. A share of the gap is (policy - lru) / (belady - lru), hit rates summed over all
 sites, layers and cache shares of a seed; belady is the one that may refuse columns (admission `priority`), lru is the
@@ -24,25 +24,24 @@ from multiprocessing import get_context
 
 import numba
 import numpy as np
-import synthetic
 from measuring import Row, parser, print_machine, print_table, save
 
 from dipsim import ModelSpec, Trace, kernels
 from dipsim.cache import ADMISSIONS, Admission, replay_of
-from dipsim.groups import Group
+from dipsim.groups import Group, Site
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.masking import Dip, DipCa, Masking
 from dipsim.policies import Place, Policy, ScorePolicy, make
 from dipsim.simulation.future import NEVER
+from dipsim.synthetic import SITES, Columns, parameters
 
 WORKLOADS: dict[str, tuple[str, float, float]] = {
-    "low": ("low", synthetic.TAU, 1.0),
-    "default": ("default", synthetic.TAU, 1.0),
-    "high": ("high", synthetic.TAU, 1.0),
+    "low": ("low", 1000.0, 1.0),
+    "default": ("default", 1000.0, 1.0),
+    "high": ("high", 1000.0, 1.0),
     "tau 100": ("default", 100.0, 1.0),
-    "skew 2": ("default", synthetic.TAU, 2.0),
+    "skew 2": ("default", 1000.0, 2.0),
 }
-SITES: tuple[synthetic.Site, ...] = synthetic.SITES
 GROUPS = {"mlp_input": "up_gate", "glu": "down"}
 LEAST = 2.0**-24
 
@@ -53,7 +52,7 @@ class Case:
 
     workload: str
     seed: int
-    site: synthetic.Site
+    site: Site
     depth: float
     density: float
 
@@ -234,16 +233,18 @@ def _chances(means, sd, bounds, chances):  # type: ignore[no-untyped-def]
 
 def made(case: Case, keep: float, n_columns: int, n_tokens: int) -> tuple[Uint16Array, Float32Array]:
     """Scores of one sequence, and each column's chance of being active at the next token given the hidden state."""
-    own = synthetic.parameters(case.site, case.depth, *WORKLOADS[case.workload])
+    preset, tau_tokens, skew = WORKLOADS[case.workload]
+    own = parameters(case.site, case.depth, preset, tau_tokens)
+    own = replace(own, spread=skew * own.spread)
     seed = [case.seed, SITES.index(case.site), round(1000 * case.depth)]
-    columns = synthetic.Columns(own, n_columns, seed, _NORMALS)
+    columns = Columns(own, n_columns, seed)
     scores, chances = np.empty((n_tokens, n_columns), np.uint16), np.empty((n_tokens, n_columns), np.float32)
     rng = np.random.default_rng(0)
     some = np.exp(own.spread * rng.standard_normal(1 << 18)) * np.abs(rng.standard_normal(1 << 18))
     bounds = np.quantile(some, 1 - keep) / columns._gain
-    slow, new_slow, b, fast, new_fast, rest = map(float, columns._keeps(False))
+    slow, new_slow, b, fast, new_fast, rest = map(float, columns._steps(False))
     for t in range(n_tokens):
-        scores[t] = columns.scores(np.array([t == 0]))[0].view(np.uint16)
+        scores[t] = columns.scores(np.array([t == 0]))[0]
         means = columns._static + b * slow * columns._slow + rest * fast * columns._fast
         _chances(means, math.hypot(b * new_slow, rest * new_fast), bounds, chances[t])
     return scores, chances
@@ -422,8 +423,6 @@ def main() -> None:
         print_table(title, table)
     save(options.json, tables, options)
 
-
-_NORMALS = synthetic.normal_quantiles()
 
 if __name__ == "__main__":
     main()

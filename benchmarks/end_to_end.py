@@ -5,7 +5,7 @@
     python benchmarks/end_to_end.py --explain                    sources and assumptions of each, without a run
 
 What is simulated stands in `targets_dense.py` and `targets_sparse.py`: sparsity, memory, bits and overlap as the
-publication has them, the device as its profile has it. Scores are synthetic (`synthetic.py`). Where a hit rate was
+publication has them, the device as its profile has it. Scores are synthetic (`dipsim synth`). Where a hit rate was
 published the target is simulated once more with as much DRAM as makes that hit rate, which tells the trace's locality
 from the device's speed.
 """
@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import synthetic
 from measuring import Row, parser, print_machine, print_table, save
 from targets import Run, Target, Workload
 from targets_dense import TARGETS as DENSE
@@ -28,6 +27,7 @@ from targets_sparse import TARGETS as SPARSE
 from dipsim import HardwareProfile, Result, Simulation, Trace, TraceWriter
 from dipsim.errors import DipsimWarning
 from dipsim.policies import make
+from dipsim.synthetic import SITES, all_columns, by_layer, parameters
 
 TARGETS = [*DENSE, *SPARSE]
 # Of a column's share of DRAM, how finely the published hit rate is looked for.
@@ -37,19 +37,19 @@ HIT_RATE_STEPS = 7
 def write_trace(path: Path, load: Workload) -> None:
     """Scores of the workload's sites, all layers; none of a dense method, which needs only tokens to count."""
     ids = np.arange(load.tokens, dtype=np.int32)
-    source = {"generator": "benchmarks/synthetic.py", "preset": load.preset, "seed": 0}
+    source = {"kind": "synthetic", "generator": "benchmarks/end_to_end.py", "preset": load.preset, "seed": 0}
     starts = np.arange(load.tokens) == 0
-    columns = synthetic.all_columns(load.model, load.preset, 0, synthetic.TAU, 1.0)
+    sites = [site for site in SITES if site in load.sites]
+    own = {site: by_layer(load.model, lambda depth, site=site: parameters(site, depth, load.preset)) for site in sites}
     with TraceWriter(
         path, load.model, load.sites, ids, [load.tokens], [load.prompt], source, {"name": "dense"}
     ) as writer:
-        for (site, layer), own in columns.items():
-            if site in load.sites:
-                scores = own.scores(starts)
-                order = np.arange(scores.shape[1])
-                if load.hottest_first:
-                    order = np.argsort(-scores[: load.warmup].mean(axis=0, dtype=np.float32), kind="stable")
-                writer.write(site, layer, 0, scores[:, order])
+        for (site, layer), columns in all_columns(load.model, own, 0).items():
+            scores = columns.scores(starts).view(np.float16)
+            order = np.arange(scores.shape[1])
+            if load.hottest_first:
+                order = np.argsort(-scores[: load.warmup].mean(axis=0, dtype=np.float32), kind="stable")
+            writer.write(site, layer, 0, scores[:, order])
 
 
 class Traces:

@@ -10,7 +10,6 @@ from typing import Any
 
 import libcachesim  # type: ignore[import-untyped]
 import numpy as np
-import synthetic
 from measuring import Row, alternate, quiet_stdout, rates
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from dipsim.cache import replay_of
 from dipsim.groups import Group
 from dipsim.masking import Masking
 from dipsim.policies import Place, make
+from dipsim.synthetic import Columns, parameters
 
 # Site, columns and keep of phi-3-medium's two groups at density 0.5; half of the columns have a slot.
 SHAPES = (("glu", 17920, 0.35), ("mlp_input", 5120, 0.57))
@@ -31,9 +31,8 @@ RECORD = np.dtype([("time", "<u4"), ("column", "<u8"), ("size", "<u4"), ("next_u
 
 def scores_of(site: str, n_columns: int, n_tokens: int) -> NDArray[np.uint16]:
     """Scores of one layer in the middle of a model."""
-    own = synthetic.parameters("glu" if site == "glu" else "mlp_input", 0.5)
-    columns = synthetic.Columns(own, n_columns, [0, n_columns], synthetic.normal_quantiles())
-    return columns.scores(np.arange(n_tokens) == 0).view(np.uint16)
+    own = parameters("glu" if site == "glu" else "mlp_input", 0.5)
+    return Columns(own, n_columns, [0, n_columns]).scores(np.arange(n_tokens) == 0)
 
 
 def group_of(masking: Masking, site: str) -> Group:

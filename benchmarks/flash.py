@@ -1,6 +1,6 @@
 """What does ideal Flash hide, and what do layouts, gaps and prefetch buy?
 
-    python benchmarks/synthetic.py phi-3-medium -n 256 -o phi-3-medium.zarr
+    dipsim synth phi-3-medium -n 256 -o phi-3-medium.zarr
     python benchmarks/flash.py phi-3-medium.zarr tiny --figure benchmarks/figures/ideal-flash.svg
 
 Every number is simulated, so that none depends on the machine. Columns of a synthetic trace are independent of each

@@ -5,7 +5,7 @@
 A layout sees the masks of the first tokens; pieces (contiguous runs of columns, each a read) are counted on the tokens
 behind the longest calibration, without the first 16 of each sequence, whose caches are cold. Three kinds of columns are
 counted: active ones under `dip`, what misses an `lfu` cache of half the columns under `dip`, and under `dip-ca`, gamma
-0.2. Workloads: the shipped trace `tiny`, all layers and both sites; synthetic scores (see synthetic.py) of an eighth of
+0.2. Workloads: the shipped trace `tiny`, all layers and both sites; synthetic scores of an eighth of
 phi-3-medium's columns, independent of each other, in one document or in documents of 128 tokens; and columns planted in
 clusters: exp(spread n) |sqrt(share) c + sqrt(1 - share) f|, f own and c common to a cluster, both AR(1) at 0.3.
 """
@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
-import synthetic
 from measuring import Row, parser, print_machine, print_table, repeat, save, spread
 
 from dipsim import Dip, DipCa, ModelSpec, Trace
@@ -29,6 +28,7 @@ from dipsim.kernels import NO_LINK, BoolArray, Float64Array, Int32Array, Uint16A
 from dipsim.layout import Coactivation, Column
 from dipsim.layout.coactivation import join_chains
 from dipsim.policies import Place, make
+from dipsim.synthetic import Columns, parameters
 
 TOKENS, SEQUENCE, COLD = 768, 128, 16
 Order = Callable[[BoolArray], Int32Array]
@@ -122,12 +122,11 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             for layer in range(trace.model.n_layers):
                 scores = trace.read(str(group.site), 0, trace.n_tokens, layer)
                 yield Case("tiny", density, group, scores, tuple(s.start for s in trace.sequences))
-        normals = synthetic.normal_quantiles()
         for group, seed in itertools.product(Dip(density=density).groups(ModelSpec.load("phi-3-medium")), range(3)):
             own = replace(group, n_columns=group.n_columns // 8)
             for name, starts in (("one document", (0,)), ("new documents", documents)):
-                wide = synthetic.Columns(synthetic.parameters(group.site, 0.5), own.n_columns, [seed], normals)
-                scores = wide.scores(np.isin(np.arange(TOKENS), starts)).view(np.uint16)
+                wide = Columns(parameters(group.site, 0.5), own.n_columns, [seed])
+                scores = wide.scores(np.isin(np.arange(TOKENS), starts))
                 yield Case(f"synthetic, {name}", density, own, scores, starts)
         down = replace(Dip(density=density).groups(trace.model)[1], n_columns=1024)
         for cluster, share, seed in itertools.product((8, 32), (0.6, 0.9), range(3)):

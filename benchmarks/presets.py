@@ -3,7 +3,7 @@
     python benchmarks/presets.py tiny FULL_SIZE.zarr --dram 0.5x
 
 DRAM is a share of the model's bytes, so that masks and hits are the same on every device, and only time and energy
-differ. `benchmarks/synthetic.py` makes traces of full-size models.
+differ. `dipsim synth` makes traces of full-size models.
 """
 
 from __future__ import annotations

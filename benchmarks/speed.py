@@ -41,12 +41,10 @@ def arguments() -> argparse.Namespace:
 
 
 def make_trace(path: Path, n_tokens: int) -> None:
-    import synthetic  # here and below: after the number of cores is settled
-
-    from dipsim import ModelSpec
+    from dipsim import ModelSpec, synthesize  # here and below: after the number of cores is settled
 
     print(f"writing a synthetic trace of {n_tokens} tokens", file=sys.stderr)
-    synthetic.write(path, ModelSpec.load("phi-3-medium"), [n_tokens])
+    synthesize(path, ModelSpec.load("phi-3-medium"), n_tokens)
 
 
 def whole_tables(given: argparse.Namespace, path: Path, bytes_per_s: float) -> dict[str, list[Row]]:

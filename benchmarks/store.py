@@ -26,7 +26,6 @@ from typing import Any
 import google_crc32c
 import numcodecs.blosc  # type: ignore[import-untyped]
 import numpy as np
-import synthetic
 import zarr
 from measuring import (
     Row,
@@ -46,6 +45,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import LocalStore, ZipStore
 
 from dipsim import Trace
+from dipsim.synthetic import Columns, parameters
 
 Scores = dict[str, NDArray[np.float16]]
 LEVELS = {"lz4": ("lz4", 5), "zstd1": ("zstd", 1), "zstd3": ("zstd", 3), "zstd5": ("zstd", 5)}
@@ -79,13 +79,12 @@ class Layout:
 def synthetic_scores(n_tokens: int, n_layers: int) -> Scores:
     """Scores of phi-3-medium's width at depths from first to last layer."""
     starts = np.arange(n_tokens) == 0
-    normals = synthetic.normal_quantiles()
     made: Scores = {}
     for site, n_columns in (("mlp_input", 5120), ("glu", 17920)):
         made[site] = np.empty((n_tokens, n_layers, n_columns), np.float16)
         for layer in range(n_layers):
-            own = synthetic.parameters("glu" if site == "glu" else "mlp_input", layer / max(1, n_layers - 1))
-            made[site][:, layer] = synthetic.Columns(own, n_columns, [layer, n_columns], normals).scores(starts)
+            own = parameters("glu" if site == "glu" else "mlp_input", layer / max(1, n_layers - 1))
+            made[site][:, layer] = Columns(own, n_columns, [layer, n_columns]).scores(starts).view(np.float16)
     return made
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from statistics import fmean, median
 
 import pandas as pd
-import synthetic
 from host_calibration import Core, Flash, Reads, flash_by_fio, flash_by_own_reads
 from host_disk import Disk
 from host_runtime import Measured
@@ -33,7 +32,7 @@ from host_settings import QUICK, SETTINGS, Setting, choices, measure, model_spec
 from host_weights import Host, file_bytes, write_weights
 from measuring import Row, print_machine, print_table, save, shown, spread
 
-from dipsim import DipsimError, DipsimWarning, Simulation, Trace
+from dipsim import DipsimError, DipsimWarning, Simulation, Trace, synthesize
 
 MAX_READ_BYTES = 256 * 1024
 FIO, OWN = "by fio", "by own reads"  # where numbers of Flash are from
@@ -83,7 +82,7 @@ class Bench:
         self._plan, self._folder, self._weights = plan, folder, folder / "weights"
         say(f"writing {file_bytes(model) / 1e9:.2f} GB of weights")
         write_weights(self._weights, model)
-        synthetic.write(folder / "trace.zarr", model, [plan.n_tokens])
+        synthesize(folder / "trace.zarr", model, plan.n_tokens)
         self._trace = Trace.open(folder / "trace.zarr")
         with Disk(self._weights, 32) as disk:
             self._host, self.is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dipsim.profile import HardwareProfile
     from dipsim.results import Result
     from dipsim.simulation import Simulation
+    from dipsim.statistics import trace_statistics
+    from dipsim.synthetic import synthesize
     from dipsim.trace import Trace, TraceWriter
 
 _HOMES = {
@@ -48,6 +50,8 @@ _HOMES = {
     "HardwareProfile": "profile",
     "Result": "results",
     "Simulation": "simulation",
+    "trace_statistics": "statistics",
+    "synthesize": "synthetic",
     "Trace": "trace",
     "TraceWriter": "trace",
 }
@@ -82,6 +86,8 @@ __all__ = [
     "register_layout",
     "register_policy",
     "register_prefetcher",
+    "synthesize",
+    "trace_statistics",
 ]
 __version__ = version("dipsim")
 

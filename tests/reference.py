@@ -150,3 +150,43 @@ def coactivation_order(active: Mask) -> list[int]:
 def word_sum(words: NDArray[np.int64]) -> int:
     """The sum modulo 2**64, as a signed number."""
     return (sum(words.tolist()) + 2**63) % 2**64 - 2**63
+
+
+def random_bits(place: int) -> int:
+    """SplitMix64, in whole numbers modulo 2**64."""
+    bits = place * 0x9E3779B97F4A7C15 % 2**64
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB % 2**64
+    return bits ^ (bits >> 31)
+
+
+def synthetic_scores(
+    place: int,
+    starts: Mask,
+    normals: NDArray[np.float32],
+    gain: NDArray[np.float32],
+    static: NDArray[np.float32],
+    first_steps: Sequence[np.float32],
+    steps: Sequence[np.float32],
+    slow: NDArray[np.float32],
+    fast: NDArray[np.float32],
+    table: NDArray[np.float32],
+) -> Scores:
+    """Column by column: both processes take a step, their sum has a magnitude, the table says what that is worth.
+
+    The table has 128 equal steps in each of the 36 octaves from 2**-24 on, and one value more.
+    """
+    scores = np.empty((len(starts), len(gain)), np.float16)
+    for t, is_start in enumerate(starts.tolist()):
+        keep_slow, new_slow, share_slow, keep_fast, new_fast, share_fast = first_steps if is_start else steps
+        for j in range(len(gain)):
+            bits = random_bits((place + t * len(gain) + j) % 2**64)
+            slow[j] = keep_slow * slow[j] + new_slow * normals[bits >> 48]
+            fast[j] = keep_fast * fast[j] + new_fast * normals[(bits >> 32) % 2**16]
+            m = gain[j] * abs(static[j] + share_slow * slow[j] + share_fast * fast[j])
+            m = min(max(float(m), 2.0**-24), float(np.float32(2.0**12 * 0.999)))
+            mantissa, exponent = math.frexp(m)
+            whole, rest = divmod((2 * mantissa - 1) * 128, 1)
+            i = (exponent - 1 + 24) * 128 + int(whole)
+            scores[t, j] = np.float16(table[i] + np.float32(rest) * (table[i + 1] - table[i]))
+    return scores

@@ -18,8 +18,8 @@ LAYERS = [
     {"units", "kernels", "shipped", "files", "schema"},
     {"model", "registry"},
     {"groups", "profile", "trace"},
-    {"policies", "masking", "budget", "layout", "prefetch", "calibration"},
-    {"cache", "devices", "results"},
+    {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
+    {"cache", "devices", "results", "statistics"},
     {"simulation"},
     {"plots", "evaluation"},
     {"cli"},
@@ -41,6 +41,7 @@ DOORS = {
     "rich": {"cli"},
     "pydantic": {"model", "profile", "schema"},
     "tomlkit": {"profile", "calibration"},
+    "scipy": {"synthetic"},
     "joblib": set(),
 }
 
@@ -101,7 +102,9 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_dipsim_loads_nothing_heavy() -> None:
-    assert not {"torch", "matplotlib", "numba", "pandas", "zarr", "transformers"} & loaded_after("import dipsim")
+    assert not {"torch", "matplotlib", "numba", "pandas", "scipy", "zarr", "transformers"} & loaded_after(
+        "import dipsim"
+    )
 
 
 def test_simulating_does_not_load_torch_or_matplotlib() -> None:

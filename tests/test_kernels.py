@@ -219,3 +219,36 @@ def test_first_bad_score() -> None:
 def test_word_sum(values: list[int]) -> None:
     words = np.array(values, np.int64)
     assert kernels.word_sum(words) == reference.word_sum(words)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 20), st.integers(0, 6), st.integers(0, 2**64 - 1), st.integers(-20, 12), st.integers(0, 99))
+def test_synthetic_scores(n_columns: int, n_tokens: int, place: int, scale_log2: int, seed: int) -> None:
+    """Magnitudes from far below the table to far above; below the normal range a score may be one unit off."""
+    rng = np.random.default_rng(seed)
+    normals = rng.standard_normal(1 << 16).astype(np.float32)
+    gain, static, slow, fast = rng.standard_normal((4, n_columns)).astype(np.float32)
+    gain = np.ldexp(np.abs(gain), scale_log2)
+    first_steps, steps = (tuple(row) for row in rng.random((2, 6)).astype(np.float32))
+    steep = np.sort(np.exp2(rng.uniform(-26, 15.9, kernels.BEND_OCTAVES * kernels.BEND_STEPS + 1))).astype(np.float32)
+    starts = rng.random(n_tokens) < 0.3
+    slow_before, fast_before = slow.copy(), fast.copy()
+    scores = np.zeros((n_tokens, n_columns), np.uint16)
+    state = starts, normals, gain, static, first_steps, steps
+    kernels.synthetic_scores(np.uint64(place), *state, slow, fast, steep, scores)
+    expected = reference.synthetic_scores(place, *state, slow_before, fast_before, steep)
+    np.testing.assert_array_equal(slow, slow_before)
+    np.testing.assert_array_equal(fast, fast_before)
+    smallest_normal = 1 << 10
+    off = np.abs(scores.astype(int) - expected.view(np.uint16).astype(int))
+    assert (off <= (expected.view(np.uint16) <= smallest_normal)).all()
+
+
+def test_random_bits_are_those_of_splitmix64() -> None:
+    """The first outputs for seed 0, as published with the generator (Steele, Lea, Flood 2014; Vigna's C code): state
+    advances by the same odd constant that a place is multiplied by."""
+    assert [reference.random_bits(place) for place in (1, 2, 3)] == [
+        0xE220A8397B1DCDAF,
+        0x6E789E6AA1B965F4,
+        0x06C45D188009454F,
+    ]

@@ -109,3 +109,29 @@ def test_width_is_a_column_of_a_paper() -> None:
 def test_more_methods_than_colours_still_draw() -> None:
     many = pd.concat([POLICIES.assign(method=f"m{number}") for number in range(9)])
     assert len(plots.hit_rate_by_policy(many).axes[0].patches) == 27
+
+
+def test_statistics_have_a_row_per_site_and_a_line_per_statistic() -> None:
+    values = {"q25": 0.5, "q75": 2, "q90": 3, "q95": 4, "q99": 9, "top_quarter_share": 0.3, "columns_for_80": 0.7}
+    values |= {"static_hit_rate": 0.6, "overlap_1": 0.63, "overlap_10": 0.58, "overlap_100": 0.57, "overlap_other": 0.5}
+    rows = [
+        {"site": site, "layer": layer} | {name: value + layer / 100 for name, value in values.items()}
+        for site in ("mlp_input", "glu")
+        for layer in (2, 0)
+    ]
+    rows[-1]["overlap_other"] = np.nan
+    figure = plots.statistics_by_depth(pd.DataFrame(rows), "a trace")
+    assert len(figure.axes) == 6
+    drawn = [line.get_xydata() for axes in figure.axes[:3] for line in axes.get_lines()]
+    expected = [[[0, value], [2, value + 0.02]] for value in values.values()]
+    np.testing.assert_allclose(drawn, expected)
+    assert len({line.get_marker() for line in figure.axes[0].get_lines()}) == 5
+    assert [axes.get_ylabel() for axes in figure.axes[:3]] == [
+        "mlp_input\nscore / median",
+        "share",
+        "share active again",
+    ]
+    assert figure.axes[3].get_ylabel() == "glu\nscore / median"
+    assert {axes.get_xlabel() for axes in figure.axes[3:]} == {"layer"}
+    labels = [text.get_text() for axes in figure.axes[3:] for text in axes.get_legend().get_texts()]
+    assert len(set(labels)) == len(values)

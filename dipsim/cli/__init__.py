@@ -16,6 +16,8 @@ from dipsim.cli.demo import demo
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
+from dipsim.cli.stats import stats
+from dipsim.cli.synth import synth
 from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.errors import DipsimError
 
@@ -33,6 +35,8 @@ app.command()(simulate)
 app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
+app.command()(synth)
+app.command()(stats)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

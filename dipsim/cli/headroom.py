@@ -10,6 +10,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
     from dipsim.simulation import Simulation
@@ -38,7 +39,7 @@ def headroom(
     from dipsim.files import write_text
     from dipsim.units import scaled, three_digits
 
-    _check_outputs(figure, json, force)
+    check_outputs(figure, json, force)
     simulation = describe()
     with progress("replaying masks") as on_progress:
         found = simulation.headroom(on_progress)
@@ -70,20 +71,3 @@ def headroom(
             "dipsim_version": version("dipsim"),
         }
         write_text(json, json_format.dumps(text, indent=2) + "\n")
-
-
-def _check_outputs(figure: Path | None, json: Path | None, force: bool) -> None:
-    """Before any work: formats are known, and no output overwrites another or what is there."""
-    from dipsim.errors import DipsimError
-    from dipsim.files import check_output
-
-    outputs = [] if json is None else [json]
-    if figure is not None:
-        from dipsim.plots import check_format
-
-        check_format(figure)
-        outputs += [figure, figure.with_suffix(".csv")]
-    for output in outputs:
-        if outputs.count(output) > 1:
-            raise DipsimError(f"output: '{output}' is named twice; the figure's data go to '{outputs[-1]}'")
-        check_output(output, force)

@@ -25,9 +25,13 @@ from dipsim.kernels.scores import (
 from dipsim.kernels.selection import top_k
 from dipsim.kernels.shared import share_tokens
 from dipsim.kernels.stack_distances import stack_distances
+from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
 
 __all__ = [
     "ANY_THRESHOLD",
+    "BEND_LOWEST_LOG2",
+    "BEND_OCTAVES",
+    "BEND_STEPS",
     "ENTRY",
     "LARGEST_FINITE",
     "LAST_USE",
@@ -58,6 +62,7 @@ __all__ = [
     "score_values",
     "share_tokens",
     "stack_distances",
+    "synthetic_scores",
     "top_k",
     "word_sum",
 ]

@@ -1,0 +1,64 @@
+"""`dipsim synth`: a trace of a model that nobody has recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dipsim.cli import options
+
+
+def synth(
+    model: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a config.json or a ModelSpec as JSON.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")],
+    tokens: Annotated[int, typer.Option("--tokens", "-n", help="Tokens in all.")] = 256,
+    seed: Annotated[int, typer.Option(help="Same seed, same trace.")] = 0,
+    preset: Annotated[
+        str, typer.Option(help="How much locality: low, default or high; show results at all three.")
+    ] = "default",
+    sites: Annotated[str, typer.Option(help="Scores to make, of mlp_input and glu.")] = "mlp_input,glu",
+    sequence_tokens: Annotated[
+        int | None, typer.Option(help="Length of a document; all tokens are one by default.")
+    ] = None,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="Tokens before each document: not recorded, counted as KV positions.")
+    ] = 0,
+    tau: Annotated[
+        float | None, typer.Option(help="Tokens over which a document drifts; 1000, or what fits --like, by default.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(help="Imitate this trace instead of the published numbers, layer by depth.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads; one per core by default. The trace is the same.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Make a trace of random scores with realistic sizes, skew and locality, for a model of any size.
+
+    Example: dipsim synth phi-3-medium -n 256 --preset high -o phi-3-medium.zarr
+    """
+    from dipsim.cli.terminal import progress, say
+    from dipsim.model import ModelSpec
+    from dipsim.synthetic import synthesize
+    from dipsim.trace import Trace
+
+    with progress(f"making {tokens} tokens") as on_progress:
+        made = synthesize(
+            out,
+            ModelSpec.load(model),
+            tokens,
+            seed=seed,
+            sites=[site.strip() for site in sites.split(",")],
+            preset=preset,
+            tau_tokens=tau,
+            like=None if like is None else Trace.open(like),
+            sequence_tokens=sequence_tokens,
+            prompt_tokens=prompt_tokens,
+            workers=workers,
+            force=force,
+            on_progress=on_progress,
+        )
+    say(f"{made.n_tokens} tokens of {made.model.name} in {len(made.sequences)} sequences in {out}")

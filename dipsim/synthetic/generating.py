@@ -1,0 +1,182 @@
+"""A synthetic trace of any model on disk, whatever its length in the same memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dipsim.errors import DipsimError
+from dipsim.groups import Site
+from dipsim.kernels import BoolArray
+from dipsim.model import ModelSpec
+from dipsim.synthetic.columns import Columns
+from dipsim.synthetic.fitting import fit
+from dipsim.synthetic.parameters import SITES, Depths, Parameters, checked_site, interpolated, parameters
+from dipsim.trace import Trace, TraceWriter, check_trace_output
+from dipsim.trace.format import CHUNK_TOKENS, site_columns
+
+# Whole chunks, so that none is written twice.
+BLOCK_TOKENS = CHUNK_TOKENS
+
+
+def synthesize(
+    path: str | Path,
+    model: ModelSpec,
+    n_tokens: int,
+    *,
+    seed: int = 0,
+    sites: Sequence[str] = SITES,
+    preset: str = "default",
+    tau_tokens: float | None = None,
+    like: Trace | None = None,
+    sequence_tokens: int | None = None,
+    prompt_tokens: int = 0,
+    workers: int | None = None,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trace:
+    """Writes a trace of random scores with the shape, skew and locality of real ones.
+
+    How much locality real scores have nobody has measured: show results at the presets low, default and high.
+
+    Args:
+        path: `NAME.zarr` (a directory, which is faster) or `NAME.zarr.zip`.
+        model: whose shape it has.
+        n_tokens: tokens in all.
+        seed: same seed, same bytes, whatever the number of workers.
+        sites: of mlp_input and glu; there are no data for others.
+        preset: how much locality: low, default or high.
+        tau_tokens: over how many tokens a document drifts; 1000 (or what fits `like`) by default.
+        like: fit the parameters to this trace instead, by depth.
+        sequence_tokens: length of a document (the last may be shorter); all tokens are one by default.
+        prompt_tokens: prompt before each document, not recorded.
+        workers: threads; as many as cores by default.
+        force: replace what is there already.
+        on_progress: is called with the (layer, site, block)s done and their total.
+
+    Returns:
+        The trace.
+
+    Raises:
+        DipsimError: a number out of range, an unknown preset or site, an output that may not be written, or a trace
+            that cannot be fitted.
+    """
+    lengths = split_lengths(n_tokens, sequence_tokens)
+    _check(seed, prompt_tokens, tau_tokens, workers)
+    wanted = [checked_site(site) for site in sites]
+    check_trace_output(Path(path), force)
+    own = _own_parameters(model, wanted, preset, tau_tokens, like)
+    source = _source(seed, preset, like, own)
+    ids = np.random.default_rng(seed).integers(0, model.vocab_size, n_tokens, np.int32)
+    prompts = [prompt_tokens] * len(lengths)
+    starts = np.zeros(n_tokens, np.bool_)
+    starts[np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)] = True
+    with TraceWriter(path, model, wanted, ids, lengths, prompts, source, {"name": "dense"}, force) as writer:
+        _write(writer, all_columns(model, own, seed, workers), starts, workers, on_progress)
+    return Trace.open(path)
+
+
+def all_columns(
+    model: ModelSpec, own: dict[Site, list[Parameters]], seed: int, workers: int | None = None
+) -> dict[tuple[Site, int], Columns]:
+    """The columns of every (site, layer)."""
+
+    def made(place: tuple[Site, int]) -> Columns:
+        site, layer = place
+        return Columns(own[site][layer], site_columns(model, site), [seed, SITES.index(site), layer])
+
+    places = [(site, layer) for site, layers in own.items() for layer in range(len(layers))]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        return dict(zip(places, pool.map(made, places), strict=True))
+
+
+def by_layer(model: ModelSpec, of_depth: Callable[[float], Parameters]) -> list[Parameters]:
+    """The parameters of every layer: depth goes from 0 to 1."""
+    return [of_depth(layer / max(1, model.n_layers - 1)) for layer in range(model.n_layers)]
+
+
+def split_lengths(n_tokens: int, sequence_tokens: int | None) -> list[int]:
+    """Documents of `sequence_tokens`, the last one shorter where it must be.
+
+    Raises:
+        DipsimError: one of them is below 1.
+    """
+    if n_tokens < 1:
+        raise DipsimError(f"tokens: got {n_tokens}; at least 1")
+    if sequence_tokens is not None and sequence_tokens < 1:
+        raise DipsimError(f"sequence_tokens: got {sequence_tokens}; at least 1")
+    whole, rest = divmod(n_tokens, sequence_tokens or n_tokens)
+    return [sequence_tokens or n_tokens] * whole + [rest] * (rest > 0)
+
+
+def _check(seed: int, prompt_tokens: int, tau_tokens: float | None, workers: int | None) -> None:
+    if seed < 0:
+        raise DipsimError(f"seed: got {seed}; not negative")
+    if prompt_tokens < 0:
+        raise DipsimError(f"prompt_tokens: got {prompt_tokens}; not negative")
+    if tau_tokens is not None and not (0 < tau_tokens < math.inf):
+        raise DipsimError(f"tau: tokens over which a document drifts, got {tau_tokens:g}; above 0 and finite")
+    if workers is not None and workers < 1:
+        raise DipsimError(f"workers: got {workers}; at least 1")
+
+
+def _own_parameters(
+    model: ModelSpec, sites: list[Site], preset: str, tau_tokens: float | None, like: Trace | None
+) -> dict[Site, list[Parameters]]:
+    if like is not None and preset != "default":
+        raise DipsimError(f"preset: got '{preset}' with like; a trace that is imitated has locality of its own")
+
+    def of_depth(site: Site, depths: Depths | None, depth: float) -> Parameters:
+        if depths is None:
+            return parameters(site, depth, preset, tau_tokens or 1000.0)
+        fitted = interpolated(depths, depth)
+        return fitted if tau_tokens is None else replace(fitted, tau_tokens=tau_tokens)
+
+    made: dict[Site, list[Parameters]] = {}
+    for site in sites:
+        depths = None if like is None else fit(like, site)
+        made[site] = by_layer(model, lambda depth, site=site, depths=depths: of_depth(site, depths, depth))  # type: ignore[misc]
+    return made
+
+
+def _source(seed: int, preset: str, like: Trace | None, own: dict[Site, list[Parameters]]) -> dict[str, Any]:
+    origin = (
+        {"preset": preset, "marginals": "TEAL histograms (arXiv 2408.14690, MIT)"}
+        if like is None
+        else {"like": like.path.name, "like_model": like.model.name}
+    )
+    numbers = {site: [asdict(one) for one in layers] for site, layers in own.items()}
+    return {"kind": "synthetic", "generator": "dipsim synth", "seed": seed, **origin, "parameters": numbers}
+
+
+def _write(
+    writer: TraceWriter,
+    columns: dict[tuple[Site, int], Columns],
+    starts: BoolArray,
+    workers: int | None,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Block by block; the (site, layer)s of a block are independent, so that threads may share them."""
+    firsts = range(0, starts.size, BLOCK_TOKENS)
+
+    def work(item: tuple[tuple[Site, int], Columns], first: int) -> None:
+        (site, layer), own = item
+        writer.write(site, layer, first, own.scores(starts[first : first + BLOCK_TOKENS]).view(np.float16))
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        try:
+            done = 0
+            for first in firsts:
+                for _ in pool.map(work, columns.items(), [first] * len(columns)):
+                    done += 1
+                    on_progress(done, len(firsts) * len(columns))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
