@@ -532,7 +532,10 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
 
 def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), {"glu": np.ones((2, 2, 12), np.float16)})
-    numbers = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run().to_dict()
+    result = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run()
+    numbers = result.to_dict()
+    assert numbers["retained_magnitude"] is None  # scores do not tell what weights are worth
+    assert "not modelled at MLP density 0.500" in repr(result)
     assert numbers["mlp_density"] == pytest.approx(0.5)
     assert numbers["bytes_per_token"]["flash"] == pytest.approx(8 + MLP * (0.5 + 1 / 8))  # 8: the embedding row
 

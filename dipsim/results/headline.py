@@ -19,7 +19,7 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
         "hit rate": f"{numbers['hit_rate']:.3f} of columns, {numbers['byte_hit_rate']:.3f} of bytes ("
         + ", ".join(f"{group} {rate:.3f}" for group, rate in numbers["hit_rate_by_group"].items())
         + ")",
-        "retained magnitude": f"{numbers['retained_magnitude']:.3f} at MLP density {numbers['mlp_density']:.3f}",
+        "retained magnitude": _retained_line(numbers),
         "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
         f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}{_of_peak(numbers)}",
         "Flash reads": _flash_line(numbers["flash"]),
@@ -46,6 +46,12 @@ def time_rows(numbers: dict[str, Any]) -> list[list[str]]:
             share = f"{100 * seconds / whole:.1f} %" if whole else ""
             rows.append([table, part.replace("_", " "), scaled(seconds, "s"), share])
     return rows
+
+
+def _retained_line(numbers: dict[str, Any]) -> str:
+    retained = numbers["retained_magnitude"]
+    known = "not modelled" if retained is None else f"{retained:.3f}"
+    return f"{known} at MLP density {numbers['mlp_density']:.3f}"
 
 
 def _of_peak(numbers: dict[str, Any]) -> str:

@@ -98,10 +98,14 @@ class TokenLog:
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
 
     def tokens(self) -> pd.DataFrame:
-        """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here."""
+        """One row per token; `retained_magnitude` (1 where nothing is masked, NaN where weights are left out without looking
+        at scores) is worked out here."""
         frame = pd.concat(self._blocks, ignore_index=True)
         masked = frame["total_score"] > 0
-        frame["retained_magnitude"] = (frame["kept_score"] / frame["total_score"].where(masked, 1)).where(masked, 1.0)
+        # Weights that no token uses, though no group is masked: what that costs scores do not tell.
+        is_known = any(group.site for group in self._groups) or bool(np.allclose(frame["density"], 1))
+        share = frame["kept_score"] / frame["total_score"].where(masked, 1)
+        frame["retained_magnitude"] = share.where(masked, 1.0 if is_known else np.nan)
         return frame
 
     def layers(self, groups: Sequence[Group], slots: dict[str, list[int]]) -> pd.DataFrame:

@@ -102,9 +102,11 @@ class Result:
         numbers = self.to_dict()
         return "\n".join(f"{name:<20}{value}" for name, value in headline(numbers).items())
 
-    def _retained_magnitude(self) -> float:
+    def _retained_magnitude(self) -> float | None:
         total = self.counted["total_score"].sum()
-        return float(self.counted["kept_score"].sum() / total) if total > 0 else 1.0
+        if total > 0:
+            return float(self.counted["kept_score"].sum() / total)
+        return None if self.counted["retained_magnitude"].isna().any() else 1.0
 
     def _busy_s(self) -> dict[str, float | None]:
         busy: dict[str, float | None] = {name: self.counted[f"{name}_s"].sum() for name in ("flash", "dram", "compute")}
