@@ -98,8 +98,8 @@ class TokenLog:
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
 
     def tokens(self) -> pd.DataFrame:
-        """One row per token; `retained_magnitude` (1 where nothing is masked, NaN where weights are left out without looking
-        at scores) is worked out here."""
+        """One row per token; `retained_magnitude` (1 where nothing is masked, NaN where weights are left out without
+        looking at scores) is worked out here."""
         frame = pd.concat(self._blocks, ignore_index=True)
         masked = frame["total_score"] > 0
         # Weights that no token uses, though no group is masked: what that costs scores do not tell.
