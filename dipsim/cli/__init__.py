@@ -17,6 +17,7 @@ from dipsim.cli.evaluate import evaluate
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
 from dipsim.cli.terminal import complain, say, show_warning
+from dipsim.cli.train_predictor import train_predictor
 from dipsim.errors import DipsimError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(simulate)
 app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
+app.command()(train_predictor)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")
