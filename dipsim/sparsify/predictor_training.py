@@ -20,8 +20,8 @@ from dipsim.sparsify.predictors import TwoLayers, untrained
 
 # Called with layer, the MLP's input [sequence, token, d] and the magnitude of the product [sequence, token, f].
 Look = Callable[[int, Tensor, Tensor], None]
-_LEARNING_RATE = 1e-3  # of Adam at the start; it falls to 0 along a line
-_STEP_TOKENS = 128
+_LEARNING_RATE = 3e-3  # of Adam at the start; it falls to 0 along a line
+_STEP_TOKENS = 64
 
 
 def train(
