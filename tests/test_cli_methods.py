@@ -107,9 +107,10 @@ def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> No
     train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --windows 8"
     code, out, err = shell.run(f"{train} --window-tokens 64")
     assert code == 0, err
-    assert "share of the 40% largest neurons that is found in 1 windows not trained on (by chance 0.400)" in out
+    assert "p.safetensors: recall is the share of the 40% largest neurons found, in 1 windows held out" in err
     rows = [line.split() for line in out.splitlines()[-4:]]
     assert [row[0] for row in rows] == ["0", "1", "2", "mean"]
+    assert {row[2] for row in rows} == {"0.400"}
     assert float(rows[3][1]) == pytest.approx(np.mean([float(row[1]) for row in rows[:3]]), abs=1e-3)
     assert "'p.safetensors' exists already; give --force" in shell.complaint(train)
 

@@ -36,7 +36,7 @@ def train_predictor(
     require_torch("train-predictor")
     import numpy as np
 
-    from dipsim.cli.terminal import progress, table
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output
     from dipsim.masking import Predictor
     from dipsim.sparsify.capture import text_source
@@ -65,9 +65,8 @@ def train_predictor(
         )
     TrainedPredictors(networks, loaded.spec, rank, density, text_source(text, content)).save(out)
     found = recall(loaded, ids[is_held_out], networks, density, batch)
-    table(
-        ["layer", "recall"],
-        [*([str(layer), f"{share:.3f}"] for layer, share in enumerate(found)), ["mean", f"{np.mean(found):.3f}"]],
-        title=f"{loaded.name}, rank {rank}: share of the {density:.0%} largest neurons that is found in "
-        f"{is_held_out.sum()} windows not trained on (by chance {density:.3f})",
+    rows = [*((str(layer), share) for layer, share in enumerate(found)), ("mean", sum(found) / len(found))]
+    table(["layer", "recall", "by chance"], [[name, f"{share:.3f}", f"{density:.3f}"] for name, share in rows])
+    say(
+        f"{out}: recall is the share of the {density:.0%} largest neurons found, in {is_held_out.sum()} windows held out"
     )
