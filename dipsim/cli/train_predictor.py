@@ -67,6 +67,5 @@ def train_predictor(
     found = recall(loaded, ids[is_held_out], networks, density, batch)
     rows = [*((str(layer), share) for layer, share in enumerate(found)), ("mean", sum(found) / len(found))]
     table(["layer", "recall", "by chance"], [[name, f"{share:.3f}", f"{density:.3f}"] for name, share in rows])
-    say(
-        f"{out}: recall is the share of the {density:.0%} largest neurons found, in {is_held_out.sum()} windows held out"
-    )
+    n_windows = int(is_held_out.sum())
+    say(f"{out}: recall is the share of the {density:.0%} largest neurons found, in {n_windows} windows held out")
