@@ -127,7 +127,8 @@ class _LayerHooks:
         product = args[0]
         mask = torch.ones_like(product)
         if self._predicted is not None:
-            mask = mask * self._masked_by("predictor", self._predicted)
+            # A predictor may compute in another precision than the model.
+            mask = self._masked_by("predictor", self._predicted).to(product)
             self._predicted = None
         if self._outputs:
             # Where gate and up are one layer, the second look-up finds nothing and needs nothing.
