@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-ChooseMask = Callable[[str, Tensor], Tensor]  # site, magnitudes [token, column] -> 0/1 of the same shape
+ChooseMask = Callable[[str, int, Tensor], Tensor]  # site, layer, magnitudes [token, column] -> 0/1 of the same shape
+Predict = Callable[[int, Tensor], Tensor]  # layer, input of the MLP [token, d] -> scores [token, f]
 Seen = dict[tuple[str, int], Tensor]  # (site, layer) -> magnitudes [token, column]
 
 
-def no_mask(site: str, magnitude: Tensor) -> Tensor:
+def no_mask(site: str, layer: int, magnitude: Tensor) -> Tensor:
     return torch.ones_like(magnitude)
 
 
-def forward(model: PreTrainedModel, ids: Tensor, choose: ChooseMask = no_mask) -> tuple[Tensor, Seen]:
+def forward(
+    model: PreTrainedModel, ids: Tensor, choose: ChooseMask = no_mask, predict: Predict | None = None
+) -> tuple[Tensor, Seen]:
     """Logits [token, vocabulary] and magnitudes at every site, for one sequence of ids."""
     weights = dict(model.state_dict())
     config = model.config
@@ -36,28 +39,39 @@ def forward(model: PreTrainedModel, ids: Tensor, choose: ChooseMask = no_mask) -
         at = f"model.layers.{layer}."
         h = h + attention(weights, at + "self_attn.", norm(h, at + "input_layernorm.weight"), config)
         x = norm(h, at + "post_attention_layernorm.weight")
-        h = h + mlp(weights, at + "mlp.", x, layer, config, choose, seen)
+        h = h + mlp(weights, at + "mlp.", x, layer, config, choose, predict, seen)
     head = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
     return norm(h, "model.norm.weight") @ head.T, seen
 
 
 def mlp(
-    weights: dict[str, Tensor], at: str, x: Tensor, layer: int, config: Any, choose: ChooseMask, seen: Seen
+    weights: dict[str, Tensor],
+    at: str,
+    x: Tensor,
+    layer: int,
+    config: Any,
+    choose: ChooseMask,
+    predict: Predict | None,
+    seen: Seen,
 ) -> Tensor:
     if at + "gate_up_proj.weight" in weights:
         w_gate, w_up = weights[at + "gate_up_proj.weight"].chunk(2)
     else:
         w_gate, w_up = weights[at + "gate_proj.weight"], weights[at + "up_proj.weight"]
     seen["mlp_input", layer] = x.abs()
-    x = x * choose("mlp_input", x.abs())
+    by_predictor: Tensor | float = 1.0
+    if predict is not None:
+        seen["predictor", layer] = predict(layer, x)
+        by_predictor = choose("predictor", layer, seen["predictor", layer])
+    x = x * choose("mlp_input", layer, x.abs())
     gate = x @ w_gate.T
     gate = torch.nn.functional.silu(gate) if config.model_type != "gemma" else gelu_tanh(gate)
     up = x @ w_up.T
-    by_gate, by_up = choose("gate", gate.abs()), choose("up", up.abs())
-    seen["gate", layer], seen["up", layer] = gate.abs() * by_up, up.abs() * by_gate
-    product = gate * up * by_gate * by_up
+    by_gate, by_up = choose("gate", layer, gate.abs()), choose("up", layer, up.abs())
+    seen["gate", layer], seen["up", layer] = gate.abs() * by_up * by_predictor, up.abs() * by_gate * by_predictor
+    product = gate * up * by_gate * by_up * by_predictor
     seen["glu", layer] = product.abs()
-    return (product * choose("glu", product.abs())) @ weights[at + "down_proj.weight"].T
+    return (product * choose("glu", layer, product.abs())) @ weights[at + "down_proj.weight"].T
 
 
 def gelu_tanh(x: Tensor) -> Tensor:

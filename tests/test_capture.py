@@ -16,6 +16,7 @@ import reference
 import torch
 import transformers
 from conftest import device
+from random_models import FAMILIES, IDS, as_scores, random_model
 from torch import Tensor, nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up, shipped
@@ -25,45 +26,12 @@ from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
-SHAPE = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "pad_token_id": None,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
-FAMILIES: dict[str, Callable[[], Any]] = {
-    "llama": lambda: transformers.LlamaConfig(**SHAPE),
-    "mistral": lambda: transformers.MistralConfig(**SHAPE, sliding_window=None),
-    "qwen3": lambda: transformers.Qwen3Config(**SHAPE, head_dim=8),
-    "gemma": lambda: transformers.GemmaConfig(**SHAPE, head_dim=8, tie_word_embeddings=True),
-    "phi3": lambda: transformers.Phi3Config(**SHAPE),
-}
-IDS = np.random.default_rng(0).integers(0, 50, (3, 11))
-
-
-def random_model(family: str, dtype: torch.dtype = torch.float64) -> LoadedModel:
-    torch.manual_seed(7)
-    model = transformers.AutoModelForCausalLM.from_config(FAMILIES[family](), attn_implementation="eager")
-    for parameter in model.parameters():  # initial weights are too small to tell one site from another
-        if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=0.3)
-    return LoadedModel(model.to(dtype), None, family, None)  # type: ignore[arg-type]
-
-
-def as_scores(magnitude: Tensor) -> np.ndarray:
-    return magnitude.float().clamp(max=65504).half().numpy()
-
 
 def choose_for(masking: Masking, loaded: LoadedModel) -> plain_decoder.ChooseMask:
     """The method's masks from the twin's top-k on float16 scores."""
     groups = {group.site: group for group in masking.groups(loaded.spec)}
 
-    def choose(site: str, magnitude: Tensor) -> Tensor:
+    def choose(site: str, layer: int, magnitude: Tensor) -> Tensor:
         if site not in groups:
             return torch.ones_like(magnitude)
         keep = masking.keeps[site == "glu"] if isinstance(masking, Dip) else masking.masked_keep  # type: ignore[attr-defined]
@@ -146,8 +114,8 @@ def test_prompt_is_dense_and_not_recorded(tmp_path: Path) -> None:
     assert trace.token_ids.tolist() == IDS[:, n_prompt:].reshape(-1).tolist()
     by_twin = choose_for(masking, loaded)
 
-    def dense_prompt(site: str, magnitude: Tensor) -> Tensor:
-        return torch.cat([torch.ones_like(magnitude[:n_prompt]), by_twin(site, magnitude[n_prompt:])])
+    def dense_prompt(site: str, layer: int, magnitude: Tensor) -> Tensor:
+        return torch.cat([torch.ones_like(magnitude[:n_prompt]), by_twin(site, layer, magnitude[n_prompt:])])
 
     _, seen = plain_decoder.forward(loaded.model, torch.from_numpy(IDS[1]), dense_prompt)
     for (site, layer), magnitude in seen.items():

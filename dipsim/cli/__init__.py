@@ -19,6 +19,7 @@ from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
 from dipsim.cli.synth import synth
 from dipsim.cli.terminal import complain, say, show_warning
+from dipsim.cli.train_predictor import train_predictor
 from dipsim.errors import DipsimError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command()(capture)
 app.command()(evaluate)
 app.command()(synth)
 app.command()(stats)
+app.command()(train_predictor)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.evaluate import require_torch
+from dipsim.errors import DipsimError
 
 
 def capture(
@@ -16,7 +17,10 @@ def capture(
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
     sites: Annotated[
-        str, typer.Option(help="Scores to record, of mlp_input, glu, gate, up; gate and up for the methods so named.")
+        str,
+        typer.Option(
+            help="Scores to record, of mlp_input, glu, gate, up, predictor; the last three for the methods so named."
+        ),
     ] = "mlp_input,glu",
     sequence_tokens: Annotated[int, typer.Option(help="Recorded tokens of each sequence.")] = 128,
     prompt_tokens: Annotated[
@@ -28,6 +32,8 @@ def capture(
     density: options.Density = None,
     keep_input: options.KeepInput = None,
     keep_glu: options.KeepGlu = None,
+    calibration: options.Calibration = None,
+    predictor: options.PredictorFile = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
     force: options.Force = False,
@@ -40,10 +46,15 @@ def capture(
     from dipsim.cli.terminal import progress, say
     from dipsim.sparsify import capture as recording
     from dipsim.sparsify.loading import load_model, read_text, windows
+    from dipsim.sparsify.predictors import TrainedPredictors
 
-    chosen = options.make_method(method, density=density, keep_input=keep_input, keep_glu=keep_glu)
+    trained = None if predictor is None else TrainedPredictors.load(predictor)
+    rank = trained.rank if trained is not None and method == "predictor" else None
+    chosen = options.make_method(method, density, keep_input, keep_glu, calibration, rank)
     wanted = tuple(site.strip() for site in sites.split(","))
     recording.check_request(out, wanted, chosen, force)
+    if predictor is not None and "predictor" not in (method, *wanted):
+        raise DipsimError(f"predictor: got '{predictor}'; neither --method nor --sites names the predictor")
     content = read_text(text)
     with progress(f"loading {model}"):
         loaded = load_model(model, device, dtype)
@@ -57,6 +68,7 @@ def capture(
             sites=wanted,
             n_prompt=prompt_tokens,
             n_batch=batch,
+            predictors=() if trained is None else trained.fitting(loaded),
             text_source=recording.text_source(text, content),
             force=force,
             on_progress=on_progress,

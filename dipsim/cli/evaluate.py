@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TEXT = "Text"
 
 
-@takes_simulation("trace", "tokens")
+@takes_simulation("trace", "tokens", "rank")
 def evaluate(
     model_path: Annotated[
         str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
@@ -42,6 +42,7 @@ def evaluate(
             rich_help_panel=TEXT,
         ),
     ] = None,
+    predictor: options.PredictorFile = None,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -64,12 +65,14 @@ def evaluate(
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_spec, read_text
     from dipsim.sparsify.loading import windows as cut
+    from dipsim.sparsify.predictors import TrainedPredictors
     from dipsim.trace import check_trace_output
 
     if json is not None:
         check_output(json, force)
     if save_trace is not None:
         check_trace_output(save_trace, force)
+    trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
     describe(trace=_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
@@ -79,10 +82,11 @@ def evaluate(
         found = run(
             loaded,
             ids,
-            lambda trace: describe(trace=trace),
+            lambda trace: describe(trace=trace, rank=None if trained is None else trained.rank),
             n_prompt=prompt_tokens,
             stride=stride,
             n_batch=batch,
+            predictors=() if trained is None else trained.fitting(loaded),
             save_trace=save_trace,
             text_source=text_source(text, content),
             force=force,

@@ -70,7 +70,15 @@ Calibration = Annotated[
     ),
 ]
 Rank = Annotated[
-    int | None, typer.Option(help="predictor: width of its hidden layer, which costs bytes.", rich_help_panel=METHOD)
+    int | None,
+    typer.Option(
+        help="predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
+        rich_help_panel=METHOD,
+    ),
+]
+PredictorFile = Annotated[
+    Path | None,
+    typer.Option("--predictor", help="What 'dipsim train-predictor' wrote for this model.", rich_help_panel=METHOD),
 ]
 Policy = Annotated[str, typer.Option(help="Eviction: a name of 'dipsim list policies'.", rich_help_panel=CACHE)]
 PolicyOption = Annotated[
@@ -188,6 +196,7 @@ def make_method(
     keep_input: float | None,
     keep_glu: float | None,
     calibration: str | None = None,
+    rank: int | None = None,
     **others: object,
 ) -> Masking:
     """The method that the options describe; those that are None count as not given.
@@ -200,6 +209,14 @@ def make_method(
     if density is None and keep_input is None and keep_glu is None:
         density = _DEFAULT_DENSITY.get(name)
     given = {"keep_input": keep_input, "keep_glu": keep_glu, **others}
+    if name == "predictor" and rank is None:
+        raise DipsimError(
+            "method 'predictor' needs a predictor: dipsim train-predictor MODEL OTHER-TEXT -o FILE makes one; give "
+            "evaluate and capture --predictor FILE, and simulate its --rank"
+        )
+    if name != "predictor" and rank is not None:
+        raise DipsimError(f"predictor: method '{name}' uses none, got one of rank {rank}; 'predictor' does")
+    given["rank"] = rank
     if name == "cats":
         return _calibrated_cats(calibration, density, **given)
     if calibration is not None:

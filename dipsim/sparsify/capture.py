@@ -91,7 +91,7 @@ def recorded(
     Raises:
         DipsimError: as `capture`.
     """
-    _check_windows(loaded, ids, plan.n_prompt, n_batch)
+    check_windows(loaded, ids, plan.n_prompt, n_batch)
     model, spec = loaded.model, loaded.spec
     mlps = find_gated_mlps(model, model.config.get_text_config().num_hidden_layers)
     n_recorded = ids.shape[1] - plan.n_prompt
@@ -119,7 +119,12 @@ def recorded(
             on_progress(min(first + n_batch, len(ids)), len(ids))
 
 
-def _check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_batch: int) -> None:
+def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_batch: int) -> None:
+    """Refuses windows that the model cannot run, or that leave nothing beside the prompt.
+
+    Raises:
+        DipsimError: no token after the prompt, more tokens than positions, or an empty batch.
+    """
     if not 0 <= n_prompt < ids.shape[1]:
         raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
     if n_batch < 1:

@@ -75,7 +75,10 @@ def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record
     """
     groups = {group.site: group for group in plan.masking.groups(spec) if group.site is not None}
     if "predictor" in {*plan.sites, *groups} and len(plan.predictors) != len(mlps):
-        raise DipsimError(f"predictor: got {len(plan.predictors)}; needed is one for each of {len(mlps)} layers")
+        raise DipsimError(
+            f"predictor: got {len(plan.predictors)}; needed is one for each of {len(mlps)} layers, "
+            "by --predictor FILE: dipsim train-predictor makes it"
+        )
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
         for layer, mlp in enumerate(mlps):

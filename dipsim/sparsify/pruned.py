@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dipsim.masking import MagnitudePruning, Masking
-from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel
 
 
@@ -23,7 +23,7 @@ def pruned(loaded: LoadedModel, masking: Masking) -> Iterator[None]:
         yield
         return
     mlps = find_gated_mlps(loaded.model, loaded.spec.n_layers)
-    weights = [layer.weight for mlp in mlps for layer in dict.fromkeys((mlp.gate, mlp.up, mlp.down))]
+    weights = [matrix for mlp in mlps for matrix in _matrices(mlp)]
     kept = [weight.detach().clone() for weight in weights]
     try:
         with torch.no_grad():
@@ -34,6 +34,12 @@ def pruned(loaded: LoadedModel, masking: Masking) -> Iterator[None]:
         with torch.no_grad():
             for weight, before in zip(weights, kept, strict=True):
                 weight.copy_(before)
+
+
+def _matrices(mlp: GatedMlp) -> tuple[Tensor, ...]:
+    """W_gate, W_up and W_down; the first two are halves of one where the model stores them so."""
+    factors = mlp.gate.weight.chunk(2) if mlp.gate is mlp.up else (mlp.gate.weight, mlp.up.weight)
+    return *factors, mlp.down.weight
 
 
 def largest(weight: Tensor, share: float) -> Tensor:

@@ -1,0 +1,71 @@
+"""`dipsim train-predictor`: a network per layer that foresees which neurons a token needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dipsim.cli import options
+from dipsim.cli.evaluate import require_torch
+from dipsim.errors import DipsimError
+
+_HELD_OUT = 10  # every tenth window is not trained on
+
+
+def train_predictor(
+    model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
+    text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the networks of all layers (safetensors).")],
+    rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
+    density: Annotated[float, typer.Option(help="Share of neurons that are to be found for each token.")] = 0.5,
+    epochs: Annotated[int, typer.Option(help="How often the model runs through the text.")] = 10,
+    window_tokens: Annotated[int, typer.Option(help="Tokens of a window; every tenth window is held out.")] = 256,
+    windows: Annotated[int | None, typer.Option(help="How many windows; all that the text has by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights and of the order of tokens.")] = 0,
+    batch: options.Batch = 1,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "auto",
+    force: options.Force = False,
+) -> None:
+    """Train predictors for the method 'predictor' on a text, and print how many of the largest neurons they find.
+
+    Example: dipsim train-predictor tiny my-text.txt -o predictor.safetensors --rank 64 --density 0.5
+    """
+    require_torch("train-predictor")
+    import numpy as np
+
+    from dipsim.cli.terminal import progress, say, table
+    from dipsim.files import check_output
+    from dipsim.masking import Predictor
+    from dipsim.sparsify.capture import text_source
+    from dipsim.sparsify.loading import load_model, read_text
+    from dipsim.sparsify.loading import windows as cut
+    from dipsim.sparsify.predictor_training import recall, train
+    from dipsim.sparsify.predictors import TrainedPredictors
+
+    check_output(out, force)
+    masking, content = Predictor(density, rank), read_text(text)
+    with progress(f"loading {model}"):
+        loaded = load_model(model, device, dtype)
+    ids = cut(loaded.tokenizer, content, window_tokens, windows)
+    is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
+    if is_held_out.all():
+        raise DipsimError("windows: got 1; at least 2 are needed, one to train on and one to be held out")
+    with progress("training on windows") as on_progress:
+        networks = train(
+            loaded,
+            ids[~is_held_out],
+            masking,
+            n_epochs=epochs,
+            n_batch=batch,
+            seed=seed,
+            on_progress=on_progress,
+        )
+    TrainedPredictors(networks, loaded.spec, rank, density, text_source(text, content)).save(out)
+    found = recall(loaded, ids[is_held_out], networks, density, batch)
+    rows = [*((str(layer), share) for layer, share in enumerate(found)), ("mean", sum(found) / len(found))]
+    table(["layer", "recall", "by chance"], [[name, f"{share:.3f}", f"{density:.3f}"] for name, share in rows])
+    n_windows = int(is_held_out.sum())
+    say(f"{out}: recall is the share of the {density:.0%} largest neurons found, in {n_windows} windows held out")
