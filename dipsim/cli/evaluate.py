@@ -74,7 +74,11 @@ def evaluate(
         check_trace_output(save_trace, force)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
-    describe(trace=_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
+
+    def described(trace: "Trace") -> "Simulation":
+        return describe(trace=trace, rank=None if trained is None else trained.rank)
+
+    described(_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
     ids = cut(loaded.tokenizer, content, window_tokens, windows, stride)
@@ -82,7 +86,7 @@ def evaluate(
         found = run(
             loaded,
             ids,
-            lambda trace: describe(trace=trace, rank=None if trained is None else trained.rank),
+            described,
             n_prompt=prompt_tokens,
             stride=stride,
             n_batch=batch,
