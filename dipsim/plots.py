@@ -203,3 +203,58 @@ def _span(values: pd.Series[float]) -> str:
     """`0.70-0.75`, or one number where all are alike."""
     low, high = f"{values.min():.2f}", f"{values.max():.2f}"
     return low if low == high else f"{low}\u2013{high}"
+
+
+def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
+    """Perplexity against tokens per second, a line for each method over density: the lower right is best.
+
+    A method with a single run (dense, or one that was trained once) is a point. Names stand beside the lines.
+
+    Args:
+        frame: columns `method`, `tok_per_s`, `perplexity`, one row per run, in the order of density.
+        title: what all runs have in common.
+    """
+    with style.context(STYLE):
+        figure, axes = _column_figure()
+        figure.set_figheight(0.9 * COLUMN_WIDTH_INCHES)
+        ends: list[tuple[str, float, float, str]] = []
+        for index, (method, rows) in enumerate(frame.groupby("method", sort=False)):
+            colour = COLOURS[index % len(COLOURS)]
+            look = "-" if index < len(COLOURS) else "--"
+            marker = "*" if method == "dense" else MARKERS[index % len(MARKERS)]
+            size = 9 if method == "dense" else 3
+            axes.plot(rows["tok_per_s"], rows["perplexity"], look, color=colour, marker=marker, markersize=size)
+            last = rows.loc[rows["perplexity"].idxmax()]
+            ends.append((str(method), float(last["tok_per_s"]), float(last["perplexity"]), colour))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_locator(NullLocator())
+        _name_beside(axes, ends)
+        axes.set_title(title)
+        axes.set_xlabel("throughput (tokens/s)")
+        axes.set_ylabel("perplexity")
+        return figure
+
+
+def _name_beside(axes: Axes, ends: list[tuple[str, float, float, str]]) -> None:
+    """Names at the right edge in the order of their lines' ends, far enough apart to be read."""
+    ends = sorted(ends, key=lambda end: end[2])
+    places: list[float] = []
+    for _, x, y, _ in ends:
+        height = float(axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1])
+        places.append(max(height, places[-1] + 0.075) if places else height)
+    too_high = max(0.0, places[-1] - 1)
+    for (method, x, y, colour), place in zip(ends, places, strict=True):
+        axes.annotate(
+            method,
+            (x, y),
+            xytext=(1.03, place - too_high),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=6,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2},
+        )
