@@ -55,7 +55,7 @@ class Text:
     densities: tuple[float, ...]
 
 
-FULL = Text(256, 32, 16, 32, (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95))
+FULL = Text(256, 32, 16, 32, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
 
 
 @dataclass(frozen=True)

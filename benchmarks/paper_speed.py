@@ -55,11 +55,11 @@ class Grid:
 FULL = Grid(
     models=tuple(map(ModelSpec.load, ("phi-3-medium", "phi-3-mini", "llama-3-8b", "mistral-7b"))),
     presets=PRESETS,
-    n_tokens=96,
-    densities=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    dram_shares=(0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    n_tokens=64,
+    densities=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    dram_shares=(0.4, 0.5, 0.6, 0.75, 0.9),
     flash_bytes_per_s=(0.25e9, 0.5e9, 1e9, 2e9, 4e9),
-    gammas=(0, 0.1, 0.2, 0.4, 0.6, 0.8, 1),
+    gammas=(0, 0.1, 0.2, 0.4, 0.7, 1),
     policy_shares=(0.5, 0.8),
     steps=6,
 )
