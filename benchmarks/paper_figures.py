@@ -52,7 +52,7 @@ def by_model(frame: pd.DataFrame, x: str, x_label: str, log_x: bool = False) -> 
                 axes.set_xscale("log", base=2)
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=6, columnspacing=1)
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), fontsize=6, columnspacing=1)
         figure.supxlabel(x_label, fontsize=7)
         figure.supylabel("throughput (tokens/s)", fontsize=7)
         return figure
@@ -70,5 +70,5 @@ def by_gamma(frame: pd.DataFrame) -> Figure:
             axes.tick_params(labelsize=6)
         axes.set_xlabel("gamma (1: as dip)", fontsize=7)
         handles, names = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=6)
+        figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=6)
         return figure

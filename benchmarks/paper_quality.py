@@ -45,17 +45,20 @@ class Text:
     """How much is read: windows for calibration, then two parts to evaluate, whose difference shows what is chance.
 
     Attributes:
+        n_part: windows of a part, whose perplexity is measured.
+        n_timed: how many of these are simulated too.
         n_warm_up: tokens of each window that fill the caches and do not count for speed.
     """
 
     n_window: int
     n_calibration: int
     n_part: int
+    n_timed: int
     n_warm_up: int
     densities: tuple[float, ...]
 
 
-FULL = Text(256, 32, 16, 32, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+FULL = Text(256, 32, 16, 4, 32, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ def text_parts(loaded: LoadedModel, text: Text) -> tuple[NDArray[np.int64], list
     return ids[: text.n_calibration], [own[np.linspace(0, len(own) - 1, text.n_part).astype(int)] for own in rest]
 
 
-def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, n_warm_up: int) -> Row:
+def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text: Text) -> Row:
     """Perplexity, and tokens per second on both devices, under the very same masks."""
     long = ModelSpec.parse(loaded.spec.model_dump() | {"bits": LONG}, "tiny")
-    how = {"dram": "0.5x", "warmup": n_warm_up}
+    how = {"dram": "0.5x", "warmup": text.n_warm_up, "tokens": text.n_timed * text.n_window}
 
     def on(trace: Trace) -> Simulation:
         return Simulation(HardwareProfile.load("a18-paper"), trace, masking, "lfu", overlap="none", **how)
@@ -125,7 +128,7 @@ def quality_frame(text: Text) -> pd.DataFrame:
             print(f"tiny: {name} at {density:g}", file=sys.stderr)
             for part, ids in enumerate(parts):
                 row: Row = {"method": name, "density": density, "part": part}
-                rows.append(row | measured(loaded, ids, masking, text.n_warm_up))
+                rows.append(row | measured(loaded, ids, masking, text))
     frame = pd.DataFrame(rows)
     return frame.assign(perplexity=np.exp(frame["loss"]))
 

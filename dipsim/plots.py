@@ -208,7 +208,7 @@ def _span(values: pd.Series[float]) -> str:
 def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
     """Perplexity against tokens per second, a line for each method over density: the lower right is best.
 
-    A method with a single run (dense, or one that was trained once) is a point. Names stand beside the lines.
+    A method with a single run (dense, or one that was trained once) is a point. Names stand beside lines and points.
 
     Args:
         frame: columns `method`, `tok_per_s`, `perplexity`, one row per run, in the order of density.
@@ -219,17 +219,20 @@ def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
         figure.set_figheight(0.9 * COLUMN_WIDTH_INCHES)
         ends: list[tuple[str, float, float, str]] = []
         for index, (method, rows) in enumerate(frame.groupby("method", sort=False)):
-            colour = COLOURS[index % len(COLOURS)]
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             look = "-" if index < len(COLOURS) else "--"
-            marker = "*" if method == "dense" else MARKERS[index % len(MARKERS)]
-            size = 9 if method == "dense" else 3
-            axes.plot(rows["tok_per_s"], rows["perplexity"], look, color=colour, marker=marker, markersize=size)
+            (line,) = axes.plot(rows["tok_per_s"], rows["perplexity"], look, color=colour, marker=marker, markersize=3)
             last = rows.loc[rows["perplexity"].idxmax()]
-            ends.append((str(method), float(last["tok_per_s"]), float(last["perplexity"]), colour))
+            end = (str(method), float(last["tok_per_s"]), float(last["perplexity"]), colour)
+            if len(rows) > 1:
+                ends.append(end)
+                continue
+            line.set_markersize(7)
+            axes.annotate(end[0], end[1:3], (6, 0), textcoords="offset points", color=colour, fontsize=6, va="center")
         axes.set_xscale("log")
         axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 3, 5, 7)))
+            axis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_locator(NullLocator())
         _name_beside(axes, ends)
@@ -240,18 +243,15 @@ def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
 
 
 def _name_beside(axes: Axes, ends: list[tuple[str, float, float, str]]) -> None:
-    """Names at the right edge in the order of their lines' ends, far enough apart to be read."""
-    ends = sorted(ends, key=lambda end: end[2])
-    places: list[float] = []
-    for _, x, y, _ in ends:
-        height = float(axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1])
-        places.append(max(height, places[-1] + 0.075) if places else height)
-    too_high = max(0.0, places[-1] - 1)
-    for (method, x, y, colour), place in zip(ends, places, strict=True):
+    """Names at the right edge in the order of their lines' ends, from the top down, far enough apart to be read."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    place = 1.06
+    for method, x, y, colour in sorted(ends, key=lambda end: -end[2]):
+        place = min(float(to_axes.transform((x, y))[1]), place - 0.06)
         axes.annotate(
             method,
             (x, y),
-            xytext=(1.03, place - too_high),
+            xytext=(1.03, place),
             textcoords="axes fraction",
             color=colour,
             fontsize=6,

@@ -172,12 +172,12 @@ def test_the_stand_in_has_the_scores_of_glu() -> None:
 
 def test_tiny_is_measured_on_text_that_calibrates_nothing() -> None:
     loaded = paper_quality.load_model("tiny", dtype="float32")
-    text = paper_quality.Text(32, 4, 2, 4, (0.5,))
+    text = paper_quality.Text(32, 4, 2, 1, 4, (0.5,))
     calibration, parts = paper_quality.text_parts(loaded, text)
     seen = {own.tobytes() for ids in (calibration, *parts) for own in ids}
     assert len(calibration) == 4
     assert len(seen) == 8
-    row = paper_quality.measured(loaded, parts[0], Dense(), text.n_warm_up)
+    row = paper_quality.measured(loaded, parts[0], Dense(), text)
     ids = torch.from_numpy(parts[0])
     with torch.no_grad():
         logits = loaded.model(ids[:, :-1]).logits
