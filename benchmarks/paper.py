@@ -127,7 +127,7 @@ def verdict(n_true: int, n_all: int) -> str:
     return "not confirmed" if n_true == 0 else f"in part: {n_true} of {n_all}"
 
 
-def claim_rows(tables: dict[str, list[Row]], equal: list[Row]) -> list[Row]:
+def claim_rows(tables: dict[str, list[Row]], equal: dict[float, list[Row]]) -> list[Row]:
     """Each published claim, what dipsim gives, and a verdict."""
     rows: list[Row] = []
     for reading in ("times dense, DRAM -46 %, density 0.5", "times dense, density 0.54, same DRAM"):
@@ -148,7 +148,11 @@ def claim_rows(tables: dict[str, list[Row]], equal: list[Row]) -> list[Row]:
             claim = f"cache-aware masking raises {name} over dip at equal density"
             row = {"claim": claim, "reading": "model, preset, density", "published": "more"}
             rows.append(row | {"dipsim": f"more in {n_more} of {n_all}", "verdict": verdict(n_more, n_all)})
-    return rows + [quality_claim(name, equal) for name in ("dip", "dip-ca, gamma 0.2")]
+    return rows + [
+        quality_claim(name, own) | {"reading": f"times dense tok/s, DRAM for {share}"}
+        for share, own in equal.items()
+        for name in ("dip", "dip-ca, gamma 0.2")
+    ]
 
 
 def quality_claim(name: str, equal: list[Row]) -> Row:
@@ -161,7 +165,7 @@ def quality_claim(name: str, equal: list[Row]) -> Row:
         wins += medians[name] > others[best]
         said.append(f"{row['perplexity']}: {shown(medians[name])} against {shown(others[best])} ({best})")
     claim = f"{name} beats the other methods at equal perplexity (tiny only)"
-    row = {"claim": claim, "reading": "times dense tok/s", "published": "faster", "dipsim": "; ".join(said)}
+    row = {"claim": claim, "reading": "", "published": "faster", "dipsim": "; ".join(said)}
     return row | {"verdict": verdict(wins, len(equal))}
 
 
@@ -169,7 +173,7 @@ def draw(tables: dict[str, list[Row]], quality: pd.DataFrame, folder: Path) -> N
     """The figures, each with its data beside it."""
     density, dram, flash, gamma = (pd.DataFrame(tables[name]) for name in ("density", "DRAM", "Flash speed", "gamma"))
     flash = flash.assign(gb_per_s=flash["flash_bytes_per_s"] / 1e9)
-    near = quality[quality["perplexity"] <= FAR * quality["perplexity"].min()]
+    near = quality[(quality["dram_share"] == 0.5) & (quality["perplexity"] <= FAR * quality["perplexity"].min())]
     made = {
         "density": (paper_figures.by_model(density, "density", "active share of the MLP"), density),
         "dram": (paper_figures.by_model(dram, "dram_share", "DRAM (share of weights and KV cache)"), dram),
@@ -193,19 +197,26 @@ def main() -> None:
     warnings.simplefilter("ignore", DipsimWarning)  # streamed attention, slots for few columns: meant so
     grid, text = (QUICK_GRID, QUICK_TEXT) if given.quick else (paper_speed.FULL, paper_quality.FULL)
     tables = {"dense, closed form": dense_rows(grid)} | speed_tables(grid)
-    frame = paper_quality.quality_frame(text)
-    equal = {device: paper_quality.equal_rows(frame, column) for column, device in paper_quality.DEVICES.items()}
+    frame = paper_quality.quality_frame(text, paper_quality.DRAM_SHARES)
+    equal = {
+        (device, share): paper_quality.equal_rows(own, column)
+        for column, device in paper_quality.DEVICES.items()
+        for share, own in frame.groupby("dram_share")
+    }
     quality = paper_quality.over_parts(frame)
-    tables["claims"] = claim_rows(tables, equal["a18-paper"])
+    tables["claims"] = claim_rows(
+        tables, {share: rows for (device, share), rows in equal.items() if device == "a18-paper"}
+    )
     tables["tiny"] = [{str(name): own for name, own in row.items()} for row in frame.to_dict("records")]
     print_machine()
     print_table("dense, DRAM for half of everything, tokens/s", tables["dense, closed form"])
     print_speed(tables)
     print_table("tiny, both parts of the text", quality.to_dict("records"))  # type: ignore[arg-type]
-    for device, rows in equal.items():
-        print_table(f"tiny on {device}: times dense tokens/s at equal perplexity", rows)
-        print_table(f"tiny on {device}: the fastest", paper_quality.winners(rows))
-        tables |= {f"equal perplexity on {device}": rows}
+    for (device, share), rows in equal.items():
+        where = f"tiny on {device}, DRAM for {share}"
+        print_table(f"{where}: times dense tokens/s at equal perplexity", rows)
+        print_table(f"{where}: the fastest", paper_quality.winners(rows))
+        tables |= {f"{where}: equal perplexity": rows}
     print_table("claims", tables["claims"])
     for assumption in ASSUMPTIONS:
         print(f"- {assumption}")

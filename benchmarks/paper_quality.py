@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
 LOSSES = (0.1, 0.5, 1.0, 2.0)  # of perplexity
 GAMMAS = (0.1, 0.2, 0.5)
+DRAM_SHARES = (0.5, 0.25)
 # All bytes eight times those at the default bits, so that slots and masks stay what they are, and columns (7,168 and
 # 1,024 bytes) are about those of phi-3-mini (8,192 and 1,536): on real Flash it matters how long a read is.
 LONG = {"mlp": 32, "attention": 32, "lm_head": 64, "embedding": 64, "kv": 64}
@@ -94,10 +95,10 @@ def text_parts(loaded: LoadedModel, text: Text) -> tuple[NDArray[np.int64], list
     return ids[: text.n_calibration], [own[np.linspace(0, len(own) - 1, text.n_part).astype(int)] for own in rest]
 
 
-def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text: Text) -> Row:
+def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text: Text, dram_share: float) -> Row:
     """Perplexity, and tokens per second on both devices, under the very same masks."""
     long = ModelSpec.parse(loaded.spec.model_dump() | {"bits": LONG}, "tiny")
-    how = {"dram": "0.5x", "warmup": text.n_warm_up, "tokens": text.n_timed * text.n_window}
+    how = {"dram": f"{dram_share}x", "warmup": text.n_warm_up, "tokens": text.n_timed * text.n_window}
 
     def on(trace: Trace) -> Simulation:
         return Simulation(HardwareProfile.load("a18-paper"), trace, masking, "lfu", overlap="none", **how)
@@ -113,8 +114,8 @@ def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text
     return {name: float(numbers[name]) for name in names} | {"real_tok_per_s": float(replayed["tok_per_s"])}
 
 
-def quality_frame(text: Text) -> pd.DataFrame:
-    """Tidy: one row for each part of the text, method and density."""
+def quality_frame(text: Text, dram_shares: tuple[float, ...]) -> pd.DataFrame:
+    """Tidy: one row for each share of DRAM, part of the text, method and density."""
     loaded = load_model("tiny", dtype="float32")
     calibration, parts = text_parts(loaded, text)
     rows: list[Row] = []
@@ -126,16 +127,16 @@ def quality_frame(text: Text) -> pd.DataFrame:
             runs += [(curve.name, d, curve.make(d)) for d in text.densities if d > curve.lowest]
         for name, density, masking in runs:
             print(f"tiny: {name} at {density:g}", file=sys.stderr)
-            for part, ids in enumerate(parts):
-                row: Row = {"method": name, "density": density, "part": part}
-                rows.append(row | measured(loaded, ids, masking, text))
+            for share, (part, ids) in product(dram_shares, enumerate(parts)):
+                row: Row = {"dram_share": share, "method": name, "density": density, "part": part}
+                rows.append(row | measured(loaded, ids, masking, text, share))
     frame = pd.DataFrame(rows)
     return frame.assign(perplexity=np.exp(frame["loss"]))
 
 
 def over_parts(frame: pd.DataFrame) -> pd.DataFrame:
     """Both parts as one text of their tokens: mean loss, mean seconds per token."""
-    grouped = frame.groupby(["method", "density"], sort=False)
+    grouped = frame.groupby(["dram_share", "method", "density"], sort=False)
     whole = grouped[["loss", "mlp_density", "retained_magnitude", "hit_rate"]].mean()
     for device in DEVICES:
         whole[device] = 1 / grouped[device].agg(lambda rates: (1 / rates).mean())

@@ -228,11 +228,12 @@ def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
                 ends.append(end)
                 continue
             line.set_markersize(7)
-            axes.annotate(end[0], end[1:3], (6, 0), textcoords="offset points", color=colour, fontsize=6, va="center")
+            axes.annotate(end[0], end[1:3], (0, -6), textcoords="offset points", color=colour, fontsize=6, va="top")
+        axes.margins(y=0.1)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)))
+        for axis, steps in ((axes.xaxis, (1, 1.5, 2, 3, 5)), (axes.yaxis, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 6))):
+            axis.set_major_locator(LogLocator(subs=steps))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_locator(NullLocator())
         _name_beside(axes, ends)

@@ -75,12 +75,20 @@ def test_rate_within_a_perplexity() -> None:
 def made_up(perplexities: dict[str, list[float]]) -> pd.DataFrame:
     """Two equal parts; dense has perplexity 10 and 2 tokens/s, the others 4 and 8 tokens/s at densities 0.8 and 0.5."""
     rows = [
-        {"method": name, "density": density, "part": part, "perplexity": perplexity, "tok_per_s": rate}
+        {
+            "dram_share": 0.5,
+            "method": name,
+            "density": density,
+            "part": part,
+            "perplexity": perplexity,
+            "tok_per_s": rate,
+        }
         for part in (0, 1)
         for name, own in perplexities.items()
         for density, perplexity, rate in zip((0.8, 0.5), own, (4.0, 8.0), strict=True)
     ]
-    dense = [{"method": "dense", "density": 1.0, "part": p, "perplexity": 10.0, "tok_per_s": 2.0} for p in (0, 1)]
+    start = {"dram_share": 0.5, "method": "dense", "density": 1.0, "perplexity": 10.0, "tok_per_s": 2.0}
+    dense = [start | {"part": part} for part in (0, 1)]
     return pd.DataFrame(dense + rows)
 
 
@@ -112,7 +120,7 @@ def claims_of(gains: list[float], hits: list[float]) -> dict[str, Any]:
     equal = paper_quality.equal_rows(
         made_up({"dip": [12, 13], "gate": [11, 99], "dip-ca, gamma 0.2": [10, 10]}), "tok_per_s"
     )
-    rows = paper.claim_rows({"memory": memory, "density": density}, equal)
+    rows = paper.claim_rows({"memory": memory, "density": density}, {0.5: equal})
     return {f"{row['claim']}, {row.get('reading')}": row["verdict"] for row in rows}
 
 
@@ -179,7 +187,7 @@ def test_tiny_is_measured_on_text_that_calibrates_nothing() -> None:
     seen = {own.tobytes() for ids in (calibration, *parts) for own in ids}
     assert len(calibration) == 4
     assert len(seen) == 8
-    row = paper_quality.measured(loaded, parts[0], Dense(), text)
+    row = paper_quality.measured(loaded, parts[0], Dense(), text, 0.5)
     ids = torch.from_numpy(parts[0])
     with torch.no_grad():
         logits = loaded.model(ids[:, :-1]).logits
