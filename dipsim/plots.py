@@ -222,7 +222,7 @@ def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             look = "-" if index < len(COLOURS) else "--"
             (line,) = axes.plot(rows["tok_per_s"], rows["perplexity"], look, color=colour, marker=marker, markersize=3)
-            last = rows.loc[rows["perplexity"].idxmax()]
+            last = rows.sort_values("perplexity").iloc[-1]
             end = (str(method), float(last["tok_per_s"]), float(last["perplexity"]), colour)
             if len(rows) > 1:
                 ends.append(end)
