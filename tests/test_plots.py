@@ -90,6 +90,25 @@ def test_headroom_waterfall_shows_what_each_step_leaves_and_saves() -> None:
     assert axes.yaxis_inverted()
 
 
+def test_perplexity_by_throughput_has_a_named_line_per_method_and_a_point_for_dense() -> None:
+    methods = {"dense": [(1.0, 10.0)], "dip": [(2.0, 10.5), (4.0, 14.0)], "gate": [(1.5, 11.0), (3.0, 13.9)]}
+    rows = [{"method": m, "tok_per_s": t, "perplexity": p} for m, runs in methods.items() for t, p in runs]
+    figure = plots.perplexity_by_throughput(pd.DataFrame(rows), "tiny")
+    (axes,) = figure.axes
+    drawn = [[tuple(point) for point in line.get_xydata()] for line in axes.get_lines()]
+    assert drawn == list(methods.values())
+    assert len({line.get_marker() for line in axes.get_lines()}) == 3  # told apart without colour
+    names = {text.get_text(): text for text in axes.texts}
+    assert {name: text.xy for name, text in names.items()} == {m: runs[-1] for m, runs in methods.items()}
+    assert names["dip"].xyann[1] - names["gate"].xyann[1] > 0.05  # they can be read
+    colours = {line.get_color() for line in axes.get_lines()}
+    assert colours == {text.get_color() for text in axes.texts}
+    assert axes.get_xlabel() == "throughput (tokens/s)"
+    assert axes.get_ylabel() == "perplexity"
+    assert axes.get_title() == "tiny"
+    np.testing.assert_allclose(figure.get_size_inches()[0] * 2.54, 8.5)
+
+
 @pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
 def test_saved_with_data_beside_and_the_same_bytes_twice(tmp_path: Path, suffix: str) -> None:
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
