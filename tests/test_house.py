@@ -42,6 +42,9 @@ DOORS = {
     "pydantic": {"model", "profile", "schema"},
     "tomlkit": {"profile", "calibration"},
     "joblib": set(),
+    "scipy": {"evaluation"},
+    "optuna": {"evaluation"},
+    "lm_eval": {SIDE_DOOR},
 }
 
 

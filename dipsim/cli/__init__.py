@@ -13,6 +13,7 @@ from dipsim.cli import catalogue
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
+from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
@@ -33,6 +34,7 @@ app.command()(simulate)
 app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
+app.command()(drift)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")
