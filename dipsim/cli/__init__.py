@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from dipsim.cli import catalogue
+from dipsim.cli.allocate import allocate
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
@@ -35,6 +36,7 @@ app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
 app.command()(drift)
+app.command()(allocate)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")
