@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from lm_eval.models.huggingface import HFLM
+from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dipsim.errors import DipsimError
