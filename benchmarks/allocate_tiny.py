@@ -82,6 +82,7 @@ def arguments() -> argparse.Namespace:
         "--trials", type=int, default=16, help="splits of all layers to try; twice as many per layer (16)"
     )
     made.add_argument("--windows", type=int, default=4, help="windows of 256 tokens to fit on (4)")
+    made.add_argument("--density", type=float, help="only the cases of this density")
     made.add_argument("--other-windows", type=int, default=16, help="windows of the other half (16)")
     made.add_argument("--dram", default="0.6x", help="for this model, as of 'dipsim simulate' (0.6x)")
     return made.parse_args()
@@ -92,7 +93,8 @@ def main() -> None:
     loaded, found = load_model("tiny"), []
     with tempfile.TemporaryDirectory() as folder:
         for kind, density in CASES:
-            found += rows(loaded, kind, density, options, Path(folder))
+            if options.density in (None, density):
+                found += rows(loaded, kind, density, options, Path(folder))
     print_machine()
     print_table("loss in nats per token by split; tiny, a18-paper, lfu", found)
     save(options.json, {"splits": found}, options)
