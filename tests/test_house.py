@@ -41,8 +41,10 @@ DOORS = {
     "rich": {"cli"},
     "pydantic": {"model", "profile", "schema"},
     "tomlkit": {"profile", "calibration"},
-    "scipy": {"synthetic"},
     "joblib": set(),
+    "scipy": {"synthetic", "evaluation"},
+    "optuna": {"evaluation"},
+    "lm_eval": {SIDE_DOOR},
 }
 
 

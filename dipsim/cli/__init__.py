@@ -10,9 +10,11 @@ from typing import Annotated, cast
 import typer
 
 from dipsim.cli import catalogue
+from dipsim.cli.allocate import allocate
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
+from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
@@ -39,6 +41,8 @@ app.command()(evaluate)
 app.command()(synth)
 app.command()(stats)
 app.command()(train_predictor)
+app.command()(drift)
+app.command()(allocate)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

@@ -19,6 +19,7 @@ def described_simulation(
     density: options.Density = None,
     keep_input: options.KeepInput = None,
     keep_glu: options.KeepGlu = None,
+    keeps: options.Keeps = None,
     gamma: options.Gamma = None,
     rule: options.Rule = None,
     exempt_top: options.ExemptTop = None,
@@ -60,7 +61,7 @@ def described_simulation(
     from dipsim.units import parse_bytes
 
     others = {"gamma": gamma, "rule": rule, "exempt_top": exempt_top, "warm_up": gamma_warm_up or None, "top_m": top_m}
-    masking = options.make_method(method, density, keep_input, keep_glu, calibration, rank=rank, **others)
+    masking = options.make_method(method, density, keep_input, keep_glu, calibration, rank, keeps, **others)
     return Simulation(
         HardwareProfile.load(profile).with_values(options.parse_pairs("set", set_values)),
         trace if isinstance(trace, Trace) else Trace.open(trace),

@@ -41,6 +41,12 @@ KeepGlu = Annotated[
     float | None,
     typer.Option(help="dip, dip-ca: share kept at the down projection, instead of --density.", rich_help_panel=METHOD),
 ]
+Keeps = Annotated[
+    Path | None,
+    typer.Option(
+        help="dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", rich_help_panel=METHOD
+    ),
+]
 Gamma = Annotated[
     float | None,
     typer.Option(
@@ -197,6 +203,7 @@ def make_method(
     keep_glu: float | None,
     calibration: str | None = None,
     rank: int | None = None,
+    keeps: Path | None = None,
     **others: object,
 ) -> Masking:
     """The method that the options describe; those that are None count as not given.
@@ -206,9 +213,11 @@ def make_method(
     """
     from dipsim import masking
 
-    if density is None and keep_input is None and keep_glu is None:
-        density = _DEFAULT_DENSITY.get(name)
-    given = {"keep_input": keep_input, "keep_glu": keep_glu, **others}
+    shares: dict[str, Any] = {"density": density, "keep_input": keep_input, "keep_glu": keep_glu}
+    if keeps is not None:
+        shares = _shares_of(keeps, shares)
+    elif all(share is None for share in shares.values()):
+        shares["density"] = _DEFAULT_DENSITY.get(name)
     if name == "predictor" and rank is None:
         raise DipsimError(
             "method 'predictor' needs a predictor: dipsim train-predictor MODEL OTHER-TEXT -o FILE makes one; give "
@@ -216,12 +225,22 @@ def make_method(
         )
     if name != "predictor" and rank is not None:
         raise DipsimError(f"predictor: method '{name}' uses none, got one of rank {rank}; 'predictor' does")
-    given["rank"] = rank
+    given = shares | {"rank": rank} | others
     if name == "cats":
-        return _calibrated_cats(calibration, density, **given)
+        return _calibrated_cats(calibration, **given)
     if calibration is not None:
         raise DipsimError(f"calibration: method '{name}' has no thresholds to calibrate; 'cats' has")
-    return masking.make(name, density=density, **given)
+    return masking.make(name, **given)
+
+
+def _shares_of(keeps: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """What a file of `dipsim allocate` says, where nothing else was given."""
+    from dipsim.masking import Keeps
+
+    if double := [name for name, share in given.items() if share is not None]:
+        raise DipsimError(f"keeps: got '{keeps}' beside {double[0]}; give one of the two")
+    found = Keeps.load(keeps)
+    return {"density": None, "keep_input": found.keep_input, "keep_glu": found.keep_glu}
 
 
 def _calibrated_cats(calibration: str | None, density: float | None, **others: object) -> Masking:

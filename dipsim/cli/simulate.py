@@ -20,13 +20,16 @@ def simulate(
 
     Example: dipsim simulate tiny --profile oneplus-12-ufs4 --method dip-ca --density 0.5 --policy lfu --dram 0.5x
     """
-    from dipsim.cli.terminal import progress, table
+    from dipsim.cli.drift import certificate_line
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.results.headline import headline, time_rows
 
     if json is not None:
         check_output(json, force)
     simulation = describe()
+    if (line := certificate_line(simulation.trace, simulation.config)) is not None:
+        say(line)
     with progress("simulating tokens") as on_progress:
         result = simulation.run(on_progress)
     numbers = result.to_dict()

@@ -7,6 +7,7 @@ from typing import cast
 from dipsim.groups import Group
 from dipsim.masking.cats import Cats
 from dipsim.masking.dip import Dip, DipCa, split_density
+from dipsim.masking.keeps import Keeps
 from dipsim.masking.one_site import Dense, Gate, Glu, Up
 from dipsim.masking.predictor import Predictor
 from dipsim.masking.protocol import Masking, TopK, check_mask, choose, in_layer, make, methods, n_kept, options
@@ -20,6 +21,7 @@ __all__ = [
     "DipCa",
     "Gate",
     "Glu",
+    "Keeps",
     "MagnitudePruning",
     "Masking",
     "Predictor",

@@ -247,6 +247,11 @@ class Simulation:
         )
 
     @property
+    def trace(self) -> Trace:
+        """The recorded scores."""
+        return self._draft.trace
+
+    @property
     def masking(self) -> Masking:
         """The method."""
         return self._draft.masking

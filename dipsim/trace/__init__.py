@@ -1,6 +1,7 @@
 """What did the model do: activation scores of every token, read lazily from or streamed to a Zarr v3 group."""
 
+from dipsim.trace.certificate import Certificate, Gap, options_of
 from dipsim.trace.reading import Sequence, Trace
 from dipsim.trace.writing import TraceWriter, check_trace_output
 
-__all__ = ["Sequence", "Trace", "TraceWriter", "check_trace_output"]
+__all__ = ["Certificate", "Gap", "Sequence", "Trace", "TraceWriter", "check_trace_output", "options_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from dipsim import kernels, shipped
 from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
+from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
 from dipsim.trace.plain_chunks import PlainChunks
 
@@ -65,6 +66,7 @@ class Trace:
     sequences: tuple[Sequence, ...]
     token_ids: NDArray[np.int32]
     _scores: dict[str, zarr.Array[Any]]
+    _drift: Any = None
 
     @property
     def n_tokens(self) -> int:
@@ -109,7 +111,10 @@ class Trace:
         except Exception as error:
             raise DipsimError(f"{where}: damaged: {_one_line(error)}") from None
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
-        return cls(where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores)
+        drift = attributes.get(DRIFT_ATTRIBUTE)
+        return cls(
+            where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores, drift
+        )
 
     @classmethod
     def planned(
@@ -172,6 +177,40 @@ class Trace:
     @cached_property
     def _plain_chunks(self) -> dict[str, PlainChunks | None]:
         return {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
+
+    @cached_property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """How far replaying it is from the closed loop, for the runs of which `dipsim drift --certify` said so.
+
+        Raises:
+            DipsimError: what is stored is no such thing.
+        """
+        return certificates(self._drift, str(self.path))
+
+    def certify(self, certificate: Certificate) -> None:
+        """Stores a certificate in the file, instead of an earlier one of the same options.
+
+        Raises:
+            DipsimError: as `check_may_certify`.
+        """
+        self.check_may_certify()
+        add_certificate(self.path, certificate)
+
+    def check_may_certify(self) -> None:
+        """Refuses a trace that is not the user's own.
+
+        Raises:
+            DipsimError: it ships with dipsim.
+        """
+        if _find(self.path) != self.path:
+            raise DipsimError(
+                f"certify: trace '{self.path}' ships with dipsim and stays as it is; capture one of your own"
+            )
+
+    def first(self, n_sequences: int) -> Self:
+        """The trace's first sequences."""
+        kept = self.sequences[:n_sequences]
+        return replace(self, sequences=kept, token_ids=self.token_ids[: kept[-1].stop])
 
     def blocks(self, n_tokens: int) -> Iterator[Block]:
         """The first `n_tokens` tokens in pieces of one chunk and one sequence: what to hold in memory at once."""

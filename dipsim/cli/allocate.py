@@ -1,0 +1,105 @@
+"""`dipsim allocate`: the split of a density that keeps a text's loss lowest, as a file for the other commands."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dipsim.cli import options
+from dipsim.cli.described import takes_simulation
+from dipsim.cli.evaluate import TEXT, require_torch
+
+if TYPE_CHECKING:
+    from dipsim.masking import Keeps
+    from dipsim.simulation import Simulation
+
+SEARCH = "Search"
+
+
+@takes_simulation("trace", "tokens", "density", "keep_input", "keep_glu", "keeps")
+def allocate(
+    model_path: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+    ],
+    text: Annotated[str, typer.Argument(help="The text to fit on: a UTF-8 file, or 'held-out'.")],
+    describe: "Callable[..., Simulation]",
+    density: Annotated[
+        float, typer.Option(help="Active share of the three MLP matrices, held exactly.", rich_help_panel=SEARCH)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The split, as JSON; trials are kept beside it.")],
+    per_layer: Annotated[
+        bool,
+        typer.Option(
+            "--per-layer", help="A density and a split for each layer; the mean is held.", rich_help_panel=SEARCH
+        ),
+    ] = False,
+    trials: Annotated[int, typer.Option(help="Splits to try, the paper's first.", rich_help_panel=SEARCH)] = 50,
+    seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
+    window_tokens: Annotated[
+        int, typer.Option(help="Tokens of a window; each starts with cold caches.", rich_help_panel=TEXT)
+    ] = 256,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="First tokens of each window that are run dense and not scored.", rich_help_panel=TEXT)
+    ] = 0,
+    windows: Annotated[
+        int | None, typer.Option(help="How many windows; all that the text has by default.", rich_help_panel=TEXT)
+    ] = None,
+    batch: options.Batch = 1,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "auto",
+    force: options.Force = False,
+) -> None:
+    """Fit how dip or dip-ca splits a density over its matrices, and with --per-layer over layers, by perplexity.
+
+    Interrupted, it goes on where it was when it is started again; so it does with more trials.
+
+    Example: dipsim allocate tiny calibration.txt --method dip --density 0.4 -o keeps.json
+    """
+    require_torch("allocate")
+    from dipsim.cli.terminal import progress, say, table
+    from dipsim.evaluation import allocate as run
+    from dipsim.evaluation.allocate import require_optuna
+    from dipsim.files import check_output, write_text
+    from dipsim.sparsify.capture import text_source
+    from dipsim.sparsify.loading import load_model, read_text
+    from dipsim.sparsify.loading import windows as cut
+
+    require_optuna()
+    check_output(out, force)
+    content = read_text(text)
+    with progress(f"loading {model_path}"):
+        loaded = load_model(model_path, device, dtype)
+    ids = cut(loaded.tokenizer, content, window_tokens, windows)
+    journal = out.with_name(f"{out.name}.trials")
+    with progress("trying splits") as on_progress:
+        found = run(
+            loaded,
+            ids,
+            lambda trace, keep_input, keep_glu: describe(trace=trace, keep_input=keep_input, keep_glu=keep_glu),
+            density,
+            journal=journal,
+            per_layer=per_layer,
+            n_trials=trials,
+            seed=seed,
+            n_prompt=prompt_tokens,
+            n_batch=batch,
+            text_source=text_source(text, content),
+            on_progress=on_progress,
+        )
+    table(["", ""], _rows(found), left=2)
+    write_text(out, json.dumps(found.model_dump(), indent=2) + "\n")
+    say(f"{found.trials} trials in {journal}; use the split by --keeps {out}")
+
+
+def _rows(found: "Keeps") -> list[list[str]]:
+    def shown(keep: float | list[float]) -> str:
+        return ", ".join(f"{one:.4f}" for one in keep) if isinstance(keep, list) else f"{keep:.4f}"
+
+    return [
+        ["loss", f"{found.loss:.4f} nats, {found.loss_of_paper_rule:.4f} by the paper's rule"],
+        ["keep at the input", shown(found.keep_input)],
+        ["keep at the product", shown(found.keep_glu)],
+        ["density", f"{found.density:.4g}, the best of {found.trials} trials"],
+    ]
