@@ -111,7 +111,7 @@ def evaluate(
             out,
             masking=plan.masking,
             choose=plan.loop_masks(),
-            about=_about(plan),
+            about=about_masks(plan),
             n_prompt=n_prompt,
             n_batch=n_batch,
             predictors=predictors,
@@ -123,8 +123,8 @@ def evaluate(
         return Evaluation(float(loss[scored].mean()), int(scored.sum()), run.run(), run.title)
 
 
-def _about(plan: Simulation) -> dict[str, Any]:
-    """What a trace says of its masks: the method, and the cache where they depend on one."""
+def about_masks(plan: Simulation) -> dict[str, Any]:
+    """What a trace or an adapter says of its masks: the method, and the cache where they depend on one."""
     about, config = methods.options(plan.masking), plan.config
     if plan.masking.looks_at_residency:
         keys = ("policy", "policy_options", "admission", "dram", "budget", "stream_pinned", "context")
