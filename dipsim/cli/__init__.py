@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from dipsim.cli import catalogue
+from dipsim.cli.adapt import adapt
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
@@ -33,6 +34,7 @@ app.command()(simulate)
 app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
+app.command()(adapt)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

@@ -32,9 +32,11 @@ def check_folder(folder: Path, resume: bool, force: bool) -> None:
         raise DipsimError(f"resume: '{folder}' holds no {CHECKPOINT}; its training has ended, or never began")
     if folder.exists() and any(folder.iterdir()) and not (resume or force):
         raise DipsimError(f"output: '{folder}' exists already; give --force to replace it, or --resume to go on")
-    if force and not resume and folder.exists():
-        if strangers := sorted({path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, ABOUT, CHECKPOINT}):
-            raise DipsimError(f"output: '{folder}' holds '{strangers[0]}', which is no part of an adapter; another folder")
+    strangers = {path.name for path in folder.glob("*")} - {CONFIG, WEIGHTS, ABOUT, CHECKPOINT}
+    if strangers:
+        raise DipsimError(
+            f"output: '{folder}' holds '{min(strangers)}', which is no part of an adapter; another folder"
+        )
 
 
 def save_adapter(folder: Path, config: peft.LoraConfig, weights: dict[str, Tensor], about: dict[str, Any]) -> None:

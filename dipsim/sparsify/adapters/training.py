@@ -55,7 +55,7 @@ class Recipe:
     rank: int = 32
     alpha: float = 32
     loss: str = "kl"
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     steps: int = 1000
     batch: int = 8
     evaluate_every: int = 50
@@ -91,6 +91,11 @@ class Learnt:
     best_step: int
     steps: int
     n_weights: int
+
+    @property
+    def n_bytes(self) -> int:
+        """What the adapter takes in DRAM, unless it is merged."""
+        return lora.BYTES_PER_WEIGHT * self.n_weights
 
 
 def train(
@@ -233,7 +238,9 @@ class _Run:
             losses = [self._loss(batch).item() * len(batch) for batch in batches]
         loss = sum(losses) / len(self._held_out)
         if not math.isfinite(loss):
-            raise DipsimError(f"learning_rate: got {self.recipe.learning_rate}; the loss became {loss}, try a lower one")
+            raise DipsimError(
+                f"learning_rate: got {self.recipe.learning_rate}; the loss became {loss}, try a lower one"
+            )
         if self.step == 0:
             self.before = loss
         self.n_without_gain += 1
