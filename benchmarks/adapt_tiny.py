@@ -2,7 +2,7 @@
 
     python benchmarks/adapt_tiny.py --json FILE
 
-Trains LoRA (`dipsim adapt`) under `dip` and under `dip-ca` with its caches, on the documents that `tiny` was trained on:
+Trains LoRA (`dipsim adapt`) under `dip` and under `dip-ca` with its caches, on the documents `tiny` was trained on:
 all of this Python's, without those that are held out. Then measures perplexity on the held-out text, in windows of 256
 tokens: dense, masked, masked with LoRA. The share won back is that of the rise in log-perplexity.
 """

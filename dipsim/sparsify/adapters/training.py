@@ -168,9 +168,9 @@ def _finish(
     if state is not None:
         run.load(state)
     else:
-        files.remove_checkpoint(place)
         run.look()
         files.save_adapter(place, config, run.weights(), settings | run.found())
+        files.save_checkpoint(place, run.state() | {"settings": settings})
     n_steps, every = run.recipe.steps, run.recipe.evaluate_every
     while run.step < n_steps and run.n_without_gain < run.recipe.patience:
         loss = run.update()
