@@ -38,9 +38,9 @@ def learn(folder: Path, family: str = "llama", recipe: Recipe = QUICK, **others:
     return loaded, train(loaded, others.pop("ids", TEXT), folder, recipe=recipe, **given, **others)
 
 
-def masked_logits(loaded: LoadedModel) -> torch.Tensor:
+def masked_logits(loaded: LoadedModel, ids: np.ndarray = IDS) -> torch.Tensor:
     with torch.no_grad(), hooked(find_gated_mlps(loaded.model, 2), loaded.spec, Plan(DIP, without_cache(DIP))):
-        return loaded.model(torch.from_numpy(IDS)).logits
+        return loaded.model(torch.from_numpy(ids)).logits
 
 
 @pytest.mark.parametrize("family", ["llama", "phi3", "gemma"])
@@ -109,8 +109,14 @@ def test_before_it_learns_the_loss_is_the_divergence_from_the_dense_model(tmp_pa
 @pytest.mark.parametrize("loss", ["kl", "cross-entropy"])
 def test_it_learns(tmp_path: Path, loss: str) -> None:
     recipe = Recipe(**(vars(QUICK) | {"steps": 40, "evaluate_every": 10, "loss": loss}))
-    _, learnt = learn(tmp_path / "lora", recipe=recipe)
+    loaded, learnt = learn(tmp_path / "lora", recipe=recipe)
     assert learnt.loss < 0.7 * learnt.loss_before
+    with adapted(loaded, tmp_path / "lora") as ready:
+        own = masked_logits(ready, TEXT[-1:])[0].log_softmax(-1)
+    taught = plain_decoder.forward(loaded.model, torch.from_numpy(TEXT[-1]))[0].log_softmax(-1)
+    divergence = (taught.exp() * (taught - own)).sum(-1).mean().item()
+    by_text = -own[range(10), TEXT[-1, 1:]].mean().item()
+    assert learnt.loss == pytest.approx(divergence if loss == "kl" else by_text, rel=0.02)
     about = json.loads((tmp_path / "lora/dipsim.json").read_text())
     assert (about["held_out_loss"], about["step"], about["rank"]) == (learnt.loss, learnt.best_step, 3)
 

@@ -237,10 +237,6 @@ class _Run:
         with torch.no_grad():
             losses = [self._loss(batch).item() * len(batch) for batch in batches]
         loss = sum(losses) / len(self._held_out)
-        if not math.isfinite(loss):
-            raise DipsimError(
-                f"learning_rate: got {self.recipe.learning_rate}; the loss became {loss}, try a lower one"
-            )
         if self.step == 0:
             self.before = loss
         self.n_without_gain += 1
@@ -282,12 +278,19 @@ class _Run:
         if self.recipe.loss == "kl":
             with torch.no_grad(), lora.switched_off(self._layers):
                 taught = self._logits(batch).log_softmax(-1).flatten(0, 1)
-            with hooked(self._mlps, self._spec, self._plan):
-                own = self._logits(batch).log_softmax(-1).flatten(0, 1)
+            own = self._masked_logits(batch).log_softmax(-1).flatten(0, 1)
             return functional.kl_div(own, taught, log_target=True, reduction="batchmean")
-        with hooked(self._mlps, self._spec, self._plan):
-            logits = self._logits(batch[:, :-1])
+        logits = self._masked_logits(batch[:, :-1])
         return functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+    def _masked_logits(self, batch: Tensor) -> Tensor:
+        try:
+            with hooked(self._mlps, self._spec, self._plan):
+                return self._logits(batch)
+        except DipsimError as error:  # no mask can be chosen from activations that are no numbers
+            if self.step == 0:
+                raise
+            raise DipsimError(f"learning_rate: got {self.recipe.learning_rate}; at step {self.step}: {error}") from None
 
     def _logits(self, batch: Tensor) -> Tensor:
         return cast(Tensor, self._model(input_ids=batch, use_cache=False).logits).float()
