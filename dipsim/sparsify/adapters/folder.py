@@ -41,7 +41,8 @@ def check_folder(folder: Path, resume: bool, force: bool) -> None:
 
 def save_adapter(folder: Path, config: peft.LoraConfig, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Writes an adapter as PEFT does, in 16 bits, with what dipsim knows of it beside."""
-    described = config.to_dict() | {"inference_mode": True, "target_modules": sorted(config.target_modules or [])}
+    told: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    described = told | {"inference_mode": True, "target_modules": sorted(config.target_modules or [])}
     write_text(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True, default=str) + "\n")
     with replacing(folder / WEIGHTS) as temporary:
         save_file({name: weight.half() for name, weight in weights.items()}, temporary, metadata={"format": "pt"})

@@ -11,7 +11,7 @@ from typing import Any
 
 import peft
 import torch
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dipsim.errors import DipsimError
@@ -83,7 +83,7 @@ def lora_config(layers: Sequence[str], rank: int, alpha: float, model_name: str)
 
 
 @contextmanager
-def injected(model: nn.Module, config: peft.LoraConfig) -> Iterator[dict[str, LoraLayer]]:
+def injected(model: nn.Module, config: peft.LoraConfig) -> Iterator[dict[str, LoraLinear]]:
     """While the body runs, the layers that the configuration names are wrapped, and only adapters can be trained.
 
     Yields:
@@ -93,11 +93,11 @@ def injected(model: nn.Module, config: peft.LoraConfig) -> Iterator[dict[str, Lo
     modes = {module: module.training for module in model.modules()}
     try:
         peft.inject_adapter_in_model(config, model)
-        yield {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+        yield {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
     finally:
         for name, module in list(model.named_modules()):
-            if isinstance(module, LoraLayer):
-                model.set_submodule(name, module.get_base_layer())
+            if isinstance(module, LoraLinear):
+                _put(model, name, module.get_base_layer())
         if hasattr(model, "peft_config"):
             del model.peft_config
         for parameter, requires_grad in trains.items():
@@ -107,14 +107,14 @@ def injected(model: nn.Module, config: peft.LoraConfig) -> Iterator[dict[str, Lo
 
 
 @contextmanager
-def merged(model: nn.Module, layers: dict[str, LoraLayer]) -> Iterator[None]:
+def merged(model: nn.Module, layers: dict[str, LoraLinear]) -> Iterator[None]:
     """While the body runs, the adapters are part of the weights, and the model has its own layers again."""
     kept = {name: layer.weight.detach().clone() for name, layer in layers.items()}
     try:
         with torch.no_grad():
             for name, layer in layers.items():
                 layer.weight.add_(layer.get_delta_weight("default").to(layer.weight))
-                model.set_submodule(name, layer.get_base_layer())
+                _put(model, name, layer.get_base_layer())
         yield
     finally:
         with torch.no_grad():
@@ -122,8 +122,13 @@ def merged(model: nn.Module, layers: dict[str, LoraLayer]) -> Iterator[None]:
                 layer.weight.copy_(kept[name])
 
 
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, module)
+
+
 @contextmanager
-def switched_off(layers: Sequence[LoraLayer]) -> Iterator[None]:
+def switched_off(layers: Sequence[LoraLinear]) -> Iterator[None]:
     """While the body runs, the wrapped layers compute what they did without an adapter."""
     for layer in layers:
         layer.enable_adapters(False)
@@ -162,7 +167,7 @@ def fingerprint(loaded: LoadedModel) -> list[float]:
     """Tells models apart, those of one shape too, in any precision: the length of a weight row of every MLP."""
 
     def length(mlp: GatedMlp) -> float:
-        row: Any = mlp.down.weight[0].detach().double().norm()
+        row: Any = mlp.down.weight[0].detach().float().norm()
         return float(row)
 
     return [length(mlp) for mlp in find_gated_mlps(loaded.model, loaded.spec.n_layers)]

@@ -15,6 +15,7 @@ import peft
 import torch
 import transformers
 from numpy.typing import NDArray
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -200,7 +201,7 @@ class _Run:
         loaded: LoadedModel,
         plan: Plan,
         recipe: Recipe,
-        layers: list[lora.LoraLayer],
+        layers: list[LoraLinear],
         ids: NDArray[np.int64],
         held_out: NDArray[np.int64],
     ) -> None:
@@ -208,7 +209,7 @@ class _Run:
         self.step, self.best_step, self.n_without_gain = 0, 0, 0
         self.before = self.best = math.inf
         self._model, self._spec, self._plan, self._layers = loaded.model, loaded.spec, plan, layers
-        self._model.eval()  # no dropout
+        self._model.train(False)  # no dropout
         self._mlps = find_gated_mlps(loaded.model, loaded.spec.n_layers)
         self._ids, self._held_out = ids, held_out
         for layer in layers:  # half precision is too coarse to learn in
