@@ -154,6 +154,8 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
     other = Recipe(**(vars(QUICK) | {"learning_rate": 0.5, "seed": 9}))
     with pytest.raises(DipsimError, match=r"learning_rate is 0.5, was 0.02; seed is 9, was 0$"):
         learn(tmp_path / "lora", recipe=other, resume=True)
+    with pytest.raises(DipsimError, match=r"than before: masking.name is dip-ca, was dip$"):
+        learn(tmp_path / "lora", masking=DipCa(density=0.5), resume=True)
     with pytest.raises(DipsimError, match="window_tokens is 10, was 11"):
         learn(tmp_path / "lora", ids=TEXT[:, :10], resume=True)
     (tmp_path / "lora/checkpoint.pt").write_bytes(b"no checkpoint")

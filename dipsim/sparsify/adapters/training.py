@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -320,7 +320,16 @@ def _share_of_rate(step: int, n_steps: int) -> float:
 
 def _check_same(settings: dict[str, Any], before: dict[str, Any]) -> None:
     """Refuses to go on with another run than the one that was begun."""
-    changed = [name for name in settings if settings[name] != before.get(name)]
-    if changed:
-        told = "; ".join(f"{name} is {settings[name]}, was {before.get(name)}" for name in changed)
+    now, then = dict(_flat(settings)), dict(_flat(before))
+    if changed := [name for name in {**now, **then} if now.get(name) != then.get(name)]:
+        told = "; ".join(f"{name} is {now.get(name)}, was {then.get(name)}" for name in changed)
         raise DipsimError(f"resume: got other settings than before: {told}")
+
+
+def _flat(settings: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting by its path, as `masking.density`."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{where}{name}.")
+        else:
+            yield where + name, value
