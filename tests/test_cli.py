@@ -393,6 +393,11 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--method", "dip-ca", "--density", "0.5"], "capture does not"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sequence-tokens", "0"], "both must be at least 1"),
         (["capture", "tiny", "held-out", "-o", "x.npz"], "a trace ends in .zarr"),
+        (["adapt", "tiny", "held-out", "-o", "x", "--rank", "0"], "rank: got 0; must be at least 1"),
+        (["adapt", "tiny", "held-out", "-o", "x", "--method", "dense"], "method 'dense': masks no activations"),
+        (["adapt", "tiny", "held-out", "-o", "x", "--resume"], "'x' holds no checkpoint"),
+        (["evaluate", "tiny", "held-out", "--merge-adapter"], "merge-adapter: there is none; give --adapter DIR"),
+        (["evaluate", "tiny", "held-out", "--adapter", "x", "--windows", "1"], "adapter: 'x' holds no dipsim.json"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sites", "glu,gat"], "did you mean 'gate'"),
         (["evaluate", "tiny", "held-out", "--window-tokens", "900000"], "got 81489 tokens, 0 windows of 900000"),
         (
@@ -415,6 +420,27 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
 def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     assert message in complaint(run(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_adapt_then_evaluate(tmp_path: Path) -> None:
+    text, folder, out = tmp_path / "text.txt", tmp_path / "lora", tmp_path / "r.json"
+    text.write_text((shipped.folder("tiny") / "held_out.txt").read_text()[:3000])
+    arguments = ("--method", "dip-ca", "--density", "0.4", "--dram", "0.8x", "--window-tokens", "32")
+    recipe = ("--rank", "4", "--steps", "4", "--evaluate-every", "2", "--batch", "2")
+    done = run("adapt", "tiny", str(text), "-o", str(folder), *arguments, *recipe)
+    assert done.returncode == 0, done.stderr
+    n_bytes = 2 * 3 * 3 * 4 * (256 + 896)  # 16 bits, 3 layers of 3 matrices, A and B
+    assert f"{n_bytes / 1e3:.0f} kB in 16 bits" in done.stdout
+    assert "exists already; give --force" in complaint(run("adapt", "tiny", str(text), "-o", str(folder)))
+    found = []
+    for merge in ((), ("--merge-adapter",)):
+        more = ("--windows", "2", "--adapter", str(folder), *merge, "--json", str(out), "--force")
+        done = run("evaluate", "tiny", str(text), *arguments, *more, "--dtype", "float32")
+        assert done.returncode == 0, done.stderr
+        assert "tiny + lora" in done.stdout
+        found.append(json.loads(out.read_text()))
+    assert [one["config"]["adapter_bytes"] for one in found] == [n_bytes, 0]
+    assert found[0]["dram"]["cache_bytes"] < found[1]["dram"]["cache_bytes"]
 
 
 def test_a_bad_score_and_a_bad_profile_are_named(tmp_path: Path) -> None:

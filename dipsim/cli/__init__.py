@@ -10,6 +10,7 @@ from typing import Annotated, cast
 import typer
 
 from dipsim.cli import catalogue
+from dipsim.cli.adapt import adapt
 from dipsim.cli.allocate import allocate
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
@@ -43,6 +44,7 @@ app.command()(stats)
 app.command()(train_predictor)
 app.command()(drift)
 app.command()(allocate)
+app.command()(adapt)
 app.add_typer(calibrate_app, name="calibrate")
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")

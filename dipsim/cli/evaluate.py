@@ -1,9 +1,10 @@
 """`dipsim evaluate`: perplexity with the mask in the loop, beside the speed of the same tokens."""
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from dipsim.errors import DipsimError
 if TYPE_CHECKING:
     from dipsim.model import ModelSpec
     from dipsim.simulation import Simulation
+    from dipsim.sparsify.loading import LoadedModel
     from dipsim.trace import Trace
 
 TEXT = "Text"
@@ -50,6 +52,13 @@ def evaluate(
         Path | None,
         typer.Option(help="Keep the scores: simulating them under the same options gives these masks again."),
     ] = None,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="A folder of 'dipsim adapt'; its bytes are counted in place of --adapter-bytes."),
+    ] = None,
+    merge_adapter: Annotated[
+        bool, typer.Option("--merge-adapter", help="Add the adapter to the weights; it then costs no bytes.")
+    ] = False,
     json: options.Json = None,
     force: options.Force = False,
 ) -> None:
@@ -57,7 +66,9 @@ def evaluate(
 
     Example: dipsim evaluate tiny held-out --method dip-ca --density 0.5 --policy lfu --dram 0.6x --windows 16
     """
-    require_torch("evaluate")
+    require_torch("evaluate", "torch", "transformers", *(["peft"] if adapter else []))
+    if merge_adapter and adapter is None:
+        raise DipsimError("merge-adapter: there is none; give --adapter DIR")
     from dipsim.cli.terminal import progress, table
     from dipsim.evaluation import evaluate as run
     from dipsim.files import check_output, write_text
@@ -75,18 +86,19 @@ def evaluate(
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
 
-    def described(trace: "Trace") -> "Simulation":
-        return describe(trace=trace, rank=None if trained is None else trained.rank)
+    def described(trace: "Trace", **others: Any) -> "Simulation":
+        return describe(trace=trace, rank=None if trained is None else trained.rank, **others)
 
     described(_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
     ids = cut(loaded.tokenizer, content, window_tokens, windows, stride)
-    with progress("evaluating windows") as on_progress:
+    with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
+        own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
         found = run(
-            loaded,
+            ready,
             ids,
-            described,
+            lambda trace: described(trace, **own),
             n_prompt=prompt_tokens,
             stride=stride,
             n_batch=batch,
@@ -112,11 +124,27 @@ def _planned(spec: "ModelSpec", window_tokens: int, prompt_tokens: int) -> "Trac
     return Trace.planned(spec, SITES, np.zeros((1, max(1, window_tokens - prompt_tokens)), np.int64), prompt_tokens)
 
 
-def require_torch(command: str) -> None:
+def _with_adapter(
+    loaded: "LoadedModel", adapter: Path | None, merge: bool
+) -> "contextlib.AbstractContextManager[LoadedModel]":
+    if adapter is None:
+        return contextlib.nullcontext(loaded)
+    from dipsim.sparsify.adapters import adapted
+
+    return adapted(loaded, adapter, merge)
+
+
+def require_torch(command: str, *libraries: str) -> None:
     """Refuses a command that needs the extra `capture` where that is not installed.
 
+    Args:
+        command: the command.
+        libraries: what it needs; torch and transformers by default.
+
     Raises:
-        DipsimError: torch or transformers is missing.
+        DipsimError: a library is missing.
     """
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("transformers") is None:
-        raise DipsimError(f"{command}: torch and transformers are not installed; pip install 'dipsim[capture]'")
+    needed = libraries or ("torch", "transformers")
+    if any(importlib.util.find_spec(library) is None for library in needed):
+        names = f"{', '.join(needed[:-1])} and {needed[-1]}"
+        raise DipsimError(f"{command}: {names} are not installed; pip install 'dipsim[capture]'")

@@ -67,8 +67,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr (only on a terminal); yields what is to be called with done and total."""
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr (only on a terminal); yields what is to be called with done, total and, if there is
+    something to say beside the title, a note."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,4 +79,8 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=f"{title} {note}".rstrip())
+
+        yield update

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ def find_gated_mlps(model: nn.Module, n_layers: int) -> list[GatedMlp]:
 
 
 def _as_gated_mlp(module: nn.Module) -> GatedMlp | None:
-    linears = [child for child in module.children() if isinstance(child, nn.Linear)]
+    linears = [cast(nn.Linear, child) for child in module.children() if _is_linear(child)]
     for down in linears:
         others = [layer for layer in linears if layer is not down]
         d, f = down.out_features, down.in_features
@@ -78,10 +79,15 @@ def _as_gated_mlp(module: nn.Module) -> GatedMlp | None:
     return None
 
 
+def _is_linear(module: nn.Module) -> bool:
+    """Also one that an adapter wraps: peft's wrapper keeps it as `base_layer` and shows its shape and its weight."""
+    return isinstance(getattr(module, "base_layer", module), nn.Linear)
+
+
 def _activations(module: nn.Module) -> Iterator[Activation]:
     """Children without weights, functions kept as attributes, and what a `forward` may call without keeping it."""
     for child in module.children():
-        if not isinstance(child, nn.Linear) and not list(child.parameters()):
+        if not _is_linear(child) and not list(child.parameters()):
             yield child
     for value in vars(module).values():
         if inspect.isfunction(value) or inspect.isbuiltin(value):
@@ -117,6 +123,6 @@ def _holders(model: nn.Module) -> str:
     names = Counter(
         f"{type(module).__name__}({', '.join(names)})"
         for module in model.modules()
-        if (names := [name for name, child in module.named_children() if isinstance(child, nn.Linear)])
+        if (names := [name for name, child in module.named_children() if _is_linear(child)])
     )
     return "; ".join(f"{count} x {name}" for name, count in names.most_common(4)) or "none"

@@ -27,12 +27,14 @@ class LoadedModel:
     Attributes:
         name: `tiny`, the id, or the folder's name.
         revision: commit of the hub's repository, None for local files.
+        adapter_bytes: weights of an adapter beside the model's own.
     """
 
     model: transformers.PreTrainedModel
     tokenizer: transformers.PreTrainedTokenizerBase
     name: str
     revision: str | None
+    adapter_bytes: int = 0
 
     @property
     def spec(self) -> ModelSpec:

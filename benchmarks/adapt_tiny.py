@@ -1,0 +1,111 @@
+"""How much of what a mask costs does an adapter win back on `tiny`?
+
+    python benchmarks/adapt_tiny.py --json FILE
+
+Trains LoRA (`dipsim adapt`) under `dip` and under `dip-ca` with its caches, on the documents `tiny` was trained on:
+all of this Python's, without those that are held out. Then measures perplexity on the held-out text, in windows of 256
+tokens: dense, masked, masked with LoRA. The share won back is that of the rise in log-perplexity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from measuring import Row, parser, print_machine, print_table, save
+from numpy.typing import NDArray
+from train_tiny import END, documents, split
+
+from dipsim import Dense, Dip, DipCa, HardwareProfile, Simulation, Trace
+from dipsim.evaluation import adapt, evaluate
+from dipsim.masking import Masking
+from dipsim.sparsify.adapters import Recipe, adapted
+from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
+
+WINDOW, DRAM = 256, "0.6x"
+
+
+def training_text() -> str:
+    """What `tiny` saw; another Python has other documents, so that those held out are told by name and by content."""
+    texts = documents()
+    names, _ = split(texts)
+    held_out = read_text("held-out")
+    return END + END.join(texts[name] for name in names if texts[name] not in held_out)
+
+
+def run_of(masking: Masking, adapter_bytes: int) -> Callable[[Trace], Simulation]:
+    """The run on a trace, on the device whose caches `dip-ca` looks at."""
+    profile = HardwareProfile.load("a18-paper")
+    return lambda trace: Simulation(profile, trace, masking, "lfu", dram=DRAM, adapter_bytes=adapter_bytes)
+
+
+def loss_of(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking) -> float:
+    return evaluate(loaded, ids, run_of(masking, loaded.adapter_bytes), n_batch=8).loss
+
+
+def row_of(
+    loaded: LoadedModel, text: NDArray[np.int64], held_out: NDArray[np.int64], masking: Masking, recipe: Recipe
+) -> Row:
+    dense, masked = loss_of(loaded, held_out, Dense()), loss_of(loaded, held_out, masking)
+    with tempfile.TemporaryDirectory() as folder:
+        started, worked = time.perf_counter(), time.process_time()
+        learnt = adapt(loaded, text, run_of(masking, 0), folder, recipe)
+        minutes, cpu_minutes = (time.perf_counter() - started) / 60, (time.process_time() - worked) / 60
+        found = {}
+        for merge in (False, True):
+            with adapted(loaded, folder, merge) as ready:
+                found[merge] = loss_of(ready, held_out, masking)
+    return {
+        "method": masking.name,
+        "dense": math.exp(dense),
+        "masked": math.exp(masked),
+        "with LoRA": math.exp(found[False]),
+        "won back": (masked - found[False]) / (masked - dense),
+        "merged": math.exp(found[True]),
+        "won back, merged": (masked - found[True]) / (masked - dense),
+        f"{recipe.loss} before": learnt.loss_before,
+        f"{recipe.loss} after": learnt.loss,
+        "kB": learnt.n_bytes / 1e3,
+        "best step": learnt.best_step,
+        "minutes": minutes,
+        "CPU minutes": cpu_minutes,
+    }
+
+
+def arguments() -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--density", type=float, default=0.4, help="of both methods (0.4)")
+    made.add_argument("--gamma", type=float, default=0.2, help="of dip-ca (0.2)")
+    made.add_argument("--rank", type=int, default=32)
+    made.add_argument("--loss", default="kl", help="kl or cross-entropy (kl)")
+    made.add_argument("--steps", type=int, default=200)
+    made.add_argument("--lr", type=float, default=5e-3)
+    made.add_argument("--methods", nargs="+", default=["dip", "dip-ca"], help="dip, dip-ca (both)")
+    made.add_argument("--windows", type=int, help="of the held-out text, to be measured (all)")
+    made.add_argument("--threads", type=int, default=2, help="of torch (2)")
+    return made.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    print_machine()
+    methods = {"dip": Dip(density=options.density), "dip-ca": DipCa(density=options.density, gamma=options.gamma)}
+    recipe = Recipe(options.rank, options.rank, options.loss, options.lr, options.steps)
+    loaded = load_model("tiny", dtype="float32")
+    text = windows(loaded.tokenizer, training_text(), WINDOW, None)
+    held_out = windows(loaded.tokenizer, read_text("held-out"), WINDOW, options.windows)
+    rows = [row_of(loaded, text, held_out, methods[name], recipe) for name in options.methods]
+    tables = {f"tiny at density {options.density}, LoRA of rank {options.rank}: perplexity": rows}
+    for title, table in tables.items():
+        print_table(title, table)
+    save(options.json, tables, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""LoRA on the layers whose inputs a method masks: how it learns, where it is kept, and how it enters a model."""
+
+from dipsim.sparsify.adapters.folder import check_folder
+from dipsim.sparsify.adapters.lora import adapted
+from dipsim.sparsify.adapters.training import LOSSES, Learnt, Recipe, train
+
+__all__ = ["LOSSES", "Learnt", "Recipe", "adapted", "check_folder", "train"]
