@@ -12,8 +12,9 @@ import plain_decoder
 import pytest
 import torch
 from conftest import device, tight_slots
+from random_models import IDS, SHAPE, random_model
 from safetensors.torch import load_file
-from test_capture import IDS, SHAPE, choose_for, hooks_on, random_model
+from test_capture import choose_for, hooks_on
 from torch import nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, Simulation, Up
