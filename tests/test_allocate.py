@@ -156,7 +156,7 @@ def written(path: Path, **changes: object) -> Path:
 
 
 def test_the_command_and_its_file(tmp_path: Path) -> None:
-    few = ("--method", "dip", "--density", "0.4", "--windows", "1", "--window-tokens", "24", "--trials", "3")
+    few = ("--method", "dip", "--density", "0.4", "--tokens", "24", "--window-tokens", "24", "--trials", "3")
     done = run("allocate", "tiny", "held-out", *few, "--per-layer", "-o", "keeps.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "by the paper's rule" in done.stdout

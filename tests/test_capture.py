@@ -274,6 +274,11 @@ def test_windows_follow_one_another() -> None:
     ids = loaded.tokenizer.encode(text, add_special_tokens=False)
     assert windows(loaded.tokenizer, text, 100, 2).reshape(-1).tolist() == ids[:200]
     assert len(windows(loaded.tokenizer, text, 100, None)) == len(ids) // 100
+    overlapping = windows(loaded.tokenizer, text, 100, n_tokens=199, stride=33)
+    assert overlapping.tolist() == [ids[first : first + 100] for first in (0, 33, 66, 99)]
+    assert len(windows(loaded.tokenizer, text, 100, n_tokens=199)) == 1
+    with pytest.raises(DipsimError, match="tokens: got 99; must be at least a window's 100"):
+        windows(loaded.tokenizer, text, 100, n_tokens=99)
     with pytest.raises(DipsimError, match="windows of 100000; one asked for"):
         windows(loaded.tokenizer, text, 100_000, None)
     for n_window, n_windows in ((0, None), (-5, None), (10, 0)):

@@ -314,7 +314,7 @@ def test_evaluate_then_simulate_what_it_recorded(tmp_path: Path) -> None:
     """Perplexity beside the run, and the same hits and bytes from the scores it leaves behind."""
     out, trace = tmp_path / "e.json", tmp_path / "t.zarr.zip"
     method = ("--method", "dip-ca", "--density", "0.5", "--gamma", "0.4", "--policy", "lru", "--dram", "0.7x")
-    arguments = ("--windows", "3", "--window-tokens", "40", "--prompt-tokens", "8", "--dtype", "float32")
+    arguments = ("--tokens", "120", "--window-tokens", "40", "--prompt-tokens", "8", "--dtype", "float32")
     done = run("evaluate", "tiny", "held-out", *method, *arguments, "--json", str(out), "--save-trace", str(trace))
     assert done.returncode == 0, done.stderr
     assert "perplexity" in done.stdout
@@ -397,7 +397,7 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         (["adapt", "tiny", "held-out", "-o", "x", "--method", "dense"], "method 'dense': masks no activations"),
         (["adapt", "tiny", "held-out", "-o", "x", "--resume"], "'x' holds no checkpoint"),
         (["evaluate", "tiny", "held-out", "--merge-adapter"], "merge-adapter: there is none; give --adapter DIR"),
-        (["evaluate", "tiny", "held-out", "--adapter", "x", "--windows", "1"], "adapter: 'x' holds no dipsim.json"),
+        (["evaluate", "tiny", "held-out", "--adapter", "x", "--tokens", "256"], "adapter: 'x' holds no dipsim.json"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--sites", "glu,gat"], "did you mean 'gate'"),
         (["evaluate", "tiny", "held-out", "--window-tokens", "900000"], "got 81489 tokens, 0 windows of 900000"),
         (
@@ -406,11 +406,12 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         ),
         (["evaluate", "tiny", "held-out", "--policy", "lfuu"], "did you mean 'lfu'"),
         (
-            ["evaluate", "tiny", "held-out", "--budget", "marginal", "--windows", "1"],
+            ["evaluate", "tiny", "held-out", "--budget", "marginal", "--tokens", "256"],
             "its scores are yet to be recorded",
         ),
         (["evaluate", "tiny", "held-out", "--policy", "belady"], "belady with method 'dip-ca'"),
         (["evaluate", "tiny", "held-out", "--stride", "0"], "stride: got 0"),
+        (["evaluate", "tiny", "held-out", "--tokens", "100"], "tokens: got 100; must be at least a window's 256"),
         (["evaluate", "nowhere", "held-out"], "model 'nowhere': cannot be loaded"),
         (["evaluate", "tiny", "held-out", "--method", "cats"], "method 'cats' needs --density and --calibration"),
         (["simulate", "tiny", "--calibration", "tiny"], "calibration: method 'dip-ca' has no thresholds"),
@@ -434,7 +435,7 @@ def test_adapt_then_evaluate(tmp_path: Path) -> None:
     assert "exists already; give --force" in complaint(run("adapt", "tiny", str(text), "-o", str(folder)))
     found = []
     for merge in ((), ("--merge-adapter",)):
-        more = ("--windows", "2", "--adapter", str(folder), *merge, "--json", str(out), "--force")
+        more = ("--tokens", "512", "--adapter", str(folder), *merge, "--json", str(out), "--force")
         done = run("evaluate", "tiny", str(text), *arguments, *more, "--dtype", "float32")
         assert done.returncode == 0, done.stderr
         assert "tiny + lora" in done.stdout

@@ -64,7 +64,7 @@ def test_cats_reaches_its_density_on_the_calibration_text(shell: Shell) -> None:
     for layer, threshold in enumerate(own["config"]["thresholds"]):
         assert threshold == pytest.approx(np.quantile(gates[:, layer], 1 - keep), rel=5e-3)
 
-    windows = "--window-tokens 64 --windows 4"
+    windows = "--window-tokens 64 --tokens 256"
     evaluated = shell.numbers(f"evaluate tiny held-out {method} {windows} --save-trace eval.zarr.zip")
     assert evaluated["mlp_density"] == pytest.approx(DENSITY, abs=0.05)  # other text, and masked layers below
     assert evaluated["config"]["thresholds"] == own["config"]["thresholds"]
@@ -104,7 +104,7 @@ def test_cats_refusals(shell: Shell) -> None:
 
 
 def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> None:
-    train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --windows 8"
+    train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --tokens 2048"
     code, out, err = shell.run(f"{train} --window-tokens 64")
     assert code == 0, err
     assert "p.safetensors: recall is the share of the 40% largest neurons found, in 1 windows held out" in err
@@ -114,11 +114,11 @@ def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> No
     assert float(rows[3][1]) == pytest.approx(np.mean([float(row[1]) for row in rows[:3]]), abs=1e-3)
     assert "'p.safetensors' exists already; give --force" in shell.complaint(train)
 
-    evaluate = "evaluate tiny held-out --method predictor --density 0.4 --window-tokens 48 --windows 2"
+    evaluate = "evaluate tiny held-out --method predictor --density 0.4 --window-tokens 48 --tokens 96"
     evaluated = shell.numbers(f"{evaluate} --predictor p.safetensors --save-trace e.zarr.zip")
     assert evaluated["mlp_density"] == pytest.approx(358 / 896)  # floor(0.4 * 896)
     assert evaluated["config"]["rank"] == 8
-    dense = shell.numbers("evaluate tiny held-out --method dense --window-tokens 48 --windows 2")
+    dense = shell.numbers("evaluate tiny held-out --method dense --window-tokens 48 --tokens 96")
     added_bytes = 3 * 8 * (256 + 896) / 2  # three layers of rank 8 at four bits
     assert evaluated["dram"]["pinned_bytes"] - dense["dram"]["pinned_bytes"] == added_bytes
     replayed = shell.numbers("simulate e.zarr.zip --method predictor --density 0.4 --rank 8")
@@ -146,7 +146,7 @@ def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> No
 
 def test_predictor_refusals(shell: Shell) -> None:
     need = "method 'predictor' needs a predictor: dipsim train-predictor MODEL OTHER-TEXT -o FILE makes one"
-    assert need in shell.complaint("evaluate tiny held-out --method predictor --density 0.5 --windows 1")
+    assert need in shell.complaint("evaluate tiny held-out --method predictor --density 0.5 --tokens 256")
     assert need in shell.complaint("simulate tiny --method predictor --density 0.5")
     assert "needs scores at site 'predictor'" in shell.complaint(
         "simulate tiny --method predictor --density 0.5 --rank 8"
@@ -160,8 +160,8 @@ def test_predictor_refusals(shell: Shell) -> None:
     train = "train-predictor tiny other.txt -o q.safetensors"
     assert "rank: got 0" in shell.complaint(f"{train} --rank 0")
     assert "density: got 1.5" in shell.complaint(f"{train} --density 1.5")
-    assert "windows: got 1; at least 2 are needed" in shell.complaint(f"{train} --windows 1")
-    assert "epochs: got 0" in shell.complaint(f"{train} --windows 2 --epochs 0")
+    assert "text: got 1 window; at least 2 are needed" in shell.complaint(f"{train} --tokens 256")
+    assert "epochs: got 0" in shell.complaint(f"{train} --tokens 512 --epochs 0")
     assert "text 'no.txt': cannot be read" in shell.complaint("train-predictor tiny no.txt -o q.safetensors")
     assert "its folder does not exist" in shell.complaint("train-predictor tiny other.txt -o no/q.safetensors")
     assert sorted(path.name for path in Path().iterdir()) == ["other.txt"]

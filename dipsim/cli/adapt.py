@@ -8,7 +8,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
-from dipsim.cli.evaluate import TEXT, require_torch
+from dipsim.cli.evaluate import require_torch
 
 if TYPE_CHECKING:
     from dipsim.simulation import Simulation
@@ -47,9 +47,8 @@ def adapt(
         int, typer.Option(help="Stop after so many looks without a gain.", rich_help_panel=TRAINING)
     ] = 5,
     seed: Annotated[int, typer.Option(help="Of first weights and of the order of text.", rich_help_panel=TRAINING)] = 0,
-    window_tokens: Annotated[
-        int, typer.Option(help="Tokens of a window; each is a sequence with cold caches.", rich_help_panel=TEXT)
-    ] = 256,
+    tokens: options.TextTokens = None,
+    window_tokens: options.WindowTokens = 256,
     batch: options.Batch = 8,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -75,7 +74,7 @@ def adapt(
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = windows(loaded.tokenizer, content, window_tokens, None)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
     with progress("training") as on_step:
         learnt = run(
             loaded,

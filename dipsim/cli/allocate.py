@@ -9,7 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
-from dipsim.cli.evaluate import TEXT, require_torch
+from dipsim.cli.evaluate import require_torch
 
 if TYPE_CHECKING:
     from dipsim.masking import Keeps
@@ -37,15 +37,14 @@ def allocate(
     ] = False,
     trials: Annotated[int, typer.Option(help="Splits to try, the paper's first.", rich_help_panel=SEARCH)] = 50,
     seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
-    window_tokens: Annotated[
-        int, typer.Option(help="Tokens of a window; each starts with cold caches.", rich_help_panel=TEXT)
-    ] = 256,
+    tokens: options.TextTokens = None,
+    window_tokens: options.WindowTokens = 256,
     prompt_tokens: Annotated[
-        int, typer.Option(help="First tokens of each window that are run dense and not scored.", rich_help_panel=TEXT)
+        int,
+        typer.Option(
+            help="First tokens of each window that are run dense and not scored.", rich_help_panel=options.TEXT
+        ),
     ] = 0,
-    windows: Annotated[
-        int | None, typer.Option(help="How many windows; all that the text has by default.", rich_help_panel=TEXT)
-    ] = None,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -63,15 +62,14 @@ def allocate(
     from dipsim.evaluation.allocate import require_optuna
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
-    from dipsim.sparsify.loading import load_model, read_text
-    from dipsim.sparsify.loading import windows as cut
+    from dipsim.sparsify.loading import load_model, read_text, windows
 
     require_optuna()
     check_output(out, force)
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = cut(loaded.tokenizer, content, window_tokens, windows)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
     journal = out.with_name(f"{out.name}.trials")
     with progress("trying splits") as on_progress:
         found = run(

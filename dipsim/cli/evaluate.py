@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel
     from dipsim.trace import Trace
 
-TEXT = "Text"
-
 
 @takes_simulation("trace", "tokens", "rank")
 def evaluate(
@@ -28,20 +26,19 @@ def evaluate(
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
     describe: "Callable[..., Simulation]",
-    window_tokens: Annotated[
-        int, typer.Option(help="Tokens of a window; each is a sequence with cold caches.", rich_help_panel=TEXT)
-    ] = 256,
+    tokens: options.TextTokens = None,
+    window_tokens: options.WindowTokens = 256,
     prompt_tokens: Annotated[
-        int, typer.Option(help="First tokens of each window that are run dense and not scored.", rich_help_panel=TEXT)
+        int,
+        typer.Option(
+            help="First tokens of each window that are run dense and not scored.", rich_help_panel=options.TEXT
+        ),
     ] = 0,
-    windows: Annotated[
-        int | None, typer.Option(help="How many windows; all that the text has by default.", rich_help_panel=TEXT)
-    ] = None,
     stride: Annotated[
         int | None,
         typer.Option(
             help="Start a window every so many tokens and score its last ones, instead of right behind the last.",
-            rich_help_panel=TEXT,
+            rich_help_panel=options.TEXT,
         ),
     ] = None,
     predictor: options.PredictorFile = None,
@@ -64,7 +61,7 @@ def evaluate(
 ) -> None:
     """Perplexity of a real model under a method, cache state and all, and tokens per second of the same run.
 
-    Example: dipsim evaluate tiny held-out --method dip-ca --density 0.5 --policy lfu --dram 0.6x --windows 16
+    Example: dipsim evaluate tiny held-out --method dip-ca --density 0.5 --policy lfu --dram 0.6x --tokens 4096
     """
     require_torch("evaluate", "torch", "transformers", *(["peft"] if adapter else []))
     if merge_adapter and adapter is None:
@@ -74,8 +71,7 @@ def evaluate(
     from dipsim.files import check_output, write_text
     from dipsim.results.headline import headline
     from dipsim.sparsify.capture import text_source
-    from dipsim.sparsify.loading import load_model, read_spec, read_text
-    from dipsim.sparsify.loading import windows as cut
+    from dipsim.sparsify.loading import load_model, read_spec, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
     from dipsim.trace import check_trace_output
 
@@ -92,7 +88,7 @@ def evaluate(
     described(_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = cut(loaded.tokenizer, content, window_tokens, windows, stride)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride)
     with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
         own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
         found = run(

@@ -13,7 +13,7 @@ from dipsim.errors import DipsimError
 if TYPE_CHECKING:
     from dipsim.masking import Masking
 
-METHOD, CACHE, FLASH, RUN, TORCH = "Method", "DRAM and cache", "Flash", "Run", "Model"
+METHOD, CACHE, FLASH, RUN, TORCH, TEXT = "Method", "DRAM and cache", "Flash", "Run", "Model", "Text"
 
 Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
 Profile = Annotated[str, typer.Option(help="Device: a name of 'dipsim list profiles' or a TOML file.")]
@@ -181,6 +181,13 @@ Unit = Annotated[
 ]
 Overlap = Annotated[str, typer.Option(help="How devices overlap: none, io or pipelined.", rich_help_panel=RUN)]
 Tokens = Annotated[int | None, typer.Option(help="Simulate only the first N tokens.", rich_help_panel=RUN)]
+TextTokens = Annotated[
+    int | None,
+    typer.Option("--tokens", help="Use only the first N tokens of the text, in whole windows.", rich_help_panel=TEXT),
+]
+WindowTokens = Annotated[
+    int, typer.Option(help="Tokens of a window; each is a sequence with cold caches.", rich_help_panel=TEXT)
+]
 Warmup = Annotated[
     int, typer.Option(help="Tokens at the start of each sequence that are not counted.", rich_help_panel=RUN)
 ]

@@ -21,8 +21,10 @@ def train_predictor(
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
     density: Annotated[float, typer.Option(help="Share of neurons that are to be found for each token.")] = 0.5,
     epochs: Annotated[int, typer.Option(help="How often the model runs through the text.")] = 10,
-    window_tokens: Annotated[int, typer.Option(help="Tokens of a window; every tenth window is held out.")] = 256,
-    windows: Annotated[int | None, typer.Option(help="How many windows; all that the text has by default.")] = None,
+    tokens: options.TextTokens = None,
+    window_tokens: Annotated[
+        int, typer.Option(help="Tokens of a window; every tenth window is held out.", rich_help_panel=options.TEXT)
+    ] = 256,
     seed: Annotated[int, typer.Option(help="Of initial weights and of the order of tokens.")] = 0,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
@@ -40,8 +42,7 @@ def train_predictor(
     from dipsim.files import check_output
     from dipsim.masking import Predictor
     from dipsim.sparsify.capture import text_source
-    from dipsim.sparsify.loading import load_model, read_text
-    from dipsim.sparsify.loading import windows as cut
+    from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictor_training import recall, train
     from dipsim.sparsify.predictors import TrainedPredictors
 
@@ -49,10 +50,10 @@ def train_predictor(
     masking, content = Predictor(density, rank), read_text(text)
     with progress(f"loading {model}"):
         loaded = load_model(model, device, dtype)
-    ids = cut(loaded.tokenizer, content, window_tokens, windows)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
     is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
     if is_held_out.all():
-        raise DipsimError("windows: got 1; at least 2 are needed, one to train on and one to be held out")
+        raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")
     with progress("training on windows") as on_progress:
         networks = train(
             loaded,

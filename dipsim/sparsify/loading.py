@@ -134,7 +134,9 @@ def windows(
     tokenizer: transformers.PreTrainedTokenizerBase,
     text: str,
     n_window: int,
-    n_windows: int | None,
+    n_windows: int | None = None,
+    *,
+    n_tokens: int | None = None,
     stride: int | None = None,
 ) -> NDArray[np.int64]:
     """The text's tokens in windows, int64 [window, token], each `stride` tokens after the one before it (by default,
@@ -142,15 +144,24 @@ def windows(
 
     No special tokens are added, as is usual for perplexity.
 
+    Args:
+        tokenizer, text: the text.
+        n_window: tokens of a window.
+        n_windows: how many; None for all there are.
+        n_tokens: use only so many of the text's first tokens; None for all.
+        stride: tokens between the starts of two windows.
+
     Raises:
-        DipsimError: the text has too few tokens.
+        DipsimError: a number out of range, or the text has too few tokens.
     """
+    if n_tokens is not None and n_tokens < max(1, n_window):
+        raise DipsimError(f"tokens: got {n_tokens}; must be at least a window's {n_window}")
     if stride is not None and not 1 <= stride <= n_window:
         raise DipsimError(f"stride: got {stride}; must be at least 1 and at most the window's {n_window} tokens")
     if n_window < 1 or (n_windows is not None and n_windows < 1):
         wanted = "all" if n_windows is None else n_windows
         raise DipsimError(f"text: got {wanted} windows of {n_window} tokens; both must be at least 1")
-    ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
+    ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)[:n_tokens]
     step = n_window if stride is None else stride
     available = max(0, (ids.size - n_window) // step + 1)
     wanted = available if n_windows is None else n_windows

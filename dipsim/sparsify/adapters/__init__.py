@@ -2,6 +2,7 @@
 
 from dipsim.sparsify.adapters.folder import check_folder
 from dipsim.sparsify.adapters.lora import adapted
-from dipsim.sparsify.adapters.training import LOSSES, Learnt, Recipe, train
+from dipsim.sparsify.adapters.recipe import LOSSES, Recipe
+from dipsim.sparsify.adapters.training import Learnt, train
 
 __all__ = ["LOSSES", "Learnt", "Recipe", "adapted", "check_folder", "train"]

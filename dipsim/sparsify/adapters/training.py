@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,59 +20,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from dipsim.errors import DipsimError, choose
+from dipsim.errors import DipsimError
 from dipsim.masking import Masking
 from dipsim.sparsify.adapters import folder as files
 from dipsim.sparsify.adapters import lora
+from dipsim.sparsify.adapters.recipe import Recipe, check_same
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
 from dipsim.sparsify.loading import LoadedModel
 
-LOSSES = ("kl", "cross-entropy")
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 32  # of the windows; more would cost time and say little more
-WARM_UP_SHARE, LAST_SHARE = 0.05, 0.05  # of the steps, of the learning rate
 LONGEST_GRADIENT = 1.0
 
 # Called with steps done, steps to do and a note on the loss.
 OnStep = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        rank: of the LoRA.
-        alpha: its output is multiplied by alpha / rank.
-        loss: `kl`, to predict what the model without mask and adapter predicts; `cross-entropy`, to predict the text.
-        learning_rate: the highest, after a linear warm-up; a cosine leads down from it.
-        steps: updates, at most.
-        batch: windows in each.
-        evaluate_every: steps between two looks at held-out windows; a checkpoint is written at each.
-        patience: looks without a gain after which training stops.
-        seed: of the first weights and of the order of windows.
-    """
-
-    rank: int = 32
-    alpha: float = 32
-    loss: str = "kl"
-    learning_rate: float = 1e-3
-    steps: int = 1000
-    batch: int = 8
-    evaluate_every: int = 50
-    patience: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        choose("loss", self.loss, LOSSES)
-        for name in ("rank", "steps", "batch", "evaluate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise DipsimError(f"{name}: got {getattr(self, name)}; must be at least 1")
-        for name in ("alpha", "learning_rate"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise DipsimError(f"{name}: got {getattr(self, name)}; must be above 0 and finite")
-        if self.seed < 0:
-            raise DipsimError(f"seed: got {self.seed}; must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -147,7 +108,7 @@ def train(
     config = lora.lora_config(layers, recipe.rank, recipe.alpha, loaded.name)
     state = files.read_checkpoint(place) if resume else None
     if state is not None:
-        _check_same(settings, state["settings"])
+        check_same(settings, state["settings"])
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         with lora.injected(loaded.model, config) as wrapped:
@@ -217,7 +178,7 @@ class _Run:
             layer.lora_B.float()
         self._named = lora.trainable(loaded.model)
         self._optimizer = torch.optim.AdamW(self._named.values(), lr=recipe.learning_rate, weight_decay=0.0)
-        self._schedule = LambdaLR(self._optimizer, lambda step: _share_of_rate(step, recipe.steps))
+        self._schedule = LambdaLR(self._optimizer, recipe.share_of_rate)
 
     def update(self) -> float:
         """One step; returns its loss. Its windows depend on the step alone, so that a resumed run sees the same."""
@@ -307,29 +268,3 @@ def _split(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     first = len(ids) - max(1, int(HELD_OUT_SHARE * len(ids)))
     held_out = ids[first:]
     return ids[:first], held_out[:: math.ceil(len(held_out) / MOST_HELD_OUT)]
-
-
-def _share_of_rate(step: int, n_steps: int) -> float:
-    """Linear warm-up, then a cosine down."""
-    n_warm_up = max(1, round(WARM_UP_SHARE * n_steps))
-    if step < n_warm_up:
-        return (step + 1) / n_warm_up
-    angle = math.pi * (step - n_warm_up) / max(1, n_steps - n_warm_up)
-    return LAST_SHARE + (1 - LAST_SHARE) * (1 + math.cos(angle)) / 2
-
-
-def _check_same(settings: dict[str, Any], before: dict[str, Any]) -> None:
-    """Refuses to go on with another run than the one that was begun."""
-    now, then = dict(_flat(settings)), dict(_flat(before))
-    if changed := [name for name in {**now, **then} if now.get(name) != then.get(name)]:
-        told = "; ".join(f"{name} is {now.get(name)}, was {then.get(name)}" for name in changed)
-        raise DipsimError(f"resume: got other settings than before: {told}")
-
-
-def _flat(settings: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting by its path, as `masking.density`."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{where}{name}.")
-        else:
-            yield where + name, value
