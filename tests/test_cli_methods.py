@@ -104,7 +104,7 @@ def test_cats_refusals(shell: Shell) -> None:
 
 
 def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> None:
-    train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --tokens 2048"
+    train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --tokens 512"
     code, out, err = shell.run(f"{train} --window-tokens 64")
     assert code == 0, err
     assert "p.safetensors: recall is the share of the 40% largest neurons found, in 1 windows held out" in err
