@@ -142,7 +142,7 @@ def raw_chunks(path: Path, arrays: list[zarr.Array[Any]]) -> Iterator[tuple[Path
     for array in arrays:
         n_bytes = int(np.prod(array.chunks)) * 2
         for index in np.ndindex(*array.cdata_shape):
-            yield path / array.path / "c" / "/".join(map(str, index)), n_bytes
+            yield path / array.path / array.metadata.encode_chunk_key(index), n_bytes
 
 
 def decode(file: Path, layout: Layout, out: NDArray[np.uint8], n_steps: int = 3) -> None:

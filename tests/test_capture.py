@@ -162,6 +162,18 @@ def test_activations_that_are_no_numbers_are_named(tmp_path: Path) -> None:
         capture(loaded, IDS, tmp_path / "t.zarr", masking=Dense())
 
 
+def test_activations_beyond_float16_count_as_its_largest_number(tmp_path: Path) -> None:
+    loaded = random_model("llama", torch.float32)
+    norm = loaded.model.model.layers[0].post_attention_layernorm.weight
+    nn.init.ones_(norm)
+    with torch.no_grad():
+        norm[3] = 1e9
+    capture(loaded, IDS, tmp_path / "t.zarr", masking=Dense(), sites=("mlp_input",))
+    scores = Trace.open(tmp_path / "t.zarr").read("mlp_input", 0, 11)[:, 0].view(np.float16)
+    assert (scores[:, 3] == 65504).all()
+    assert (np.delete(scores, 3, axis=1) < 100).all()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gate_and_up_are_told_apart_by_what_they_do(family: str) -> None:
     for mlp in find_gated_mlps(random_model(family).model, 2):

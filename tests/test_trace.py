@@ -170,12 +170,12 @@ def put_score(token: int, layer: int, column: int, value: float) -> Callable[[Pa
 
 
 def cut_chunk(path: Path) -> None:
-    chunk = path / "scores/glu/c/0/1/0"
+    chunk = path / "scores/glu/c.0.1.0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
 
 
 def flip_bit(path: Path) -> None:
-    chunk = path / "scores/glu/c/0/1/0"
+    chunk = path / "scores/glu/c.0.1.0"
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
     chunk.write_bytes(data)
@@ -212,7 +212,7 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (edit_attribute(lambda own: own["model"].update(n_layers=3)), r"scores/gate: got float16 \[70, 2, 12\]; must be"),
     (edit_attribute(lambda own: own.update(prompt_lengths=[1])), r"prompt_lengths: got \[1\]; must be 2 counts"),
     (edit_attribute(lambda own: own.update(prompt_lengths=[1, -1])), "prompt_lengths.1: got -1"),
-    (lambda path: (path / "scores/glu/c/0/1/0").unlink(), "1 of 2 chunks are missing"),
+    (lambda path: (path / "scores/glu/c.0.1.0").unlink(), "1 of 2 chunks are missing"),
     (huge_vectors, r"scores/gate: got float16 \[70, 2, 12\]; must be"),
     (shard, "scores/glu: got shards"),
     (cut_chunk, "scores/glu is damaged"),
@@ -258,7 +258,7 @@ def test_damaged_zip_files(tmp_path: Path) -> None:
         Trace.open(path)
     path.write_bytes(whole)
     with zipfile.ZipFile(path) as archive:
-        offset = archive.getinfo("scores/glu/c/0/0/0").header_offset
+        offset = archive.getinfo("scores/glu/c.0.0.0").header_offset
     broken[offset + 100] ^= 0xFF
     path.write_bytes(broken)
     with pytest.raises(DipsimError, match="scores/glu is damaged"):
@@ -313,9 +313,21 @@ def test_chunks_stored_otherwise_are_left_to_zarr(tmp_path: Path) -> None:
         "two layers": {"compressors": None, "chunks": (32, 2, 12)},
         "half the columns": {"compressors": None, "chunks": (32, 1, 6)},
         "big end first": {"compressors": None, "serializer": zarr.codecs.BytesCodec(endian="big")},
-        "dotted": {"compressors": None, "chunk_key_encoding": {"name": "default", "separator": "."}},
+        "named otherwise": {"compressors": None, "chunk_key_encoding": {"name": "v2", "separator": "."}},
     }
     group = zarr.create_group(tmp_path / "others.zarr", zarr_format=3)
     for name, how in others.items():
         array = group.create_array(name, data=values, **({"chunks": (32, 1, 12)} | how))
         assert PlainChunks.of(array) is None, name
+
+
+def test_whole_chunks_and_what_is_left_of_them_are_all_there(tmp_path: Path) -> None:
+    """Written in pieces that begin and end anywhere: zarr reads what was given, whoever wrote which chunk."""
+    values = random_scores(MODEL, 300)["glu"]
+    arguments = ([300], [0], {"generator": "test"}, {"name": "dense"})
+    with TraceWriter(tmp_path / "t.zarr", MODEL, ["glu"], np.arange(300), *arguments) as writer:
+        for start, stop in ((0, 256), (256, 260), (260, 300)):
+            writer.write("glu", 0, start, values[start:stop, 0])
+        for start, stop in ((0, 100), (100, 300)):
+            writer.write("glu", 1, start, values[start:stop, 1])
+    np.testing.assert_array_equal(zarr.open_group(tmp_path / "t.zarr", mode="r")["scores/glu"][:], values)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dipsim import kernels
 from dipsim import masking as methods
 from dipsim.errors import DipsimError
 from dipsim.groups import Group, Site
@@ -155,13 +156,15 @@ class _LayerHooks:
             self._record(site, self._layer, self._scores(site, seen)[:, self._plan.n_prompt :])
 
     def _scores(self, site: str, values: Tensor) -> NDArray[np.float16]:
-        magnitude = values.detach().abs().float()
-        if not magnitude.max().isfinite():  # the largest of some with a NaN among them is NaN
+        magnitude = values.detach().float().abs()
+        scores: NDArray[np.float16] = magnitude.half().contiguous().cpu().numpy()
+        if kernels.first_bad(scores.view(np.uint16).reshape(-1)) < 0:
+            return scores
+        if not magnitude.isfinite().all():
             raise DipsimError(
                 f"layer {self._layer}, site '{site}': got infinite or NaN activations; a larger --dtype may help"
             )
-        scores: NDArray[np.float16] = magnitude.clamp_(max=_LARGEST).half().contiguous().cpu().numpy()
-        return scores
+        return magnitude.clamp(max=_LARGEST).half().cpu().numpy()  # too large for float16, and no more
 
     def _mask(self, site: Any, scores: NDArray[np.float16]) -> Tensor:
         """bool [sequence, token, column]; the prompt is dense."""

@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
+from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 from zarr.storage import LocalStore
 
 from dipsim import kernels
@@ -23,10 +24,13 @@ from dipsim.errors import DipsimError
 from dipsim.files import check_output, replacing
 from dipsim.model import ModelSpec
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
+from dipsim.trace.plain_chunks import PlainChunks
 
 # Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
 # slower (benchmarks/store.py). The checksum refuses a damaged chunk.
 _CODECS = [Crc32cCodec()]
+# Chunks beside each other in one folder: making folders would take as long as writing.
+_FLAT: ChunkKeyEncodingLike = {"name": "default", "separator": "."}
 
 
 class TraceWriter:
@@ -107,10 +111,12 @@ class TraceWriter:
                 chunks=(CHUNK_TOKENS, 1, site_columns(self._model, site)),
                 dtype="float16",
                 compressors=_CODECS,
+                chunk_key_encoding=_FLAT,
                 config={"write_empty_chunks": True},
             )
             for site in self._sites
         }
+        self._plain = {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
         self._group = group
 
     def write(self, site: str, layer: int, start: int, scores: NDArray[np.float16]) -> None:
@@ -136,7 +142,10 @@ class TraceWriter:
                 f"{where}: token {start + int(token)}, layer {layer}, column {column}: got {scores[token, column]}; "
                 "scores are finite and not negative"
             )
-        self._scores[site][start:stop, layer] = exact
+        plain = self._plain[site]
+        n_written = plain.write(start, layer, exact.view(np.uint16)) if plain is not None else 0
+        if start + n_written < stop:
+            self._scores[site][start + n_written : stop, layer] = exact[n_written:]
         self._written[site][layer, start:stop] = True
 
     def __exit__(
