@@ -23,8 +23,10 @@ import paper_quality
 import paper_speed
 from measuring import Row, parser, print_machine, print_table, save, shown
 from paper_speed import GAIN, PRESETS, Grid
+from paper_training import Training
 
 from dipsim import DipsimWarning, ModelSpec, plots
+from dipsim.sparsify.adapters import Recipe
 
 QUICK_GRID = dataclasses.replace(
     paper_speed.FULL,
@@ -37,7 +39,9 @@ QUICK_GRID = dataclasses.replace(
     policy_shares=(0.8,),
     steps=2,
 )
-QUICK_TEXT = paper_quality.Text(64, 2, 1, 1, 8, (0.5, 0.8))
+QUICK_TEXT = paper_quality.Text(
+    64, 2, 1, 1, 8, (0.5, 0.8), Training(4, 1, (0.5,), Recipe(rank=4, steps=2, batch=2, evaluate_every=1))
+)
 FAR = 1.6  # times the best perplexity: what is worse is in the table, not in the figure
 ASSUMPTIONS = (
     "Bits: MLP and attention 4, embedding, LM head and KV cache 8; context 2,048, the last tokens of it; DRAM as a "
@@ -181,6 +185,7 @@ def draw(tables: dict[str, list[Row]], quality: pd.DataFrame, folder: Path) -> N
         "gamma": (paper_figures.by_gamma(gamma), gamma),
         "quality": (plots.perplexity_by_throughput(near, "tiny on a18-paper, DRAM for half of it"), quality),
     }
+    folder.mkdir(parents=True, exist_ok=True)
     for name, (figure, frame) in made.items():
         plots.save(figure, frame, folder / f"paper-{name}.svg")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from measuring import Row, spread
 from numpy.typing import NDArray
+from paper_training import RANK, Training, adapters, merged, predictors, training_windows
 
 from dipsim import (
     Dense,
@@ -28,8 +29,10 @@ from dipsim import (
     Up,
 )
 from dipsim.evaluation import evaluate
-from dipsim.masking import Cats, MagnitudePruning, Masking
+from dipsim.masking import Cats, MagnitudePruning, Masking, Predictor
+from dipsim.sparsify.adapters import Recipe
 from dipsim.sparsify.capture import capture
+from dipsim.sparsify.hooks import Predictors
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
 LOSSES = (0.1, 0.5, 1.0, 2.0)  # of perplexity
@@ -49,6 +52,7 @@ class Text:
         n_part: windows of a part, whose perplexity is measured.
         n_timed: how many of these are simulated too.
         n_warm_up: tokens of each window that fill the caches and do not count for speed.
+        training: of predictors and adapters, on other text still.
     """
 
     n_window: int
@@ -57,29 +61,51 @@ class Text:
     n_timed: int
     n_warm_up: int
     densities: tuple[float, ...]
+    training: Training
 
 
-FULL = Text(256, 32, 16, 4, 32, (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9))
+FULL = Text(
+    n_window=256,
+    n_calibration=32,
+    n_part=16,
+    n_timed=4,
+    n_warm_up=32,
+    densities=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    training=Training(256, 6, (0.3, 0.4, 0.5, 0.6), Recipe(learning_rate=5e-3, steps=150)),
+)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method over density, from above `lowest`, where some matrices stay dense."""
+    """A method over density, from above `lowest`, where some matrices stay dense.
+
+    Attributes:
+        predictors: one for each layer, for the method that needs them.
+        adapters: density -> folder; only these densities are run. None where there is no adapter.
+    """
 
     name: str
     make: Callable[[float], Masking]
     lowest: float = 0.0
+    predictors: Predictors = ()
+    adapters: dict[float, Path] | None = None
+
+    def densities(self, text: Text) -> list[float]:
+        """Those that are run."""
+        return [d for d in text.densities if d > self.lowest and (self.adapters is None or d in self.adapters)]
 
 
-def curves(calibration: Trace) -> list[Curve]:
-    """Every method; one that needs training or an adapter joins by a line here."""
+def curves(calibration: Trace, networks: Predictors, adapters: dict[float, Path]) -> list[Curve]:
+    """Every method."""
     return [
         Curve("glu", lambda density: Glu(density=density), 2 / 3),
         Curve("gate", lambda density: Gate(density=density), 1 / 3),
         Curve("up", lambda density: Up(density=density), 1 / 3),
         Curve("cats", lambda density: Cats.calibrated(calibration, density), 1 / 3),
         Curve("magnitude-pruning", lambda density: MagnitudePruning(density=density)),
+        Curve("predictor", lambda density: Predictor(density, RANK), predictors=networks),
         Curve("dip", lambda density: Dip(density=density)),
+        Curve("dip + LoRA", lambda density: Dip(density=density), adapters=adapters),
         *(Curve(f"dip-ca, gamma {gamma:g}", _dip_ca(gamma)) for gamma in GAMMAS),
     ]
 
@@ -95,7 +121,14 @@ def text_parts(loaded: LoadedModel, text: Text) -> tuple[NDArray[np.int64], list
     return ids[: text.n_calibration], [own[np.linspace(0, len(own) - 1, text.n_part).astype(int)] for own in rest]
 
 
-def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text: Text, dram_share: float) -> Row:
+def measured(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    masking: Masking,
+    text: Text,
+    dram_share: float,
+    networks: Predictors = (),
+) -> Row:
     """Perplexity, and tokens per second on both devices, under the very same masks."""
     long = ModelSpec.parse(loaded.spec.model_dump() | {"bits": LONG}, "tiny")
     how = {"dram": f"{dram_share}x", "warmup": text.n_warm_up, "tokens": text.n_timed * text.n_window}
@@ -105,13 +138,14 @@ def measured(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking, text
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.zarr"
-        numbers = evaluate(loaded, ids, on, n_batch=8, save_trace=path).to_dict()
+        numbers = evaluate(loaded, ids, on, n_batch=8, save_trace=path, predictors=networks).to_dict()
         real = HardwareProfile.load(DEVICES["real_tok_per_s"])
         replayed = Simulation(real, Trace.open(path), masking, "lfu", model=long, **how).run().to_dict()
     if replayed["hit_rate"] != numbers["hit_rate"] and not isinstance(masking, MagnitudePruning):
         raise AssertionError("masks or caches differ between the devices")
     names = ("loss", "mlp_density", "retained_magnitude", "hit_rate", "tok_per_s")
-    return {name: float(numbers[name]) for name in names} | {"real_tok_per_s": float(replayed["tok_per_s"])}
+    known = {name: math.nan if numbers[name] is None else float(numbers[name]) for name in names}
+    return known | {"real_tok_per_s": float(replayed["tok_per_s"])}
 
 
 def quality_frame(text: Text, dram_shares: tuple[float, ...]) -> pd.DataFrame:
@@ -122,14 +156,18 @@ def quality_frame(text: Text, dram_shares: tuple[float, ...]) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "calibration.zarr"
         capture(loaded, calibration, path, masking=Dense(), sites=("gate",), n_batch=8)
-        runs = [("dense", 1.0, Dense())]
-        for curve in curves(Trace.open(path)):
-            runs += [(curve.name, d, curve.make(d)) for d in text.densities if d > curve.lowest]
-        for name, density, masking in runs:
-            print(f"tiny: {name} at {density:g}", file=sys.stderr)
-            for share, (part, ids) in product(dram_shares, enumerate(parts)):
-                row: Row = {"dram_share": share, "method": name, "density": density, "part": part}
-                rows.append(row | measured(loaded, ids, masking, text, share))
+        ids = training_windows(loaded, text.n_window)
+        networks = predictors(loaded, ids, text.training)
+        adapters_at = adapters(loaded, ids, text.training, Path(folder))
+        every = [Curve("dense", lambda density: Dense()), *curves(Trace.open(path), networks, adapters_at)]
+        for curve in every:
+            for density in [1.0] if curve.name == "dense" else curve.densities(text):
+                print(f"tiny: {curve.name} at {density:g}", file=sys.stderr)
+                with merged(loaded, curve.adapters[density] if curve.adapters else None) as ready:
+                    for share, (part, own) in product(dram_shares, enumerate(parts)):
+                        row: Row = {"dram_share": share, "method": curve.name, "density": density, "part": part}
+                        found = measured(ready, own, curve.make(density), text, share, curve.predictors)
+                        rows.append(row | found)
     frame = pd.DataFrame(rows)
     return frame.assign(perplexity=np.exp(frame["loss"]))
 

@@ -3,6 +3,7 @@ and small runs of its pieces."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ def test_the_stand_in_has_the_scores_of_glu() -> None:
 
 def test_tiny_is_measured_on_text_that_calibrates_nothing() -> None:
     loaded = paper_quality.load_model("tiny", dtype="float32")
-    text = paper_quality.Text(32, 4, 2, 1, 4, (0.5,))
+    text = dataclasses.replace(paper.QUICK_TEXT, n_window=32, n_calibration=4, n_part=2, n_warm_up=4)
     calibration, parts = paper_quality.text_parts(loaded, text)
     seen = {own.tobytes() for ids in (calibration, *parts) for own in ids}
     assert len(calibration) == 4
