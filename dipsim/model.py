@@ -19,6 +19,10 @@ BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]
 CONFIG_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 
 
+# By any of these a config.json tells that its MLPs are mixtures of experts.
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+
+
 class Bits(Record):
     """Bits per weight of each part; fractions count scales in (4 bit with one 8-bit scale per 16: 4.5)."""
 
@@ -137,7 +141,7 @@ class ModelSpec(Record):
         """The model that a Hugging Face `config.json` describes, at the default bits.
 
         Raises:
-            DipsimError: a size is missing or no count.
+            DipsimError: a size is missing or no count, or MLPs are mixtures of experts.
         """
         config = config | (config.get("text_config") or {})  # of a model that also sees or hears
         for key in CONFIG_SIZES:
@@ -145,6 +149,9 @@ class ModelSpec(Record):
                 raise DipsimError(
                     f"{where}: {key}: got {config.get(key)!r}; must be a count, as must {', '.join(CONFIG_SIZES)}"
                 )
+        for key in _EXPERTS:
+            if isinstance(config.get(key), int) and config[key] > 1:
+                raise DipsimError(f"{where}: {key}: got {config[key]}; mixtures of experts are not modelled")
         n_heads = config["num_attention_heads"]
         # Gemma ties its embeddings without saying so in its files.
         tied_by_default = str(config.get("model_type", "")).startswith("gemma")

@@ -159,6 +159,8 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
         learn(tmp_path / "lora", masking=DipCa(density=0.5), resume=True)
     with pytest.raises(DipsimError, match="window_tokens is 10, was 11"):
         learn(tmp_path / "lora", ids=TEXT[:, :10], resume=True)
+    with pytest.raises(DipsimError, match=r"tokens is \w+, was \w+"):
+        learn(tmp_path / "lora", ids=TEXT[:-2], resume=True)
     (tmp_path / "lora/checkpoint.pt").write_bytes(b"no checkpoint")
     with pytest.raises(DipsimError, match=r"checkpoint.pt' cannot be read"):
         learn(tmp_path / "lora", resume=True)
@@ -226,8 +228,12 @@ def test_bytes_are_counted_unless_it_is_merged(tmp_path: Path) -> None:
 
 def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
     loaded, _ = learn(tmp_path / "lora")
-    for other in (random_model("phi3"), random_model("llama", torch.float32)):
-        other.model.model.layers[1].mlp.down_proj.weight.data *= 1.1
+    noisy = random_model("llama", torch.float32)
+    for parameter in noisy.model.parameters():
+        parameter.data *= 1 + 0.05 * torch.randn_like(parameter)
+    scaled = random_model("llama", torch.float32)
+    scaled.model.model.layers[1].mlp.gate_proj.weight.data *= 1.1
+    for other in (random_model("phi3"), scaled, noisy):
         with (
             pytest.raises(DipsimError, match=r"is for another model, 'llama'; got '(llama|phi3)'"),
             adapted(other, tmp_path / "lora"),

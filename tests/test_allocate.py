@@ -135,6 +135,17 @@ def test_it_is_no_worse_than_the_papers_rule(tmp_path: Path, kind: Callable[...,
     assert (found.trials, found.model, found.method["name"]) == (5, "tiny", kind.name)
 
 
+def test_trials_of_other_weights_are_not_taken_for_this_models(tmp_path: Path) -> None:
+    tiny = load_model("tiny", dtype="float32")
+    ids = windows(tiny.tokenizer, read_text("held-out"), 24, 1)
+    before = allocate(tiny, ids, described(Dip), 0.4, journal=tmp_path / "j", n_trials=1)
+    for parameter in tiny.model.parameters():
+        parameter.data *= 1.5
+    after = allocate(tiny, ids, described(Dip), 0.4, journal=tmp_path / "j", n_trials=1)
+    assert after.loss != before.loss
+    assert after == allocate(tiny, ids, described(Dip), 0.4, journal=tmp_path / "new", n_trials=1)
+
+
 def test_a_method_without_two_keeps_is_refused(tmp_path: Path) -> None:
     tiny = load_model("tiny", dtype="float32")
     ids = windows(tiny.tokenizer, read_text("held-out"), 24, 1)

@@ -24,7 +24,9 @@ from dipsim.groups import SITES
 from dipsim.masking import Masking
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.hooks import Plan, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
+from dipsim.sparsify.perplexity import losses
 
 
 def choose_for(masking: Masking, loaded: LoadedModel) -> plain_decoder.ChooseMask:
@@ -296,3 +298,29 @@ def test_windows_follow_one_another() -> None:
     for n_window, n_windows in ((0, None), (-5, None), (10, 0)):
         with pytest.raises(DipsimError, match="both must be at least 1"):
             windows(loaded.tokenizer, text, n_window, n_windows)
+
+
+def test_a_traceback_that_is_kept_keeps_nothing_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = random_model("llama")
+    loaded.model.train()
+
+    def interrupted(*arguments: Any, **options: Any) -> Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", interrupted)
+    plan = {"masking": Dense(), "choose": without_cache(Dense()), "about": {}}
+    with pytest.raises(KeyboardInterrupt) as kept:
+        losses(loaded, IDS, tmp_path / "t.zarr", **plan)
+    assert torch.is_grad_enabled()
+    assert loaded.model.training
+    assert (hooks_on(loaded.model), list(tmp_path.iterdir())) == (0, [])
+    assert kept.tb is not None
+
+
+def test_an_mlp_that_is_given_rows_instead_of_sequences_is_refused(tmp_path: Path) -> None:
+    loaded = random_model("llama")
+    (mlp, _), (group, _) = find_gated_mlps(loaded.model, 2), Dip(density=0.5).groups(loaded.spec)
+    assert group.site == "mlp_input"
+    plan = Plan(Dip(density=0.5), without_cache(Dip(density=0.5)))
+    with hooked([mlp], loaded.spec, plan), pytest.raises(DipsimError, match=r"its MLP is given \[7, 16\]; must be"):
+        mlp.module(torch.zeros(7, 16, dtype=torch.float64))

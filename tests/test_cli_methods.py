@@ -124,6 +124,11 @@ def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> No
     replayed = shell.numbers("simulate e.zarr.zip --method predictor --density 0.4 --rank 8")
     assert (replayed["tok_per_s"], replayed["hit_rate"]) == (evaluated["tok_per_s"], evaluated["hit_rate"])
 
+    of_own = "drift e.zarr.zip tiny held-out --method predictor --density 0.4 --predictor p.safetensors --json d.json"
+    code, out, err = shell.run(of_own)
+    assert code == 0, err
+    assert "hit rate" in out
+
     sites = "--sites glu,predictor --sequences 1 --sequence-tokens 48 --predictor p.safetensors"
     assert shell.run(f"capture tiny held-out -o dense.zarr.zip {sites}")[0] == 0
     assert shell.run(f"capture tiny held-out -o own.zarr.zip {sites} --method predictor --density 0.4")[0] == 0

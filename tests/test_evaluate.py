@@ -396,3 +396,18 @@ def test_windows_start_cold_and_batches_do_not_matter() -> None:
     alone = [evaluate(loaded, LOOP_IDS[i : i + 1], describe).loss for i in range(3)]
     for n_batch in (1, 2, 3):
         assert evaluate(loaded, LOOP_IDS, describe, n_batch=n_batch).loss == pytest.approx(np.mean(alone), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("stride", "message"),
+    [
+        (0, "stride: got 0; must be at least 1"),
+        (12, "stride: got 12; must be at least 1 and at most the window's 11"),
+        (5, "stride: got 5; windows do not overlap so"),
+    ],
+)
+def test_a_stride_that_the_windows_do_not_have_is_refused(stride: int, message: str) -> None:
+    text = np.random.default_rng(2).integers(0, 50, 33)
+    ids = np.stack([text[start : start + 11] for start in (0, 4, 8)])
+    with pytest.raises(DipsimError, match=message):
+        evaluate(random_model("llama"), ids, described(Dense()), stride=stride)

@@ -187,6 +187,12 @@ def test_cats_takes_what_reaches_the_threshold_or_else_the_best(values: list[flo
     assert np.flatnonzero(mask).tolist() == (expected or [scores.tolist().index(max(scores.tolist()))])
 
 
+def test_cats_has_a_threshold_for_each_layer() -> None:
+    for thresholds in ((0.1,), (0.1, 0.2, 0.3)):
+        with pytest.raises(DipsimError, match=f"thresholds: got {len(thresholds)} values; 'small' has 2 layers"):
+            Cats(thresholds).groups(small_model())
+
+
 def test_cats_thresholds_are_quantiles_of_the_calibration_text(make_trace: MakeTrace) -> None:
     rng = np.random.default_rng(0)
     # Every value is there once in each layer, so that a quantile is a place in their order.

@@ -49,6 +49,7 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Of first weights and of the order of text.", rich_help_panel=TRAINING)] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
+    predictor: options.PredictorFile = None,
     batch: options.Batch = 8,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -67,10 +68,12 @@ def adapt(
     from dipsim.sparsify.adapters import Recipe, check_folder
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
+    from dipsim.sparsify.predictors import TrainedPredictors
 
     scale = rank if alpha is None else alpha
     recipe = Recipe(rank, scale, loss, lr, steps, batch, evaluate_every, patience, seed)
     check_folder(out, resume, force)
+    trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
@@ -79,9 +82,10 @@ def adapt(
         learnt = run(
             loaded,
             ids,
-            lambda trace: describe(trace=trace),
+            lambda trace: describe(trace=trace, rank=None if trained is None else trained.rank),
             out,
             recipe,
+            predictors=() if trained is None else trained.fitting(loaded),
             text_source=text_source(text, content),
             resume=resume,
             on_step=on_step,

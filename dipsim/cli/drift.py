@@ -24,7 +24,7 @@ LABELS = {
 }
 
 
-@takes_simulation("trace", "tokens")
+@takes_simulation("trace", "tokens", "rank")
 def drift(
     trace: options.Trace,
     model_path: Annotated[
@@ -36,6 +36,7 @@ def drift(
     certify: Annotated[
         bool, typer.Option("--certify", help="Store the gaps in the trace, for 'simulate' to tell.")
     ] = False,
+    predictor: options.PredictorFile = None,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -51,6 +52,7 @@ def drift(
     from dipsim.evaluation import drift as run
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.loading import load_model, read_text
+    from dipsim.sparsify.predictors import TrainedPredictors
     from dipsim.trace import Trace
 
     if json is not None:
@@ -58,6 +60,7 @@ def drift(
     opened = Trace.open(trace)
     if certify:
         opened.check_may_certify()
+    trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
@@ -66,9 +69,10 @@ def drift(
             loaded,
             content,
             opened,
-            lambda own: describe(trace=own),
+            lambda own: describe(trace=own, rank=None if trained is None else trained.rank),
             n_sequences=sequences,
             n_batch=batch,
+            predictors=() if trained is None else trained.fitting(loaded),
             on_progress=on_progress,
         )
     columns = ["", "replay", "closed loop", "gap", "relative", "95 % interval"]

@@ -103,6 +103,8 @@ def allocate(
     Raises:
         DipsimError: the method has no such split, optuna is missing, or as `evaluate`.
     """
+    from dipsim.sparsify.fingerprint import fingerprint
+
     splits = Splits(density, loaded.spec.n_layers if per_layer else None)
     planned = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt), *split_density(density))
     if not isinstance(planned.masking, Dip):
@@ -114,7 +116,8 @@ def allocate(
         keeps = splits.at(point)
         return evaluate(loaded, ids, lambda trace: describe(trace, *keeps), n_prompt=n_prompt, n_batch=n_batch).loss
 
-    settings = [splits, seed, _settings(planned), str(loaded.model.dtype), n_prompt, n_batch]
+    own_weights = loaded.revision, fingerprint(loaded)
+    settings = [splits, seed, _settings(planned), str(loaded.model.dtype), n_prompt, n_batch, own_weights]
     name = hashlib.sha256(repr(settings).encode() + ids.tobytes() + loaded.name.encode()).hexdigest()
     tried = search(loss, splits.ranges, n_trials, seed, journal, name, on_progress)
     best, lowest = min(tried, key=lambda trial: trial[1])

@@ -89,7 +89,7 @@ def evaluate(
         describe: makes the run on the trace that it is given, for example
             `lambda trace: Simulation(profile, trace, DipCa(density=0.5), "lfu", dram="0.5x")`.
         n_prompt: first tokens of each window, run dense and not scored.
-        stride: tokens between the starts of windows, where these overlap; each token is scored once.
+        stride: tokens between the starts of windows, where these overlap; no token is scored twice.
         n_batch: windows in one forward pass.
         predictors: for the method `predictor`, one for each layer.
         save_trace: where the scores are to be kept; replaying them under the same options gives the same masks.
@@ -102,7 +102,7 @@ def evaluate(
     """
     from dipsim.sparsify.perplexity import losses, scored_tokens
 
-    scored = scored_tokens(len(ids), ids.shape[1], n_prompt, stride)
+    scored = scored_tokens(ids, n_prompt, stride)
     plan = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt))
     with _place(save_trace) as out:
         loss = losses(

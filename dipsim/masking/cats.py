@@ -62,8 +62,7 @@ class Cats:
 
     def groups(self, model: ModelSpec) -> tuple[Group, ...]:
         """`gate` dense, then `up_down` by `gate`."""
-        if len(self.thresholds) > 1:
-            check_layers("thresholds", self.thresholds, model)
+        check_layers("thresholds", self.thresholds, model)
         return mlp_group(model, "gate", None), mlp_group(model, "up_down", "gate")
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:

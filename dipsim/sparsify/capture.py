@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,10 @@ def capture(
     check_request(out, sites, masking, force)
     plan = Plan(masking, without_cache(masking), sites, n_prompt, predictors)
     about = methods.options(masking)
-    for _ in recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, loaded.model.base_model):
-        pass
+    network = loaded.model.base_model
+    with closing(recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network)) as batches:
+        for _ in batches:
+            pass
 
 
 def recorded(
@@ -76,7 +78,7 @@ def recorded(
     force: bool,
     on_progress: OnProgress,
     network: Callable[..., Any],
-) -> Iterator[tuple[Tensor, Any]]:
+) -> Generator[tuple[Tensor, Any]]:
     """Batch after batch through the model under a plan; the trace is complete when the last one was asked for.
 
     Args:

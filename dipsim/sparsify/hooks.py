@@ -115,6 +115,11 @@ class _LayerHooks:
     def _at_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         name = None if args else next(iter(kwargs))
         x = args[0] if name is None else kwargs[name]
+        if x.ndim != 3:
+            raise DipsimError(
+                f"layer {self._layer}: its MLP is given {list(x.shape)}; must be [sequence, token, column], which some "
+                "mixtures of experts do not keep"
+            )
         if "predictor" in self._wanted:
             self._predicted = self._plan.predictors[self._layer](x)
         x = self._visit("mlp_input", x, x)

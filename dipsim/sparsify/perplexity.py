@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,9 @@ def losses(
     plan = Plan(masking, choose, sites, n_prompt, predictors)
     found = np.full(ids.shape, np.nan)
     first = 0
-    with pruned(loaded, masking):
-        batches = recorded(
-            loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network=loaded.model
-        )
+    recording = recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network=loaded.model)
+    # Closed at once where the body raises: a traceback that is kept must not keep the model as it is meanwhile.
+    with pruned(loaded, masking), closing(recording) as batches:
         for batch, output in batches:
             # Half precision is too coarse to sum in; double stays what it is.
             logits = output.logits if output.logits.itemsize > 2 else output.logits.float()
@@ -73,17 +73,32 @@ def losses(
     return found
 
 
-def scored_tokens(n_windows: int, n_window: int, n_prompt: int, stride: int | None) -> BoolArray:
+def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None) -> BoolArray:
     """Which tokens count, bool [window, token]: those predicted by a masked position; with a stride, of every window
     but the first only the last `stride`.
 
+    Args:
+        ids: int64 [window, token].
+        n_prompt: first tokens of each window, run dense.
+        stride: tokens between the starts of windows; None where they follow one another.
+
     Raises:
-        DipsimError: no token would count.
+        DipsimError: no token would count, or windows that do not lie as the stride says.
     """
-    counted: BoolArray = np.zeros((n_windows, n_window), np.bool_)
+    counted: BoolArray = np.zeros(ids.shape, np.bool_)
+    n_window = ids.shape[1]
     counted[:, n_prompt + 1 :] = True
     if stride is not None:
+        _check_stride(ids, stride)
         counted[1:, : n_window - stride] = False
     if not counted.any():
         raise DipsimError(f"window: got {n_window} tokens, {n_prompt} of them a prompt; none is left to be predicted")
     return counted
+
+
+def _check_stride(ids: NDArray[np.int64], stride: int) -> None:
+    n_window = ids.shape[1]
+    if not 1 <= stride <= n_window:
+        raise DipsimError(f"stride: got {stride}; must be at least 1 and at most the window's {n_window} tokens")
+    if not np.array_equal(ids[1:, : n_window - stride], ids[:-1, stride:]):
+        raise DipsimError(f"stride: got {stride}; windows do not overlap so, cut them with the same stride")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import peft
 import torch
@@ -17,7 +15,8 @@ from torch import Tensor, nn
 from dipsim.errors import DipsimError
 from dipsim.masking import Masking
 from dipsim.sparsify.adapters.folder import read_adapter
-from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
+from dipsim.sparsify.fingerprint import fingerprint, is_same
+from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel
 
 BYTES_PER_WEIGHT = 2  # an adapter is kept and used in 16 bits
@@ -39,10 +38,7 @@ def adapted(loaded: LoadedModel, folder: str | Path, merge: bool = False) -> Ite
         DipsimError: the folder holds no adapter, or one for another model.
     """
     config, weights, about = read_adapter(Path(folder))
-    mine = fingerprint(loaded)
-    theirs = about["fingerprint"]
-    # Only roughly equal: the model may be loaded in fewer bits than it was trained in.
-    if len(mine) != len(theirs) or not all(map(lambda a, b: math.isclose(a, b, rel_tol=0.01), mine, theirs)):
+    if not is_same(fingerprint(loaded), about["fingerprint"]):
         raise DipsimError(f"adapter '{folder}': is for another model, '{about['model']}'; got '{loaded.name}'")
     name = f"{loaded.name} + {Path(folder).resolve().name}"
     with injected(loaded.model, config) as layers:
@@ -161,13 +157,3 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
 def in_file(name: str) -> str:
     """What PEFT's files call a parameter."""
     return "base_model.model." + name.replace(".default.", ".")
-
-
-def fingerprint(loaded: LoadedModel) -> list[float]:
-    """Tells models apart, those of one shape too, in any precision: the length of a weight row of every MLP."""
-
-    def length(mlp: GatedMlp) -> float:
-        row: Any = mlp.down.weight[0].detach().float().norm()
-        return float(row)
-
-    return [length(mlp) for mlp in find_gated_mlps(loaded.model, loaded.spec.n_layers)]

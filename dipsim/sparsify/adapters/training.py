@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from dipsim.masking import Masking
 from dipsim.sparsify.adapters import folder as files
 from dipsim.sparsify.adapters import lora
 from dipsim.sparsify.adapters.recipe import Recipe, check_same
+from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
 from dipsim.sparsify.loading import LoadedModel
@@ -97,10 +99,11 @@ def train(
     layers = lora.masked_layers(loaded, masking)
     settings = {
         "model": loaded.name,
-        "fingerprint": lora.fingerprint(loaded),
+        "fingerprint": fingerprint(loaded),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "text": text_source,
         "window_tokens": ids.shape[1],
+        "tokens": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest(),
         "masking": about,
         **dataclasses.asdict(recipe),
     }
@@ -199,6 +202,10 @@ class _Run:
         with torch.no_grad():
             losses = [self._loss(batch).item() * len(batch) for batch in batches]
         loss = sum(losses) / len(self._held_out)
+        if not math.isfinite(loss):
+            raise DipsimError(
+                f"learning_rate: got {self.recipe.learning_rate}; at step {self.step} held-out loss is {loss}"
+            )
         if self.step == 0:
             self.before = loss
         self.n_without_gain += 1
