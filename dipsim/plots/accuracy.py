@@ -44,7 +44,7 @@ def perplexity_by_throughput(frame: pd.DataFrame, title: str = "") -> Figure:
         axes.margins(y=0.1)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        for axis, steps in ((axes.xaxis, (1, 1.5, 2, 3, 5)), (axes.yaxis, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 6))):
+        for axis, steps in ((axes.xaxis, (1, 2, 3, 5)), (axes.yaxis, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 6))):
             axis.set_major_locator(LogLocator(subs=steps))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_locator(NullLocator())
