@@ -364,7 +364,7 @@ def test_pipelined_never_beats_physics(
     more = {} if prefetch == "none" else {"prefetch": prefetch, "prefetch_bytes": prefetch_bytes}
     simulation = Simulation(profile, trace, masking, policy, dram=2000, **more)
     jobs: list[Job] = []
-    tokens = Decoder(simulation._setup, lambda done, total: None, jobs).run().tokens(1.0)
+    tokens = Decoder(simulation._setup, lambda done, total: None, jobs).run().tokens()
     result = simulation.run()
     makespan = tokens["token_s"].sum() + sum(result.ttft_s)
     for name in ("flash", "dram", "compute"):
