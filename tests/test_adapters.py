@@ -300,3 +300,9 @@ def test_folders_are_checked_before_any_work(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DipsimError, match=message):
             check_folder(folder, resume, force)
+
+
+def test_a_held_out_loss_that_is_no_number_is_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dipsim.sparsify.adapters.training._Run._loss", lambda run, windows: torch.tensor(float("nan")))
+    with pytest.raises(DipsimError, match="at step 0 held-out loss is nan"):
+        learn(tmp_path / "lora")
