@@ -1,6 +1,6 @@
 """The claims of the DIP paper (Federici et al., arXiv 2412.01380 v2, MLSys 2025) beside what dipsim gives.
 
-    python benchmarks/paper.py --figures benchmarks/figures --json FILE     all of it: a quarter of an hour
+    python benchmarks/paper.py --figures benchmarks/figures --json FILE     all of it: half an hour
     python benchmarks/paper.py --quick                                      a small part, to see that it works
 
 Full-size models: speed alone, on the paper's own device (`a18-paper`: bytes over bandwidths, Flash then DRAM), with

@@ -39,12 +39,7 @@ def allocate(
     seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
-    prompt_tokens: Annotated[
-        int,
-        typer.Option(
-            help="First tokens of each window that are run dense and not scored.", rich_help_panel=options.TEXT
-        ),
-    ] = 0,
+    prompt_tokens: options.PromptTokens = 0,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",

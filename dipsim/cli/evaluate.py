@@ -28,12 +28,7 @@ def evaluate(
     describe: "Callable[..., Simulation]",
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
-    prompt_tokens: Annotated[
-        int,
-        typer.Option(
-            help="First tokens of each window that are run dense and not scored.", rich_help_panel=options.TEXT
-        ),
-    ] = 0,
+    prompt_tokens: options.PromptTokens = 0,
     stride: Annotated[
         int | None,
         typer.Option(

@@ -188,6 +188,9 @@ TextTokens = Annotated[
 WindowTokens = Annotated[
     int, typer.Option(help="Tokens of a window; each is a sequence with cold caches.", rich_help_panel=TEXT)
 ]
+PromptTokens = Annotated[
+    int, typer.Option(help="First tokens of each window that are run dense and not scored.", rich_help_panel=TEXT)
+]
 Warmup = Annotated[
     int, typer.Option(help="Tokens at the start of each sequence that are not counted.", rich_help_panel=RUN)
 ]

@@ -103,8 +103,6 @@ def allocate(
     Raises:
         DipsimError: the method has no such split, optuna is missing, or as `evaluate`.
     """
-    from dipsim.sparsify.fingerprint import fingerprint
-
     splits = Splits(density, loaded.spec.n_layers if per_layer else None)
     planned = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt), *split_density(density))
     if not isinstance(planned.masking, Dip):
@@ -116,12 +114,11 @@ def allocate(
         keeps = splits.at(point)
         return evaluate(loaded, ids, lambda trace: describe(trace, *keeps), n_prompt=n_prompt, n_batch=n_batch).loss
 
-    own_weights = loaded.revision, fingerprint(loaded)
-    settings = [splits, seed, _settings(planned), str(loaded.model.dtype), n_prompt, n_batch, own_weights]
-    name = hashlib.sha256(repr(settings).encode() + ids.tobytes() + loaded.name.encode()).hexdigest()
+    name = _search_name(loaded, ids, [splits, seed, _settings(planned), n_prompt, n_batch])
     tried = search(loss, splits.ranges, n_trials, seed, journal, name, on_progress)
     best, lowest = min(tried, key=lambda trial: trial[1])
     keep_input, keep_glu = splits.at(best)
+    method = {key: told for key, told in told_of(planned).items() if key not in ("density", "keep_input", "keep_glu")}
     return Keeps(
         keep_input=_listed(keep_input),
         keep_glu=_listed(keep_glu),
@@ -130,9 +127,7 @@ def allocate(
         loss_of_paper_rule=tried[0][1],
         trials=len(tried),
         model=loaded.name,
-        method={
-            key: value for key, value in told_of(planned).items() if key not in ("density", "keep_input", "keep_glu")
-        },
+        method=method,
         text=text_source,
         dipsim_version=version("dipsim"),
     )
@@ -210,6 +205,14 @@ def _split(density: float, shift: float) -> tuple[float, float]:
     least = _LEAST_SHARE * density
     keep_input = min(max(wanted, (3 * density - 1) / 2, least), 1.0, (3 * density - least) / 2)
     return keep_input, min(1.0, 3 * density - 2 * keep_input)
+
+
+def _search_name(loaded: LoadedModel, ids: NDArray[np.int64], settings: list[object]) -> str:
+    """A hash of everything that the loss depends on, the weights among it."""
+    from dipsim.sparsify.fingerprint import fingerprint
+
+    own = [loaded.name, loaded.revision, str(loaded.model.dtype), fingerprint(loaded)]
+    return hashlib.sha256(repr(settings + own).encode() + ids.tobytes()).hexdigest()
 
 
 def _settings(run: Simulation) -> str:

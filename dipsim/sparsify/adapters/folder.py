@@ -61,7 +61,7 @@ def read_adapter(folder: Path) -> tuple[peft.LoraConfig, dict[str, Tensor], dict
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         config = peft.LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS)
-        if not {"model", "fingerprint"} <= about.keys():
+        if not {"model", "fingerprint"} <= about.keys() or not all(map(len, about["fingerprint"])):
             raise ValueError(f"{ABOUT} is incomplete")
     except (OSError, ValueError, TypeError, AttributeError, SafetensorError) as error:
         raise DipsimError(f"adapter '{folder}': cannot be read: {' '.join(str(error).split())[:200]}") from None
