@@ -149,13 +149,24 @@ class ComputeUnit(Record):
 
 
 class ComputeSpec(ComputeUnit):
-    """The unit that is used unless a run names one of `units`."""
+    """The unit that is used unless a run names one of `units`.
+
+    Attributes:
+        units: others by name, each with keys of its own.
+    """
 
     units: dict[str, ComputeUnit] = pydantic.Field(default_factory=dict)
 
 
 class EnergySpec(Record):
-    """Energy per byte and per operation and the power drawn always. With one number missing none is reported."""
+    """Energy per byte and per operation and the power drawn always. With one number missing none is reported.
+
+    Attributes:
+        flash_j_per_byte: of what Flash moves, whole pages and gaps included.
+        dram_j_per_byte: of what goes over the bus.
+        compute_j_per_op: of an operation.
+        idle_w: drawn all the time.
+    """
 
     flash_j_per_byte: NotNegative | None = None
     dram_j_per_byte: NotNegative | None = None
