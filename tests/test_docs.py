@@ -109,7 +109,7 @@ def test_nothing_is_fetched_from_a_network(site: Path, pages: dict[Path, Page]) 
     loaded = [(path, tag, to) for path, page in pages.items() for tag, to in page.references if tag != "a"]
     assert len(loaded) > len(pages)
     for path, tag, to in loaded:
-        assert not re.match(r"(\w+:)?//", to) or to.startswith("data:"), f"{path.name}: {tag} {to}"
+        assert not re.match(r"(\w+:)?//", to), f"{path.name}: {tag} {to}"
     for sheet in site.rglob("*.css"):
         assert not re.search(r"url\(\s*['\"]?(https?:)?//|@import", sheet.read_text()), sheet
 

@@ -29,7 +29,9 @@ def told(text: str | None) -> str:
 
 def typed(line: str) -> str:
     """A command line, broken where it is long."""
-    return " \\\n    ".join(textwrap.wrap(line, 72, break_on_hyphens=False, break_long_words=False))
+    together = re.sub(r" (?!-)", "\0", line)  # an option and its value
+    pieces = textwrap.wrap(together, 72, break_on_hyphens=False, break_long_words=False)
+    return " \\\n    ".join(pieces).replace("\0", " ")
 
 
 def option(parameter) -> list[str]:
