@@ -22,6 +22,9 @@ import dipsim
 from dipsim import DipCa, HardwareProfile, ModelSpec, Result, Simulation, Trace
 from dipsim.cli import app
 from dipsim.profile import ComputeSpec, DramSpec, EnergySpec, FlashSpec
+from dipsim.sweeps import Spec
+from dipsim.sweeps.row import row_of
+from dipsim.sweeps.spec import Text
 from dipsim.trace.format import TraceAttributes
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -49,8 +52,12 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         if language == "toml":
             name = block.splitlines()[0].removeprefix("# ")
             (tmp_path / name).write_text(block)
-            if "flash" in tomllib.loads(block):
+            keys = tomllib.loads(block).keys()
+            assert (tmp_path / name).suffix == ".toml"
+            if "flash" in keys:
                 assert HardwareProfile.load(tmp_path / name).name == Path(name).stem
+            elif keys & {"method", "grid"}:
+                assert len(Spec.load(tmp_path / name).points) > 1
         elif language != "text":
             command = ["bash", "-euc", block] if language == "sh" else [sys.executable, "-c", block]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -181,6 +188,11 @@ def test_every_key_of_a_file_has_an_entry(result: Result) -> None:
             assert re.search(rf"\b{key}\b", f"{spec.__doc__}{text}"), key
     assert set(HardwareProfile.model_fields) - {"schema_"} <= set(re.findall(r"\w+", text))
     assert {field.name for field in fields(result.dram)} <= set(re.findall(r"\w+", text))
+    for key in (*Text.model_fields, "zip", "filter", "headroom"):
+        assert f"`{key}`" in text, key
+    for column in row_of(result.config, result, {}, None):
+        known = column.partition(".")[0] in result.to_dict() or column.startswith(("profile.", *result.config))
+        assert known or f"`{column.partition('.')[0]}" in text, column
 
 
 def test_equations_are_drawn(site: Path, pages: dict[Path, Page]) -> None:
