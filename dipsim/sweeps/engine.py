@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -29,8 +30,8 @@ class WorkersDiedError(Exception):
 def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -> Generator[Row, None, None]:
     """Rows in the order in which they are finished.
 
-    A worker that dies takes its run with it, not the sweep: what is unfinished is begun anew, those it may have died of
-    last; a run of which workers die `_TRIES` times in a row becomes a row with an error.
+    A worker that dies takes its run with it, not the sweep: those that it may have died of are carried out one by one,
+    and one that still ends its worker, `_TRIES` times, becomes a row with an error.
 
     Args:
         runs: what to do.
@@ -43,26 +44,31 @@ def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -
     if workers is not None and workers < 1:
         raise DipsimError(f"workers: got {workers}; must be at least 1")
     left = {run.key: run for run in runs}
-    n_deaths = 0
     with _backend(cluster, workers):
         while left:
             try:
                 for row in _pass(list(left.values())):
                     del left[row["key"]]
-                    n_deaths = 0
                     yield row
-            except WorkersDiedError as error:
-                n_deaths += 1
-                suspects = list(itertools.islice(left, _n_at_once(workers)))
-                if n_deaths >= _TRIES and len(suspects) == len(left):
-                    yield from (_given_up(left.pop(key), str(error)) for key in suspects)
-                for key in suspects:
-                    if key in left:
-                        left[key] = left.pop(key)
+            except WorkersDiedError:
+                for key in [*itertools.islice(left, _n_at_once(workers))]:
+                    yield _alone(left.pop(key))
 
 
 def _n_at_once(workers: int | None) -> int:
+    """How many runs joblib may have sent to its workers."""
     return 2 * (workers or os.cpu_count() or 1)
+
+
+def _alone(run: Run) -> Row:
+    reason = ""
+    for _ in range(_TRIES):
+        try:
+            (row,) = _pass([run])
+            return row
+        except WorkersDiedError as error:
+            reason = str(error)
+    return _given_up(run, reason)
 
 
 def _given_up(run: Run, reason: str) -> Row:
@@ -77,13 +83,16 @@ def _pass(runs: Sequence[Run]) -> Iterator[Row]:
     # One run a task, sent when a worker is free: what is finished is told at once.
     rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
     try:
-        yield from rows
+        for row in rows:  # noqa: UP028 - `yield from` would close them out of our sight
+            yield row
     except Exception as error:
         if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
             raise WorkersDiedError(" ".join(str(error).split())[:200]) from None
         raise
     finally:
-        rows.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an interrupted sweep has begun runs for nothing
+            rows.close()
 
 
 @contextlib.contextmanager
