@@ -56,7 +56,7 @@ function panelLayout(x, y, panel, panels, chosen, look) {
 function panelTitle(panel, value, index, look) {
   const { xaxis, yaxis } = onPanel(index);
   return {
-    text: shortened(inert(`${panel.label} ${withUnit(panel, value)}`)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
+    text: inert(shortened(`${panel.label} ${withUnit(panel, value)}`)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
     x: 0.5, y: 1, yanchor: "bottom", showarrow: false, font: { color: look.ink },
   };
 }

@@ -71,7 +71,7 @@ function pointTrace(rows, x, y, way, index, inLine, isMany) {
   return {
     type: isMany && hasWebGl() ? "scattergl" : "scatter",
     mode: joined ? "lines+markers" : "markers",
-    name: shortened(inert(way.name)),
+    name: inert(shortened(way.name)),
     showlegend: way.name !== "",
     legendgroup: inert(way.name),
     x: at(x),
