@@ -15,13 +15,14 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "kernels", "shipped", "files", "schema"},
+    {"units", "kernels", "shipped", "files", "schema", "threads"},
     {"model", "registry"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
     {"cache", "devices", "results", "statistics"},
     {"simulation"},
-    {"plots", "evaluation", "report"},
+    {"plots", "evaluation", "description", "report"},
+    {"sweeps"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -41,9 +42,12 @@ DOORS = {
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
-    "pydantic": {"model", "profile", "schema"},
-    "tomlkit": {"profile", "calibration"},
-    "joblib": set(),
+    "pydantic": {"model", "profile", "schema", "description", "sweeps"},
+    "tomlkit": {"profile", "calibration", "sweeps"},
+    "joblib": {"sweeps"},
+    "distributed": {"sweeps"},
+    "ray": {"sweeps"},
+    "pyarrow": {"sweeps"},
     "scipy": {"synthetic", "evaluation"},
     "optuna": {"evaluation"},
     "lm_eval": {SIDE_DOOR},

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+from plotly.offline import get_plotlyjs
 
 from dipsim.errors import DipsimError
 from dipsim.report.columns import Column, describe
