@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dipsim import DipsimError
+from dipsim.cli import main
 from dipsim.cli.report import meanings, origins_of
 from dipsim.report import page
 from dipsim.report.embedding import inert_json, packed, packed_configs
@@ -132,6 +133,21 @@ def test_the_page_says_what_was_swept_and_where_numbers_come_from() -> None:
         assert line in made
 
 
+def test_what_a_failed_run_lacks_is_no_axis() -> None:
+    frame = frame_of().assign(policy="lfu", context=256.0)
+    frame.loc[3, ["error", "policy", "context", "profile.flash.read_bytes_per_s"]] = ["no", None, None, None]
+    assert "Swept: <b>method</b> dip, dip-ca; <b>density</b> 0.4, 0.5, 0.7; <b>DRAM</b> 0.5x, 1x." in page(frame)
+
+
+def test_a_devices_number_is_an_axis_where_it_differs_on_one_device() -> None:
+    frame = pd.concat([frame_of(("dip",)), frame_of(("dip",), profile="other")], ignore_index=True)
+    rate = "profile.flash.read_bytes_per_s"
+    frame.loc[frame["profile"] == "other", rate] = 1e9
+    assert "Flash read rate (GB/s)</b>" not in page(frame)
+    frame.loc[0, rate] = 2e9
+    assert "<b>Flash read rate (GB/s)</b> 2, 4, 1" in page(frame)
+
+
 def test_a_number_that_the_runs_were_given_is_not_the_files() -> None:
     made = page(frame_of(), origins={"phone": {"flash.read_bytes_per_s": (2e9, "A: data sheet")}})
     assert "given for the runs; in the profile&#39;s file 2000000000.0: A: data sheet" in made
@@ -156,6 +172,25 @@ def test_parameters_mean_what_the_help_says() -> None:
     found = meanings()
     assert found["budget"].startswith("How cache memory becomes slots")
     assert {"density", "dram", "policy_option", "warm_up"} <= set(found)
+
+
+def test_the_command_reads_a_folder_and_writes_one_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, output = tmp_path / "phones", tmp_path / "report.html"
+    (results / "_specs").mkdir(parents=True)
+    (results / "_specs" / "a.toml").write_text('method = ["dip"] # <mine>')
+    frame_of(profile="oneplus-12-ufs4").to_parquet(results / "results.parquet")
+    monkeypatch.setattr("sys.argv", ["dipsim", "report", str(results), "-o", str(output)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert not left.value.code
+    made = output.read_text()
+    for line in ("<title>phones</title>", "method = [&#34;dip&#34;] # &lt;mine&gt;", "A: sequential read, PI2 section"):
+        assert line in made
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "exists already" in capsys.readouterr().err
 
 
 # ---- in a browser

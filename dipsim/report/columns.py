@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -191,15 +191,19 @@ def _prefix(largest: float) -> float:
 
 
 def _axes(values: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Inputs that differ between runs of the same names: what merely goes with a device or a method does not count."""
-    inputs = [name for name in values if role_of(name) in ("parameter", "device")]
-    names = [name for name in NAMES if name in values and len(set(values[name])) > 1]
+    """Inputs that differ between runs of the same names: what merely goes with a device or a method does not count, nor
+    what is missing where a run failed before it was known."""
     n_rows = len(next(iter(values.values()), ()))
+    failed = [error is not None for error in values.get("error", [None] * n_rows)]
+
+    def differs(name: str, groups: Sequence[Hashable]) -> bool:
+        own = values[name]
+        known = [row for row in range(n_rows) if own[row] is not None or not failed[row]]
+        return len({(groups[row], own[row]) for row in known}) > len({groups[row] for row in known})
+
+    names = [name for name in NAMES if name in values and differs(name, [0] * n_rows)]
+    if "trace" in names and "model" in names:
+        names.remove("model")
     groups = list(zip(*(values[name] for name in names), strict=True)) if names else [()] * n_rows
-    axes = []
-    for name in inputs:
-        if name == "model" and "trace" in names:
-            continue
-        if name in names or len(set(zip(groups, values[name], strict=True))) > len(set(groups)):
-            axes.append(name)
-    return axes
+    inputs = [name for name in values if role_of(name) in ("parameter", "device")]
+    return [name for name in inputs if name in names or (name not in NAMES and differs(name, groups))]
