@@ -79,7 +79,7 @@ def describe(frame: pd.DataFrame, options: Mapping[str, str]) -> list[Column]:
         frame: one row per run.
         options: parameter -> what it is, in words.
     """
-    values = {str(name): plain(frame[name]) for name in frame}
+    values = {name: plain(frame[name]) for name in sorted(map(str, frame), key=meanings.place)}
     kinds = {name: kind_of(of_column) for name, of_column in values.items()}
     units = {name: _unit(name) for name in values}
     scales = _scales(

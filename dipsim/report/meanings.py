@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ def of_result(name: str) -> Meaning | None:
         family, _, more = family.rpartition(".")
         rest = f"{more}.{rest}"
     return None
+
+
+def place(name: str) -> int:
+    """Where a result comes among others: as they stand above; what is none comes first."""
+    return next((at for at, known in enumerate(RESULTS) if fnmatchcase(name, known)), -1)
 
 
 def unit_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 const PATH = "critical_path_s_per_token.";
 const MOST_BARS = 40;
+const PARTS = ["flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection"];
 const PART_COLOURS = ["#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#e69f00"];
 const PART_PATTERNS = ["", "/", "", "\\", "", "."];
 
@@ -70,7 +71,7 @@ function colourBar(name, look) {
 
 // Stacked bars of the first runs of the table.
 function breakdown(rows, look) {
-  const parts = [...columns.values()].filter((column) => column.name.startsWith(PATH));
+  const parts = PARTS.map((part) => columns.get(PATH + part)).filter(Boolean);
   const some = rows.slice(0, MOST_BARS);
   const varying = axes.filter((axis) => distinct(some.map((row) => axis.values[row])).length > 1);
   const names = some.map((row) => inert(isNarrow() ? `#${row + 1}` : shortened(called(row, varying))));
