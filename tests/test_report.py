@@ -120,7 +120,9 @@ def test_configurations_share_what_they_have_in_common() -> None:
 
 def test_the_page_says_what_was_swept_and_where_numbers_come_from() -> None:
     origins = {"phone": {"flash.read_bytes_per_s": (4e9, "A: data sheet")}}
-    made = page(frame_of(), options={"density": "active share"}, origins=origins)
+    frame = frame_of()
+    frame.loc[3, ["error", "profile.flash.read_bytes_per_s"]] = ["no", None]
+    made = page(frame, options={"density": "active share"}, origins=origins)
     swept = re.search(r"Swept: (.*)\.", made)
     assert swept is not None
     assert re.sub("<.*?>", "", swept[1]) == "method dip, dip-ca; density 0.4, 0.5, 0.7; DRAM 0.5x, 1x"
@@ -305,6 +307,9 @@ def test_choosing_other_axes_colours_and_panels(opened: Open) -> None:
         assert set(drawn["method"]) == {"dip" if axis == "x" else "dip-ca"}
     tab.get_by_label("log y").check()
     assert tab.evaluate("document.getElementById('plot').layout.yaxis.type") == "log"
+    tab.get_by_label("y", exact=True).select_option("critical_path_s_per_token.compute")
+    assert "0 of 12 runs, 12 without a number to draw" in tab.locator("#caption").inner_text(), "the logarithm of 0"
+    tab.get_by_label("y", exact=True).select_option("tok_per_s")
     tab.get_by_label("Colour").select_option("tok_per_s")
     assert len(plotted(tab)) == len(frame)
 
@@ -369,7 +374,7 @@ def test_the_switch_makes_it_dark_and_light(opened: Open) -> None:
 
     for scheme in ("dark", "light"):
         tab.emulate_media(color_scheme=scheme)
-        tab.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+        tab.locator(f":root[data-theme={scheme}]").wait_for(state="attached")
     light = papers()
     assert light == ["rgb(255, 255, 255)", "#ffffff"]
     tab.get_by_role("button", name="Dark").click()
@@ -438,7 +443,7 @@ def test_missing_and_infinite_numbers(opened: Open) -> None:
     tab = opened(frame)
     tab.get_by_role("button", name="Accuracy by throughput").click()
     assert {row: y for row, (_, y) in plotted(tab).items()} == frame["perplexity"][2:].to_dict()
-    assert "10 of 12 runs, 2 without a finite number here" in tab.locator("#caption").inner_text()
+    assert "10 of 12 runs, 2 without a number to draw here" in tab.locator("#caption").inner_text()
     cells = tab.locator("#runs-table tbody tr", has=tab.get_by_role("button", name="show run 2", exact=True))
     assert "∞" in cells.inner_text()
     tab.locator("[data-column=density]").get_by_label("\u2013").uncheck()

@@ -153,7 +153,7 @@ def _description(configs: Sequence[str | None], rows: Sequence[int]) -> str:
 
 def _value_and_origin(column: Column, rows: Sequence[int], origins: Mapping[str, tuple[Any, str]]) -> tuple[str, str]:
     """A device's number and the origin of its file's; where the runs have another, that it was given."""
-    distinct = list(dict.fromkeys(column.by_row[row] for row in rows))
+    distinct = list(dict.fromkeys(column.by_row[row] for row in rows if column.by_row[row] is not None))
     value, origin = origins.get(column.name.removeprefix("profile."), (None, ""))
     shown = ", ".join(map(column.shown, distinct[:MOST_NAMED])) + (", ..." if len(distinct) > MOST_NAMED else "")
     if value is None:

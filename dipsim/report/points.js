@@ -10,7 +10,7 @@ const MANY_POINTS = 2000; // from here on drawn by WebGL and without lines
 // What to draw of the runs: {traces, layout, note}.
 function points(rows, chosen, look) {
   const [x, y, colour, panel] = [chosen.x, chosen.y, chosen.colour, chosen.panel].map((name) => columns.get(name));
-  const drawn = rows.filter((row) => isDrawable(x, row) && isDrawable(y, row));
+  const drawn = rows.filter((row) => isDrawable(x, row, chosen.logX) && isDrawable(y, row, chosen.logY));
   const panels = panel ? distinct(drawn.map((row) => panel.values[row])).sort(compare).slice(0, MOST_PANELS) : [null];
   const layout = panelLayout(x, y, panel, panels, chosen, look);
   const ways = waysOfColour(colour, drawn);
@@ -28,15 +28,15 @@ function points(rows, chosen, look) {
   return { traces, layout, note: noteOf(rows, drawn, panel, panels) };
 }
 
-function isDrawable(column, row) {
+function isDrawable(column, row, isLog) {
   const value = column.values[row];
-  return column.kind === "number" ? Number.isFinite(value) : value != null;
+  return column.kind === "number" ? Number.isFinite(value) && !(isLog && value <= 0) : value != null;
 }
 
 function noteOf(rows, drawn, panel, panels) {
   const missing = rows.length - drawn.length;
   const notes = [`${drawn.length} of ${succeeded.length} runs`];
-  if (missing) notes.push(`${missing} without a finite number here`);
+  if (missing) notes.push(`${missing} without a number to draw here`);
   if (panel && panels.length === MOST_PANELS) notes.push(`at most ${MOST_PANELS} panels`);
   return notes.join(", ");
 }
