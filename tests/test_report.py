@@ -260,6 +260,12 @@ def test_the_first_view_shows_every_run_where_the_frame_has_it(opened: Open) -> 
         assert y == frame["tok_per_s"][row]
 
 
+def test_no_button_sends_data_away(opened: Open) -> None:
+    tab = opened(frame_of())
+    titles = tab.eval_on_selector_all(".modebar-btn", "all => all.map((one) => one.dataset.title)")
+    assert titles == ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
+
+
 def test_ready_views_change_the_plot(opened: Open) -> None:
     frame = frame_of()
     tab = opened(frame)

@@ -104,6 +104,12 @@ function setControls() {
 
 // ---- drawing
 
+// Buttons are named one by one: plotly's own choice has one that sends the plot's data to a server.
+const SETTINGS = {
+  responsive: true, displaylogo: false, plotlyServerURL: "",
+  modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+};
+
 function look() {
   const style = getComputedStyle(document.documentElement);
   return Object.fromEntries(["paper", "soft", "ink", "muted", "line"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
@@ -116,8 +122,7 @@ function drawPlot() {
   if (chosen.plot === "points" && !(chosen.x && chosen.y)) return;
   const { traces, layout, note } = draw();
   at("caption").textContent = chosen.run === null ? note : `${note}; run #${chosen.run + 1} is below`;
-  const settings = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"], showTips: false };
-  Plotly.react(at("plot"), traces, layout, settings);
+  Plotly.react(at("plot"), traces, layout, SETTINGS);
 }
 
 function show(changes) {

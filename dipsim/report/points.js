@@ -13,7 +13,7 @@ function points(rows, chosen, look) {
   const drawn = rows.filter((row) => isDrawable(x, row, chosen.logX) && isDrawable(y, row, chosen.logY));
   const panels = panel ? distinct(drawn.map((row) => panel.values[row])).sort(compare).slice(0, MOST_PANELS) : [null];
   const layout = panelLayout(x, y, panel, panels, chosen, look);
-  const ways = waysOfColour(colour, drawn);
+  const ways = waysOfColour(colour, drawn, look);
   const traces = [];
   panels.forEach((value, index) => {
     const own = panel ? drawn.filter((row) => panel.values[row] === value) : drawn;
@@ -48,11 +48,12 @@ function place(column, row) {
 }
 
 // How rows get their colour: one way for each value where there are few, else one way with a scale.
-function waysOfColour(column, rows) {
+function waysOfColour(column, rows, look) {
   if (!column) return [{ name: "", has: () => true, marker: { color: COLOURS[0] } }];
   const values = distinct(rows.map((row) => column.values[row])).sort(compare);
   if (column.kind === "number" && values.length > MOST_COLOURS) {
-    const marker = (some) => ({ color: some.map((row) => place(column, row)), coloraxis: "coloraxis" });
+    const line = { color: look.muted, width: 0.7 }; // so that both ends of the scale are seen on either paper
+    const marker = (some) => ({ color: some.map((row) => place(column, row)), coloraxis: "coloraxis", line });
     return [{ name: "", has: () => true, markerOf: marker }];
   }
   return values.map((value, index) => ({
