@@ -133,6 +133,7 @@ def test_the_page_says_what_was_swept_and_where_numbers_come_from() -> None:
         "Device phone: a phone",
     ):
         assert line in made
+    assert "given for the runs" not in made
 
 
 def test_what_a_failed_run_lacks_is_no_axis() -> None:

@@ -120,8 +120,8 @@ def role_of(name: str) -> Role:
 
 def plain(column: pd.Series[Any]) -> list[Any]:
     """Python's own values; None for missing ones, tuples for lists."""
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iub":
-        return column.tolist()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iubf":
+        return _without_nan(column.to_numpy())
     return [None if value is pd.NA or value != value else value for value in map(_plain, column.tolist())]
 
 
@@ -181,8 +181,8 @@ def _scales(values: Mapping[str, Sequence[Any]], units: Mapping[str, str]) -> di
 
 
 def _largest(values: Sequence[Any]) -> float:
-    given = [np.atleast_1d(np.asarray(value, np.float64)) for value in values if value is not None]
-    sizes = np.abs(np.concatenate(given)) if given else np.empty(0)
+    lists = [np.asarray(value, np.float64) for value in values if isinstance(value, tuple)]
+    sizes = np.abs(np.concatenate(lists) if lists else np.asarray(values, np.float64))
     return float(sizes[np.isfinite(sizes)].max(initial=0.0))
 
 
