@@ -112,6 +112,7 @@ def test_axes_are_what_varies() -> None:
         ("density = {start = 0.0, stop = 0.1, num = 3, log = true}", "density: .*above 0"),
         ('[evaluate]\nmodel = "tiny"\ntext = "held-out"', "trace: does not go with"),
         ("headroom = 1", "headroom: got 1; must be true or false"),
+        ("headrom = true", "headrom: unknown axis; did you mean 'headroom'"),
         ("grid = 3", "grid: write each as"),
         ('profile = "a18-paper"\nprofile.flash.derate = [0.5]', "put the name of its field into quotes"),
         ("density = [", "not valid TOML"),

@@ -24,7 +24,7 @@ from dipsim.policies import policies
 from dipsim.prefetch import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.registry import Registry, ships_with_dipsim
-from dipsim.sweeps.spec import Point, Spec, Text, describe
+from dipsim.sweeps.spec import HEADROOM, Point, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
 
 OnProgress = Callable[[int, int], None]
@@ -98,7 +98,8 @@ class _Opened:
 
     def run(self, point: Point) -> Run:
         """The run of a point."""
-        spec = self._spec
+        spec, headroom = self._spec, point.get(HEADROOM, False)
+        point = {name: value for name, value in point.items() if name != HEADROOM}
         placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
         description, text = describe(placed, spec.name)
         device = self._device(description)  # that one is wrong is the spec's fault, not the run's
@@ -109,12 +110,12 @@ class _Opened:
             description = description.model_copy(update={"rank": rank})
             named = (text.model, text.text, text.predictor)
             sha256 = _hash([self._sha256_of_file(name) for name in named if name is not None])
-        content: list[object] = [__version__, spec.headroom, sha256, text and text.model_dump()]
+        content: list[object] = [__version__, headroom, sha256, text and text.model_dump()]
         about: dict[str, Any] = {
             "trace": placed.get("trace"),
             "text": text,
             "sha256": sha256,
-            "headroom": spec.headroom,
+            "headroom": headroom,
         }
         try:
             config = description.simulation(trace, device).config
