@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
+from joblib.parallel import get_active_backend
 
 from dipsim import __version__
 from dipsim.errors import DipsimError
@@ -80,8 +83,7 @@ def _given_up(run: Run, reason: str) -> Row:
 def _pass(runs: Sequence[Run]) -> Iterator[Row]:
     registered = tuple(registered_here())
     tasks = (joblib.delayed(carry_out)(run, __version__, registered) for run in runs)
-    # One run a task, sent when a worker is free: what is finished is told at once.
-    rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    rows = _as_finished(tasks)
     try:
         for row in rows:  # noqa: UP028 - `yield from` would close them out of our sight
             yield row
@@ -93,6 +95,17 @@ def _pass(runs: Sequence[Run]) -> Iterator[Row]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that an interrupted sweep has begun runs for nothing
             rows.close()
+
+
+def _as_finished(tasks: Iterator[Any]) -> Generator[Row, None, None]:
+    """One run a task, sent when a worker is free: what is finished is told at once, or, by back ends that cannot do so
+    (Ray's), when a few others are."""
+    backend, n_jobs = get_active_backend()
+    if backend.supports_return_generator:
+        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    n_together = 2 * backend.effective_n_jobs(n_jobs)
+    while some := [*itertools.islice(tasks, n_together)]:
+        yield from joblib.Parallel(batch_size=1)(some)
 
 
 @contextlib.contextmanager
@@ -138,6 +151,9 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     from ray.util.joblib import register_ray
 
     try:
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port or 0), _SECONDS_TO_ANSWER):
+            pass  # Ray itself would wait for longer
         ray.init(address, log_to_driver=False, logging_level="error")
     except (OSError, ValueError, RuntimeError) as error:
         raise _no_answer(address, error) from None
