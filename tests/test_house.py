@@ -22,6 +22,7 @@ LAYERS = [
     {"cache", "devices", "results", "statistics"},
     {"simulation"},
     {"plots", "evaluation"},
+    {"sweeps"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
