@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dipsim.results import Result
     from dipsim.simulation import Simulation
     from dipsim.statistics import trace_statistics
+    from dipsim.sweeps import sweep
     from dipsim.synthetic import synthesize
     from dipsim.trace import Trace, TraceWriter
 
@@ -51,6 +52,7 @@ _HOMES = {
     "Result": "results",
     "Simulation": "simulation",
     "trace_statistics": "statistics",
+    "sweep": "sweeps",
     "synthesize": "synthetic",
     "Trace": "trace",
     "TraceWriter": "trace",
@@ -86,6 +88,7 @@ __all__ = [
     "register_layout",
     "register_policy",
     "register_prefetcher",
+    "sweep",
     "synthesize",
     "trace_statistics",
 ]

@@ -79,6 +79,11 @@ class Registry(Generic[T]):
         """The entry if it is there without loading another package."""
         return self._entries.get(name)
 
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Names that installed packages offer."""
+        return tuple(self._points)
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._entries, *self._points]))
 

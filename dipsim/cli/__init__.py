@@ -21,6 +21,7 @@ from dipsim.cli.headroom import headroom
 from dipsim.cli.plot import plot
 from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
+from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
 from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.cli.train_predictor import train_predictor
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(simulate)
 app.command()(headroom)
+app.command()(sweep)
 app.command()(capture)
 app.command()(evaluate)
 app.command()(synth)

@@ -44,13 +44,16 @@ def capture(
     """
     require_torch("capture")
     from dipsim.cli.terminal import progress, say
+    from dipsim.description import Description
     from dipsim.sparsify import capture as recording
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     rank = trained.rank if trained is not None and method == "predictor" else None
-    chosen = options.make_method(method, density, keep_input, keep_glu, calibration, rank)
+    shares = {"density": density, "keep_input": keep_input, "keep_glu": keep_glu}
+    given = {"method": method, "calibration": calibration, "rank": rank, **shares}
+    chosen = Description.parse(given, "options").masking()
     wanted = tuple(site.strip() for site in sites.split(","))
     recording.check_request(out, wanted, chosen, force)
     if predictor is not None and "predictor" not in (method, *wanted):

@@ -51,37 +51,15 @@ def described_simulation(
     Raises:
         DipsimError: as `Simulation`.
     """
-    from dipsim import layout as layouts
-    from dipsim import policies
-    from dipsim.model import ModelSpec
-    from dipsim.prefetch import prefetchers
-    from dipsim.profile import HardwareProfile
-    from dipsim.simulation import Simulation
+    from dipsim.description import Description
     from dipsim.trace import Trace
-    from dipsim.units import parse_bytes
 
-    others = {"gamma": gamma, "rule": rule, "exempt_top": exempt_top, "warm_up": gamma_warm_up or None, "top_m": top_m}
-    masking = options.make_method(method, density, keep_input, keep_glu, calibration, rank, keeps, **others)
-    return Simulation(
-        HardwareProfile.load(profile).with_values(options.parse_pairs("set", set_values)),
-        trace if isinstance(trace, Trace) else Trace.open(trace),
-        masking,
-        policies.make(policy, **options.parse_pairs("policy-option", policy_option)),
-        admission=admission,
-        dram=dram,
-        budget=budget,
-        overlap=overlap,
-        unit=unit,
-        layout=layouts.make(layout, **options.parse_pairs("layout-option", layout_option)),
-        prefetch=prefetchers.make(prefetch, options.parse_pairs("prefetch-option", prefetch_option)),
-        prefetch_bytes=prefetch_bytes,
-        adapter_bytes=0 if adapter_bytes is None else parse_bytes(adapter_bytes, "adapter-bytes"),
-        stream_pinned=stream_pinned,
-        model=None if model is None else ModelSpec.load(model),
-        context=context,
-        tokens=tokens,
-        warmup=warmup,
-    )
+    given: dict[str, Any] = {name: value for name, value in locals().items() if name in Description.model_fields}
+    given["keeps"] = None if keeps is None else str(keeps)
+    given["profile_values"] = options.parse_pairs("set", set_values)
+    for name, pairs in (("policy", policy_option), ("layout", layout_option), ("prefetch", prefetch_option)):
+        given[f"{name}_option"] = options.parse_pairs(f"{name}-option", pairs)
+    return Description.parse(given, "options").simulation(trace if isinstance(trace, Trace) else Trace.open(trace))
 
 
 def takes_simulation(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

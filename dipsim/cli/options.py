@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dipsim.errors import DipsimError
-
-if TYPE_CHECKING:
-    from dipsim.masking import Masking
 
 METHOD, CACHE, FLASH, RUN, TORCH, TEXT = "Method", "DRAM and cache", "Flash", "Run", "Model", "Text"
 
@@ -201,70 +198,6 @@ Dtype = Annotated[
 ]
 Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=RUN)]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=RUN)]
-
-# Other methods keep some matrices dense, so that no one density suits them.
-_DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
-
-
-def make_method(
-    name: str,
-    density: float | None,
-    keep_input: float | None,
-    keep_glu: float | None,
-    calibration: str | None = None,
-    rank: int | None = None,
-    keeps: Path | None = None,
-    **others: object,
-) -> Masking:
-    """The method that the options describe; those that are None count as not given.
-
-    Raises:
-        DipsimError: unknown method, an option it does not have or lacks, or a value out of range.
-    """
-    from dipsim import masking
-
-    shares: dict[str, Any] = {"density": density, "keep_input": keep_input, "keep_glu": keep_glu}
-    if keeps is not None:
-        shares = _shares_of(keeps, shares)
-    elif all(share is None for share in shares.values()):
-        shares["density"] = _DEFAULT_DENSITY.get(name)
-    if name == "predictor" and rank is None:
-        raise DipsimError(
-            "method 'predictor' needs a predictor: dipsim train-predictor MODEL OTHER-TEXT -o FILE makes one; give "
-            "evaluate and capture --predictor FILE, and simulate its --rank"
-        )
-    if name != "predictor" and rank is not None:
-        raise DipsimError(f"predictor: method '{name}' uses none, got one of rank {rank}; 'predictor' does")
-    given = shares | {"rank": rank} | others
-    if name == "cats":
-        return _calibrated_cats(calibration, **given)
-    if calibration is not None:
-        raise DipsimError(f"calibration: method '{name}' has no thresholds to calibrate; 'cats' has")
-    return masking.make(name, **given)
-
-
-def _shares_of(keeps: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """What a file of `dipsim allocate` says, where nothing else was given."""
-    from dipsim.masking import Keeps
-
-    if double := [name for name, share in given.items() if share is not None]:
-        raise DipsimError(f"keeps: got '{keeps}' beside {double[0]}; give one of the two")
-    found = Keeps.load(keeps)
-    return {"density": None, "keep_input": found.keep_input, "keep_glu": found.keep_glu}
-
-
-def _calibrated_cats(calibration: str | None, density: float | None, **others: object) -> Masking:
-    from dipsim.masking import Cats
-    from dipsim.trace import Trace
-
-    if given := [key for key, value in others.items() if value is not None]:
-        raise DipsimError(f"{given[0]}: method 'cats' has no such option")
-    if calibration is None or density is None:
-        raise DipsimError(
-            "method 'cats' needs --density and --calibration, a trace of other text: dipsim capture MODEL OTHER-TEXT "
-            "--sites gate -o CALIBRATION"
-        )
-    return Cats.calibrated(Trace.open(calibration), density)
 
 
 def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:

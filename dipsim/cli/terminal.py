@@ -9,11 +9,21 @@ from contextlib import contextmanager
 from typing import NoReturn, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
 from dipsim.errors import DipsimWarning
+from dipsim.units import three_digits
 
 # A pipe has no width of its own; tables must not be cut there.
 stdout = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
@@ -66,14 +76,27 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     stdout.print(made)
 
 
+class Rate(ProgressColumn):
+    """How many of a unit are done in a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """`12.3 runs/s`."""
+        return Text("" if task.speed is None else f"{three_digits(task.speed)} {self._unit}/s")
+
+
 @contextmanager
-def progress(title: str) -> Iterator[Callable[..., None]]:
+def progress(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
     """A progress bar on stderr (only on a terminal); yields what is to be called with done, total and, if there is
-    something to say beside the title, a note."""
+    something to say beside the title, a note. With a unit, the rate is shown too."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *((Rate(unit),) if unit else ()),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -180,8 +180,12 @@ class Simulation:
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The simulation that a result's `config` describes; its trace must still lie where it did.
+    def from_config(cls, config: dict[str, Any], trace: Trace | None = None) -> Self:
+        """The simulation that a result's `config` describes.
+
+        Args:
+            config: the configuration.
+            trace: what to replay; None for the trace that the configuration names, which must still lie there.
 
         Raises:
             DipsimError: as the constructor.
@@ -192,7 +196,7 @@ class Simulation:
         method = {key: value for key, value in config.items() if key not in (*_RUN_KEYS, *_OTHER_KEYS)}
         return cls(
             HardwareProfile.parse(config["profile"], "config: profile"),
-            Trace.open(config["trace"]),
+            trace or Trace.open(config["trace"]),
             methods.make(config["method"], **method),
             eviction.make(config["policy"], **config["policy_options"]),
             layout=layouts.make(config["layout"], **config["layout_options"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +18,7 @@ from dipsim.masking import n_kept_by, top_k_of
 from dipsim.policies import Lru, Place
 from dipsim.simulation.future import Future
 from dipsim.simulation.setup import Setup
+from dipsim.threads import n_threads
 from dipsim.trace.reading import Block
 
 # Measured sizes: these shares of a group's columns, and as many slots as columns are active, where policies begin to
@@ -64,7 +64,7 @@ def measure_hit_curves(setup: Setup, on_tokens: Callable[[int], None]) -> dict[s
     ]
     # Other people's policies are called in one order, whatever the number of threads.
     is_plain = any(own.is_plain for layer in sizes for own in layer)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_threads()) as pool:
         for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
             run_layer = partial(_run_layer, setup, sizes, future, index, block)
             layers = range(setup.model.n_layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -16,6 +15,7 @@ from dipsim.layout import order_columns
 from dipsim.policies import Lru, Place
 from dipsim.registry import ships_with_dipsim
 from dipsim.simulation.setup import Setup
+from dipsim.threads import n_threads
 
 
 def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
@@ -34,7 +34,7 @@ def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
     places = {}
     is_plain = any(isinstance(_without_cache(setup, 0, group), PlainReplay) for group in masked)
     is_plain |= not ships_with_dipsim(setup.layout)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(n_threads()) as pool:
         orders = map(partial(_order, setup), stages) if is_plain else pool.map(partial(_order, setup), stages)
         for (layer, group), order in zip(stages, orders, strict=True):
             if not np.array_equal(order, np.arange(order.size)):

@@ -6,8 +6,7 @@ read and its layers are run, each independent of the others.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dipsim.results import BlockUse
 from dipsim.simulation.ahead import ReadAhead
 from dipsim.simulation.future import Future
 from dipsim.simulation.setup import Setup
+from dipsim.threads import n_threads
 from dipsim.trace.reading import Block
 
 
@@ -76,10 +76,13 @@ class Workload:
     def blocks(self) -> Iterator[Work]:
         """Block after block of the trace; the next one is worked on while the caller is busy with this one."""
         blocks = enumerate(self._setup.trace.blocks(self._setup.n_tokens))
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(os.cpu_count()) as pool:
+        if n_threads() == 1:
+            yield from (self._use(index, block, map) for index, block in blocks)
+            return
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(n_threads()) as pool:
             upcoming: Pending[Work] | None = None
             for index, block in blocks:
-                following = ahead.submit(self._use, index, block, pool)
+                following = ahead.submit(self._use, index, block, map if self._is_plain else pool.map)
                 if upcoming is not None:
                     yield upcoming.result()
                 upcoming = following
@@ -93,12 +96,11 @@ class Workload:
         place = Place(group.n_columns, slots, layer, group.name)
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, group)
 
-    def _use(self, index: int, block: Block, pool: ThreadPoolExecutor) -> Work:
+    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> Work:
         setup = self._setup
         work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
         run_layer = partial(self._run_layer, index, work)
-        layers = range(setup.model.n_layers)
-        for _ in map(run_layer, layers) if self._is_plain else pool.map(run_layer, layers):
+        for _ in for_each(run_layer, range(setup.model.n_layers)):
             pass
         return work
 

@@ -150,7 +150,7 @@ def _source(seed: int, preset: str, like: Trace | None, own: dict[Site, list[Par
     origin = (
         {"preset": preset, "marginals": "TEAL histograms (arXiv 2408.14690, MIT)"}
         if like is None
-        else {"like": like.path.name, "like_model": like.model.name}
+        else {"like": Path(like.path).name, "like_model": like.model.name}
     )
     numbers = {site: [asdict(one) for one in layers] for site, layers in own.items()}
     return {"kind": "synthetic", "generator": "dipsim synth", "seed": seed, **origin, "parameters": numbers}

@@ -2,6 +2,7 @@
 
 from dipsim.trace.certificate import Certificate, Gap, options_of
 from dipsim.trace.reading import Sequence, Trace
+from dipsim.trace.remote import local_copy
 from dipsim.trace.writing import TraceWriter, check_trace_output
 
-__all__ = ["Certificate", "Gap", "Sequence", "Trace", "TraceWriter", "check_trace_output", "options_of"]
+__all__ = ["Certificate", "Gap", "Sequence", "Trace", "TraceWriter", "check_trace_output", "local_copy", "options_of"]

@@ -22,6 +22,7 @@ from dipsim.model import ModelSpec
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
 from dipsim.trace.plain_chunks import PlainChunks
+from dipsim.trace.remote import local_copy
 
 _VECTORS = ("token_ids", "sequence_ids")
 
@@ -49,7 +50,7 @@ class Trace:
     """Recorded scores; open one with `Trace.open`.
 
     Attributes:
-        path: where it lies, or its name, as it was given to `open`.
+        path: where it lies, its URL or its name, as it was given to `open`.
         model: the model it was recorded from.
         source: how it came to be.
         masking: the method under which it was captured, as plain data.
@@ -58,7 +59,7 @@ class Trace:
         token_ids: int32 [token].
     """
 
-    path: Path
+    path: Path | str
     model: ModelSpec
     source: Any
     masking: Any
@@ -86,12 +87,14 @@ class Trace:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Opens a directory or `.zarr.zip`, or a shipped trace by its name. Scores are read when asked for.
+        """Opens a directory or `.zarr.zip`, a shipped trace by its name, or a `.zarr.zip` at a URL that fsspec knows.
+
+        Scores are read when asked for; what lies at a URL is copied to this machine first, see `local_copy`.
 
         Raises:
             DipsimError: missing, half-written, damaged, of an unknown version, or not of the promised shape.
         """
-        where, found = Path(path), _find(path)
+        where, found = path if "://" in str(path) else Path(path), _find(path)
         try:
             group = zarr.open_group(_store(found), mode="r", zarr_format=3)
             attributes = group.attrs.asdict()
@@ -194,7 +197,7 @@ class Trace:
             DipsimError: as `check_may_certify`.
         """
         self.check_may_certify()
-        add_certificate(self.path, certificate)
+        add_certificate(Path(self.path), certificate)
 
     def check_may_certify(self) -> None:
         """Refuses a trace that is not the user's own.
@@ -226,6 +229,8 @@ def _find(path: str | Path) -> Path:
     known = shipped.names("traces", ".zarr.zip")
     if str(path) in known:
         return known[str(path)]
+    if "://" in str(path):
+        return local_copy(path)
     if not Path(path).exists():
         raise DipsimError(
             f"trace: no such file, got '{path}'; a path, or a shipped trace{suggestion(str(path), known)}"
@@ -241,7 +246,7 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _attributes(attributes: dict[str, Any], where: Path) -> TraceAttributes:
+def _attributes(attributes: dict[str, Any], where: Path | str) -> TraceAttributes:
     own = attributes.get(ATTRIBUTE)
     if not isinstance(own, dict):
         raise DipsimError(f"{where}: no attribute '{ATTRIBUTE}'; not a trace, or one that was never completed")
@@ -252,7 +257,7 @@ def _attributes(attributes: dict[str, Any], where: Path) -> TraceAttributes:
     return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
 
 
-def _check_vectors(arrays: dict[str, zarr.Array[Any]], where: Path) -> int:
+def _check_vectors(arrays: dict[str, zarr.Array[Any]], where: Path | str) -> int:
     """The number of tokens, which both vectors must agree on."""
     for name in _VECTORS:
         if name not in arrays:
@@ -267,7 +272,7 @@ def _check_vectors(arrays: dict[str, zarr.Array[Any]], where: Path) -> int:
     return n_tokens
 
 
-def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path) -> tuple[Sequence, ...]:
+def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | str) -> tuple[Sequence, ...]:
     edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), ids.size]
     if len(np.unique(ids)) != len(edges) - 1:
         raise DipsimError(f"{where}: sequence_ids: a sequence comes back after another; its tokens must be adjacent")
@@ -279,7 +284,7 @@ def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path) -
     return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
 
 
-def _check_scores(site: str, array: zarr.Array[Any], n_tokens: int, model: ModelSpec, where: Path) -> None:
+def _check_scores(site: str, array: zarr.Array[Any], n_tokens: int, model: ModelSpec, where: Path | str) -> None:
     shape = (n_tokens, model.n_layers, site_columns(model, site))
     if array.dtype != np.float16 or array.shape != shape:
         raise DipsimError(

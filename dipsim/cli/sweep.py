@@ -1,0 +1,87 @@
+"""`dipsim sweep`: many runs, in parallel, resumable."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dipsim.errors import DipsimError
+
+if TYPE_CHECKING:
+    from dipsim.sweeps import Plan, Spec
+
+FAILED = 1
+
+
+def sweep(
+    spec: Annotated[
+        Path,
+        typer.Argument(help="TOML: the names of simulate's options; a list is an axis. docs/sweep.md has them all."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the results, for pandas.read_parquet, plot and report."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, one core each; all cores (or all of the cluster) by default.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell how many runs there are and about how long they take; run none.")
+    ] = False,
+) -> None:
+    """Run all that a spec describes, on all cores or a cluster; the same command goes on where it was interrupted.
+
+    Example: dipsim sweep spec.toml -o results
+    """
+    from dipsim import sweeps
+    from dipsim.cli.terminal import progress, say
+
+    read = sweeps.Spec.load(spec)
+    if dry_run:
+        with progress("reading") as on_progress:
+            planned = sweeps.plan(read, out, on_progress)
+        _tell(read, planned, workers)
+        return
+    if out is None:
+        raise DipsimError("output: missing; give -o RESULTS, or --dry-run")
+    try:
+        with progress("running", unit="runs") as on_progress:
+            frame = sweeps.sweep(read, out, workers=workers, cluster=cluster, on_progress=on_progress)
+    except OSError as error:
+        raise DipsimError(
+            f"{error.filename or out}: {error.strerror or error}; finished runs are kept, the same command goes on"
+        ) from None
+    failed = frame[frame["error"].notna()]
+    say(f"{len(frame) - len(failed)} of {len(frame)} runs in {out}")
+    if len(failed):
+        say(f"{len(failed)} failed; the first: {failed['error'].iloc[0]}")
+        raise typer.Exit(FAILED)
+
+
+def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
+    """What would be done."""
+    from dipsim import sweeps
+    from dipsim.cli.terminal import progress, say, table
+
+    rows = [[name, str(len(values)), _listed(values)] for name, values in spec.axes.items()]
+    table(["axis", "values", ""], rows, left=3)
+    with progress("trying some"):
+        seconds = sweeps.estimate_s(planned.left, workers)
+    n_done = len(planned.runs) - len(planned.left)
+    say(f"{len(planned.runs)} runs, {n_done} of them done; the rest takes about {_duration(seconds)}")
+    if planned.refused:
+        say(f"{len(planned.refused)} of them cannot be made; the first: {planned.refused[0].error}")
+
+
+def _listed(values: Sequence[object]) -> str:
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"

@@ -1,0 +1,170 @@
+"""Where do results stand: a table that absorbs a log of finished runs, so that nothing is lost and nothing twice.
+
+    RESULTS/results.parquet     the table
+    RESULTS/_log/KEY.json       a finished run, written whole, until the table has it
+    RESULTS/_specs/*.toml       what was swept
+
+A run counts as soon as its file of the log is there. The table is written anew beside the old one and renamed; only
+then are files of the log removed, under a lock that sweeps of the same folder share. Killed anywhere in between, a run
+is in one of the two, or in both and read once. `pandas.read_parquet` passes over names with an underscore.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from dipsim.errors import DipsimError
+from dipsim.files import replacing, write_text
+from dipsim.sweeps.row import Row, frame_of
+from dipsim.sweeps.spec import Spec
+
+_SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs
+
+
+class Results:
+    """The results of a folder.
+
+    Args:
+        path: the folder; made if it is not there.
+
+    Raises:
+        DipsimError: it is no folder of results, or holds those of another version of dipsim.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log, self._table = path / "_log", path / "results.parquet"
+        if path.exists() and not path.is_dir():
+            raise DipsimError(f"results: got '{path}'; it is there already and no folder")
+        if path.is_dir() and any(path.iterdir()) and not self._log.is_dir():
+            raise DipsimError(f"results: got '{path}'; a folder that is not empty and holds no sweep")
+        self._log.mkdir(parents=True, exist_ok=True)
+        self._rows: dict[str, Row] = {}
+        self._table_seen: tuple[int, ...] = ()
+        self._read()
+        _check_versions({row["dipsim_version"] for row in self._rows.values()}, path)
+        self._next_s = 0.0
+
+    def keep_spec(self, spec: Spec) -> None:
+        """Keeps what is swept, as it was written."""
+        folder = self.path / "_specs"
+        folder.mkdir(exist_ok=True)
+        name = f"{Path(spec.name).stem}-{hashlib.sha256(spec.text.encode()).hexdigest()[:8]}.toml"
+        write_text(folder / name, spec.text)
+
+    def finished(self, key: str) -> bool:
+        """Whether the run is there and did not fail: a failed one is tried again."""
+        if key not in self._rows and (file := self._log_file(key)).is_file():  # of another sweep of this folder
+            self._take(json.loads(file.read_text(encoding="utf-8")))
+        return key in self._rows and self._rows[key]["error"] is None
+
+    def keep(self, row: Row) -> None:
+        """Keeps a finished run at once, whole or not at all."""
+        write_text(self._log_file(row["key"]), json.dumps(row))
+        self._rows[row["key"]] = row
+
+    def rows(self, keys: Sequence[str]) -> list[Row]:
+        """The rows of some runs, in that order; those that are not there left out."""
+        return [self._rows[key] for key in keys if key in self._rows]
+
+    def refresh(self, order: Sequence[str]) -> None:
+        """Writes the table anew, unless that was done just now; `order` as for `close`."""
+        now = time.monotonic()
+        if now >= self._next_s:
+            with self._locked():
+                self._write(order)
+            self._next_s = now + max(0.5, (time.monotonic() - now) / _SHARE_OF_TIME)
+
+    def close(self, order: Sequence[str]) -> None:
+        """Writes the table with all that is there, and empties the log.
+
+        Args:
+            order: keys of the rows that come first; others follow in the order of their keys.
+        """
+        with self._locked():
+            for file in self._write(order):
+                file.unlink(missing_ok=True)
+
+    def _write(self, order: Sequence[str]) -> list[Path]:
+        """Under the lock, so that what other sweeps have put there is not lost. Gives the log's files."""
+        files = self._read()
+        first = [key for key in order if key in self._rows]
+        keys = [*first, *sorted(self._rows.keys() - set(first))]
+        table = pa.Table.from_pandas(frame_of([self._rows[key] for key in keys]), preserve_index=False)
+        with replacing(self._table) as temporary:
+            parquet.write_table(table, temporary)
+        self._table_seen = _identity(self._table)
+        return files
+
+    def _read(self) -> list[Path]:
+        """Takes in the log, and the table where somebody has changed it; gives the log's files."""
+        files = sorted(self._log.glob("*.json"))
+        if self._table.is_file() and (seen := _identity(self._table)) != self._table_seen:
+            for row in parquet.read_table(self._table).to_pylist():
+                self._take(row)
+            self._table_seen = seen
+        for file in files:
+            if file.stem not in self._rows or self._rows[file.stem]["error"] is not None:
+                self._take(json.loads(file.read_text(encoding="utf-8")))
+        return files
+
+    def _take(self, row: Row) -> None:
+        """Of one run's rows, one that did not fail counts."""
+        if row["key"] not in self._rows or row["error"] is None:
+            self._rows[row["key"]] = row
+
+    def _log_file(self, key: str) -> Path:
+        return self._log / f"{key}.json"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.path / "_lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def read_results(path: str | Path) -> pd.DataFrame:
+    """The table of a folder, or a parquet file of its kind: one row per run.
+
+    Raises:
+        DipsimError: there is none, it is damaged, empty, or of another version of dipsim.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise DipsimError(f"results: no such folder, got '{path}'; dipsim sweep SPEC -o RESULTS makes one")
+    try:
+        frame = pd.read_parquet(where)
+    except Exception as error:  # whatever pyarrow makes of a stranger's files
+        raise DipsimError(f"results '{path}': cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not {"key", "error", "dipsim_version"} <= set(frame.columns) or frame.empty:
+        raise DipsimError(f"results '{path}': no runs; dipsim sweep SPEC -o RESULTS makes some")
+    _check_versions(set(frame["dipsim_version"]), where)
+    return frame
+
+
+def read_specs(path: str | Path) -> list[tuple[str, str]]:
+    """Name and text of every spec that was swept into a folder."""
+    return [(file.name, file.read_text(encoding="utf-8")) for file in sorted(Path(path).glob("_specs/*.toml"))]
+
+
+def _check_versions(found: set[str], path: Path) -> None:
+    if others := sorted(found - {version("dipsim")}):
+        raise DipsimError(
+            f"results '{path}': of dipsim {', '.join(others)}, this is {version('dipsim')}; sweep into another folder"
+        )
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    about = path.stat()
+    return about.st_ino, about.st_mtime_ns, about.st_size

@@ -1,0 +1,164 @@
+"""Which runs are the points of a spec: each with what a worker needs, and a key of all that its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dipsim import shipped
+from dipsim.budget import budgets
+from dipsim.errors import DipsimError
+from dipsim.files import content_sha256
+from dipsim.groups import SITES
+from dipsim.layout import layouts
+from dipsim.policies import policies
+from dipsim.prefetch import prefetchers
+from dipsim.registry import Registry, ships_with_dipsim
+from dipsim.sweeps.spec import Point, Spec, Text, describe
+from dipsim.trace import Trace, local_copy
+
+OnProgress = Callable[[int, int], None]
+# Whose entries a notebook may register, by the key of a configuration that names one.
+REGISTRIES: dict[str, Registry[Any]] = {
+    "policy": policies,
+    "budget": budgets,
+    "layout": layouts,
+    "prefetch": prefetchers,
+}
+_PATHS = ("trace", "profile", "model", "keeps", "calibration", "evaluate.model", "evaluate.text", "evaluate.predictor")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep: plain data, small enough to be sent anywhere.
+
+    Attributes:
+        key: hash of everything that the result depends on: configuration, contents of files, dipsim's version.
+        point: its values of the axes, as the spec has them.
+        config: what `Simulation.from_config` takes; empty where no such run can be made.
+        trace: path or URL; None where a model runs on a text.
+        trace_sha256: hash of its content.
+        text: which model runs on which text.
+        headroom: whether that is measured too.
+        error: why it cannot be made; None where it can.
+    """
+
+    key: str
+    point: Point
+    config: dict[str, Any]
+    trace: str | None = None
+    trace_sha256: str | None = None
+    text: Text | None = None
+    headroom: bool = False
+    error: str | None = None
+
+
+def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> list[Run]:
+    """The runs of a spec, in its order; points that describe the same run make one.
+
+    Args:
+        spec: the spec.
+        on_progress: called with the points done and the points to do.
+
+    Raises:
+        DipsimError: a trace, a text or a model that cannot be opened, a device that cannot be made, or no point
+            describes a run that can.
+    """
+    runs: dict[str, Run] = {}
+    for i, point in enumerate(spec.points):
+        run = _run_of(point, spec)
+        runs.setdefault(run.key, run)
+        on_progress(i + 1, len(spec.points))
+    if (refused := [run.error for run in runs.values() if run.error]) and len(refused) == len(runs):
+        raise DipsimError(f"{spec.name}: no run can be made: {refused[0]}")
+    return list(runs.values())
+
+
+def _run_of(point: Point, spec: Spec) -> Run:
+    placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
+    description, text = describe(placed, spec.name)
+    description.device()  # that a device is wrong is the spec's fault, not the run's
+    content: list[object] = [version("dipsim"), spec.headroom]
+    if text is None:
+        trace = _trace(placed["trace"])
+        content += [trace_sha256 := _sha256(placed["trace"])]
+        where: dict[str, Any] = {"trace": placed["trace"], "trace_sha256": trace_sha256}
+    else:
+        trace, rank = _planned(text)
+        description = description.model_copy(update={"rank": rank})
+        content += [text.model_dump(), *(_sha256(path) for path in (text.model, text.text, text.predictor) if path)]
+        where = {"text": text}
+    try:
+        config = description.simulation(trace).config
+    except DipsimError as error:
+        return Run(_hash([*content, point]), point, {}, headroom=spec.headroom, error=str(error), **where)
+    if text is not None:
+        config["tokens"] = None  # all that the text has
+    del config["trace"]
+    content += [config, *(_source(registry[config[kind]]) for kind, registry in REGISTRIES.items())]
+    return Run(_hash(content), point, config, headroom=spec.headroom, **where)
+
+
+def _placed(name: str, folder: Path) -> str:
+    """A name of something that ships, a URL or a hub id as it is; a path from the spec's folder."""
+    path = folder / name
+    is_shipped = name in shipped.names("traces", ".zarr.zip") or name in shipped.names("hwprofiles", ".toml")
+    return str(path) if not is_shipped and name not in ("tiny", "held-out") and path.exists() else name
+
+
+@lru_cache(maxsize=32)
+def _trace(path: str) -> Trace:
+    return Trace.open(path)
+
+
+@cache
+def _sha256(path: str) -> str:
+    """Of a file's or a folder's content; of the name, where it is that of something that ships or of the hub."""
+    known = shipped.names("traces", ".zarr.zip") | {"tiny": shipped.folder("tiny")}
+    found = known.get(path) or local_copy(path)
+    return content_sha256(found) if found.exists() else hashlib.sha256(path.encode()).hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _planned(text: Text) -> tuple[Trace, int | None]:
+    """One window of the text as a trace to come, and the predictor's rank."""
+    from dipsim.sparsify.loading import read_spec, read_text
+    from dipsim.sparsify.predictors import TrainedPredictors
+
+    read_text(text.text)
+    ids = np.zeros((1, max(1, text.window_tokens - text.prompt_tokens)), np.int64)
+    rank = None if text.predictor is None else TrainedPredictors.load(Path(text.predictor)).rank
+    return Trace.planned(read_spec(text.model), SITES, ids, text.prompt_tokens), rank
+
+
+def _source(entry: object) -> str | None:
+    """The code of what somebody else wrote: results must not outlive it."""
+    if getattr(entry, "__module__", "").partition(".")[0] == "dipsim":
+        return None
+    try:
+        return inspect.getsource(entry)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return repr(entry)
+
+
+def _hash(content: list[object]) -> str:
+    plain = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()[:32]
+
+
+def registered_here() -> Iterator[tuple[str, str, Any]]:
+    """Kind, name and entry of everything that is neither dipsim's nor an installed package's: workers lack it."""
+    for kind, registry in REGISTRIES.items():
+        for name in registry:
+            entry = registry.loaded(name)
+            if entry is not None and not ships_with_dipsim(entry) and name not in registry.offered:
+                yield kind, name, entry

@@ -1,0 +1,278 @@
+"""What is to be varied: a sweep's spec, strict TOML, unfolded into points.
+
+Keys are the names of `dipsim simulate`'s options; a list is an axis. Dotted keys reach into profiles and options:
+`profile.flash.read_bytes_per_s = [1e9, 2e9]`, `policy_option.half_life = [16, 32]`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import pydantic
+import tomlkit
+
+from dipsim.description import Description
+from dipsim.errors import DipsimError, suggestion
+from dipsim.schema import Count, CountOrZero, Record
+
+Point = dict[str, Any]
+
+_PLUGGED = ("policy_option", "layout_option", "prefetch_option")
+_TABLES = ("profile", "evaluate", *_PLUGGED)
+# Options of `simulate` that mean something else, or nothing, where a model runs on a text.
+_NOT_EVALUATED = ("trace", "tokens", "rank")
+
+
+class Range(Record):
+    """Values from `start` to `stop`, both included: `step` apart, or `num` of them, evenly or (`log`) by ratio."""
+
+    start: float
+    stop: float
+    step: pydantic.PositiveFloat | None = None
+    num: Count | None = None
+    log: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if (self.step is None) == (self.num is None) or (self.log and self.num is None):
+            raise ValueError("a range needs step or num, one of the two; log goes with num")
+        if self.stop < self.start or (self.log and self.start <= 0):
+            raise ValueError("a range ascends from start to stop; by ratio, from above 0")
+        return self
+
+    def values(self) -> list[float]:
+        """The numbers, free of the dust of binary fractions (0.3, not 0.30000000000000004)."""
+        if self.step is not None:
+            n_steps = int((self.stop - self.start) / self.step + 1e-9)
+            found = self.start + self.step * np.arange(n_steps + 1)
+        else:
+            spaced = np.geomspace if self.log else np.linspace
+            found = spaced(self.start, self.stop, int(self.num or 1))
+        return [float(f"{value:.12g}") for value in found]
+
+
+class Text(Record):
+    """`[evaluate]`: a model runs on a text with the mask in the loop, instead of a trace that is replayed. Names and
+    defaults as of `dipsim evaluate`."""
+
+    model: str
+    text: str
+    tokens: Count | None = None
+    window_tokens: Count = 256
+    prompt_tokens: CountOrZero = 0
+    stride: Count | None = None
+    predictor: str | None = None
+    batch: Count = 1
+    device: str = "cpu"
+    dtype: str = "auto"
+
+
+class Grid(Record):
+    """One product of axes.
+
+    Attributes:
+        axes: dotted name -> its values, in the order of the spec.
+        zip: axes that walk together instead of being multiplied, as lists of their names.
+        filter: an expression over the axes; points for which it is false are left out.
+    """
+
+    axes: dict[str, list[Any]]
+    zip: list[list[str]] = pydantic.Field(default_factory=list)
+    filter: str | None = None
+
+    def points(self, where: str) -> list[Point]:
+        """The points, last axis fastest.
+
+        Raises:
+            DipsimError: zipped axes of unequal length, or a filter that cannot be evaluated.
+        """
+        bundles = self._bundles(where)
+        points = [dict(itertools.chain.from_iterable(parts)) for parts in itertools.product(*bundles)]
+        ordered = [{name: point[name] for name in self.axes} for point in points]
+        return ordered if self.filter is None else list(_kept(ordered, self.filter, where))
+
+    def _bundles(self, where: str) -> list[list[tuple[tuple[str, Any], ...]]]:
+        """Axes as lists of (name, value) pairs that go together."""
+        zipped = {name: group[0] for group in self.zip for name in group}
+        for group in self.zip:
+            if missing := [name for name in group if name not in self.axes]:
+                raise DipsimError(f"{where}: zip: '{missing[0]}' is no axis{suggestion(missing[0], self.axes)}")
+            if len(sizes := {name: len(self.axes[name]) for name in group}) < 2 or len(set(sizes.values())) > 1:
+                raise DipsimError(f"{where}: zip: got {sizes}; needs two axes or more, of as many values each")
+        bundles: dict[str, list[tuple[tuple[str, Any], ...]]] = {}
+        for name, values in self.axes.items():
+            own: list[tuple[tuple[str, Any], ...]] = [((name, value),) for value in values]
+            leader = zipped.get(name, name)
+            bundles[leader] = [a + b for a, b in zip(bundles[leader], own, strict=True)] if leader in bundles else own
+        return list(bundles.values())
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A sweep's spec.
+
+    Attributes:
+        points: one per run, each the values of the axes (and single values) that describe it.
+        headroom: whether each run's headroom is measured too.
+        folder: where relative paths begin.
+        text: as it was written.
+        name: of its file.
+    """
+
+    points: tuple[Point, ...]
+    headroom: bool
+    folder: Path
+    text: str
+    name: str
+
+    @classmethod
+    def load(cls, spec: str | Path | dict[str, Any]) -> Self:
+        """From a TOML file, or from the same as a dict.
+
+        Raises:
+            DipsimError: not readable, not TOML, an unknown axis, a value of the wrong kind, or no points.
+        """
+        if isinstance(spec, dict):
+            return cls._of(spec, tomlkit.dumps(spec), Path.cwd(), "spec")
+        path = Path(spec)
+        try:
+            text = path.read_text(encoding="utf-8")
+            data = tomllib.loads(text)
+        except OSError as error:
+            raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            hint = _HINT if "profile" in str(error) or _names_profile_twice(path) else ""
+            raise DipsimError(f"{path}: not valid TOML: {error}{hint}") from None
+        return cls._of(data, text, path.resolve().parent, path.name)
+
+    @classmethod
+    def _of(cls, data: dict[str, Any], text: str, folder: Path, name: str) -> Self:
+        headroom = data.get("headroom", False)
+        if not isinstance(headroom, bool):
+            raise DipsimError(f"{name}: headroom: got {headroom!r}; must be true or false")
+        if not isinstance(grids := data.get("grid", [{}]), list) or not all(isinstance(one, dict) for one in grids):
+            raise DipsimError(f"{name}: grid: write each as [[grid]] and axes of its own below")
+        common = {key: value for key, value in data.items() if key not in ("grid", "headroom")}
+        points: dict[str, Point] = {}
+        for own in grids:
+            for point in _grid(common, own, name).points(name):
+                points.setdefault(repr(point), point)
+        if not points:
+            raise DipsimError(f"{name}: no runs; an axis is empty, or the filter leaves none")
+        for point in points.values():
+            describe(point, name)
+        return cls(tuple(points.values()), headroom, folder, text, name)
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """What varies, with its values in the order of the spec."""
+        names = dict.fromkeys(name for point in self.points for name in point)
+        seen = {name: [*dict.fromkeys(_hashable(point.get(name)) for point in self.points)] for name in names}
+        return {name: values for name, values in seen.items() if len(values) > 1}
+
+
+def describe(point: Point, where: str) -> tuple[Description, Text | None]:
+    """What a point says of the run, and of the text where a model runs on one.
+
+    Raises:
+        DipsimError: a value of the wrong kind, or names that do not go together.
+    """
+    tables: dict[str, Point] = {table: {} for table in _TABLES}
+    plain: Point = {}
+    for name, value in point.items():
+        table, _, rest = name.partition(".")
+        if rest:
+            tables[table][rest] = value
+        else:
+            plain[name] = value
+    given = {key: value for key, value in plain.items() if key != "trace"} | {key: tables[key] for key in _PLUGGED}
+    description = Description.parse(given | {"profile_values": tables["profile"]}, where)
+    text = Text.parse(tables["evaluate"], f"{where}: evaluate") if tables["evaluate"] else None
+    if text is not None and (unfit := [name for name in _NOT_EVALUATED if name in plain]):
+        raise DipsimError(f"{where}: {unfit[0]}: does not go with [evaluate], which runs a model on a text")
+    if text is None and not isinstance(plain.get("trace"), str):
+        raise DipsimError(f"{where}: trace: missing; name one or several, or run a model by [evaluate]")
+    return description, text
+
+
+_HINT = '; beside profile = ..., put the name of its field into quotes: "profile.flash.read_bytes_per_s" = [1e9, 2e9]'
+
+
+def _names_profile_twice(path: Path) -> bool:
+    starts = [line.split("=")[0].strip() for line in path.read_text(encoding="utf-8").splitlines() if "=" in line]
+    return "profile" in starts and any(start.startswith("profile.") for start in starts)
+
+
+def _grid(common: dict[str, Any], own: dict[str, Any], where: str) -> Grid:
+    """Common keys and a grid's own, which go before."""
+    axes = dict(_axes(common, where)) | dict(_axes(own, where))
+    zips = [group for group in (*_zips(common, where), *_zips(own, where)) if not set(group).isdisjoint(axes)]
+    filters = [f"({data['filter']})" for data in (common, own) if data.get("filter") is not None]
+    return Grid.parse({"axes": axes, "zip": zips, "filter": " and ".join(filters) or None}, where)
+
+
+def _zips(data: dict[str, Any], where: str) -> list[list[str]]:
+    zips = data.get("zip", [])
+    if not isinstance(zips, list) or not all(isinstance(group, list) for group in zips):
+        raise DipsimError(f'{where}: zip: got {zips!r}; must be lists of names: zip = [["keep_input", "keep_glu"]]')
+    return zips
+
+
+def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any]]]:
+    for name, value in _flat(data):
+        _check_name(name, where)
+        if isinstance(value, dict):
+            yield _renamed(name), Range.parse(value, f"{where}: {name}").values()
+        else:
+            yield _renamed(name), value if isinstance(value, list) else [value]
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and their values; a table that is a range is a value."""
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if name in ("zip", "filter"):
+            continue
+        if isinstance(value, dict) and not {"start", "stop"} <= value.keys():
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _renamed(name: str) -> str:
+    """A device may be named as in a profile's file: `profile.extends`."""
+    return "profile" if name == "profile.extends" else name
+
+
+def _check_name(name: str, where: str) -> None:
+    known = [key for key in Description.model_fields if key not in ("profile_values", *_PLUGGED)]
+    table, _, rest = name.partition(".")
+    if rest and table in _TABLES:
+        return
+    if name not in ("trace", *known):
+        choices = ["trace", "zip", "filter", "headroom", "grid", *known, *(f"{own}.*" for own in _TABLES)]
+        raise DipsimError(f"{where}: {name}: unknown axis{suggestion(name, choices)}")
+
+
+def _kept(points: list[Point], expression: str, where: str) -> Iterator[Point]:
+    frame = pd.DataFrame(points)
+    try:
+        kept = frame.query(expression, engine="python", local_dict={}, global_dict={}).index
+    except Exception as error:  # whatever pandas makes of a stranger's expression
+        message = " ".join(str(error).split())[:200]
+        raise DipsimError(
+            f"{where}: filter: got {expression!r}: {message}; an expression over {', '.join(map(repr, frame.columns))} "
+            "(names with a dot in backticks)"
+        ) from None
+    return (points[i] for i in kept)
+
+
+def _hashable(value: object) -> object:
+    return repr(value) if isinstance(value, Iterable) and not isinstance(value, str) else value

@@ -1,0 +1,103 @@
+"""What does a worker do: one run, from plain data to plain data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.simulation import Simulation
+from dipsim.sweeps.row import Row, row_of
+from dipsim.sweeps.runs import REGISTRIES, Run
+from dipsim.sweeps.spec import Text
+from dipsim.threads import limited
+from dipsim.trace import Trace
+
+if TYPE_CHECKING:
+    from dipsim.sparsify.loading import LoadedModel
+
+
+def carry_out(
+    run: Run, dipsim_version: str = version("dipsim"), registered: Iterable[tuple[str, str, Any]] = ()
+) -> Row:
+    """The row of a run, on one thread; of one that fails, its inputs and the error.
+
+    Args:
+        run: the run.
+        dipsim_version: what the sweep runs, and so must its workers.
+        registered: kind, name and entry of what was registered where the sweep was started.
+    """
+    told: Row = {"key": run.key, "error": run.error}
+    try:
+        if (own := version("dipsim")) != dipsim_version:
+            raise DipsimError(f"worker: runs dipsim {own}, the sweep {dipsim_version}; install the same")
+        for kind, name, entry in registered:
+            REGISTRIES[kind].register(name)(entry)
+        row = run.point if run.error else _outcome(run)
+    except Exception as error:  # one run must not end the others
+        text = " ".join(str(error).split())
+        told["error"], row = text if isinstance(error, DipsimError) else f"{type(error).__name__}: {text}", run.point
+    provenance = {"trace_sha256": run.trace_sha256, "dipsim_version": dipsim_version}
+    return told | {**run.point, **row, **_as_written(run.point)} | provenance
+
+
+def _as_written(point: dict[str, Any]) -> Row:
+    """What a spec names by place, as the spec has it."""
+    return {name: value for name, value in point.items() if name in ("trace", "dram") and isinstance(value, str)}
+
+
+def _outcome(run: Run) -> Row:
+    with limited(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DipsimWarning)  # told once, before the sweep; a row has no room for them
+        if run.text is not None:
+            return _evaluated(run, run.text)
+        simulation = Simulation.from_config(run.config | {"trace": run.trace}, _trace(str(run.trace), run.trace_sha256))
+        result = simulation.run()
+        return row_of(simulation.config, result, {}, result.headroom() if run.headroom else None)
+
+
+def _evaluated(run: Run, text: Text) -> Row:
+    import torch
+
+    from dipsim.evaluation import evaluate
+
+    torch.set_num_threads(1)
+    loaded, ids, predictors = _ready(text)
+    found = evaluate(
+        loaded,
+        ids,
+        lambda trace: Simulation.from_config(run.config | {"trace": str(trace.path)}, trace),
+        n_prompt=text.prompt_tokens,
+        stride=text.stride,
+        n_batch=text.batch,
+        predictors=predictors if run.config["method"] == "predictor" else (),
+    )
+    result = found.result
+    quality = {"perplexity": found.perplexity, "loss": found.loss, "n_scored_tokens": found.n_scored}
+    config = {key: value for key, value in result.config.items() if key != "trace"}
+    return row_of(config, result, quality, result.headroom() if run.headroom else None)
+
+
+@lru_cache(maxsize=4)
+def _trace(path: str, sha256: str | None) -> Trace:
+    """Opened once; `sha256` tells whether it is still the same."""
+    return Trace.open(path)
+
+
+@lru_cache(maxsize=1)
+def _ready(text: Text) -> tuple[LoadedModel, NDArray[np.int64], Any]:
+    from dipsim.sparsify.loading import load_model, read_text, windows
+    from dipsim.sparsify.predictors import TrainedPredictors
+
+    loaded = load_model(text.model, text.device, text.dtype)
+    ids = windows(loaded.tokenizer, read_text(text.text), text.window_tokens, n_tokens=text.tokens, stride=text.stride)
+    if text.predictor is None:
+        return loaded, ids, ()
+    return loaded, ids, TrainedPredictors.load(Path(text.predictor)).fitting(loaded)
