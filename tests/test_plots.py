@@ -46,7 +46,7 @@ def sweep(methods: tuple[str, ...] = ("dip", "dip-ca"), policies: tuple[str, ...
         rows[-1] |= {"hit_rate_by_group.down": n / 110, "hit_rate_by_group.up_gate": n / 120}
         rows[-1] |= {"token_s_percentiles": list(n * (1 + np.arange(101) / 100) / 1e3)}
         rows[-1] |= {
-            f"critical_path_s_per_token.{cause}": n * (i + 1) / 1e3 for i, cause in enumerate(("dram", "compute"))
+            f"critical_path_s_per_token.{cause}": n * (i + 1) / 1e3 for i, cause in enumerate(("compute", "dram"))
         }
     return pd.DataFrame(rows)
 
@@ -294,6 +294,11 @@ def test_regime_map_shows_what_bounds_a_run() -> None:
     assert cells(plot) == {(f / 1e9, d / 1e9): bound for (f, d), bound in bounds.items()}
     with pytest.raises(DipsimError, match=r"differ in more than what is drawn: policy \(lru, lfu\)"):
         plots.draw(regimes({"lru": 0.3, "lfu": 0.4}), "regimes", by="bound")
+
+
+def test_one_device_may_bound_all_runs() -> None:
+    plot = plots.draw(regimes({"lru": 0.3}).assign(bound="flash"), "regimes", by="bound")
+    assert set(cells(plot).values()) == {"flash"}
 
 
 def test_devices_stand_at_their_place_and_share_it() -> None:

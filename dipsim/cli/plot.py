@@ -29,7 +29,7 @@ def plot(
     panels: Annotated[str | None, typer.Option(help="Column whose values are panels.")] = None,
     where: Annotated[
         str | None,
-        typer.Option(help="Which runs, as \"policy == 'lfu' and density < 0.5\"; columns with dots in backticks."),
+        typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Above the figure.")] = None,
     style: Annotated[
@@ -41,7 +41,7 @@ def plot(
 
     What varies in the results and is neither x, by nor panels must be fixed by --where: nothing is averaged.
 
-    Example: dipsim plot results dram -o dram.svg --by policy --panels method --where "density == 0.5"
+    Example: dipsim plot results dram -o dram.svg --by policy --panels method --where 'density == 0.5'
     """
     from dipsim import plots
     from dipsim.errors import choose

@@ -16,6 +16,8 @@ from dipsim.plots.runs import columns_below, drawn, named, parts, succeeded
 from dipsim.plots.saving import Plot
 
 _PATH = "critical_path_s_per_token."
+# In this order, each with its look in every figure.
+_CAUSES = ("flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection")
 _MOST_BARS = 40
 
 
@@ -32,17 +34,17 @@ def time_breakdown(frame: pd.DataFrame, by: str | None = None, panels: str | Non
         DipsimError: a column is not there or was not swept, runs differ in more than these, or too many bars.
     """
     rows = succeeded(frame)
-    causes = [name for name in columns_below(rows, _PATH) if rows[name].sum() > 0]
-    if not causes:
+    if not columns_below(rows, _PATH):
         raise DipsimError(f"plot: the results have no columns {_PATH}*")
     rows = named(rows, by, panels)
     if (n_bars := rows["run"].nunique()) > _MOST_BARS:
         raise DipsimError(f"plot: {n_bars} bars cannot be read, at most {_MOST_BARS} can; choose some with --where")
     with looks():
-        return _draw(rows, causes, panels, title)
+        return _draw(rows, panels, title)
 
 
-def _draw(rows: pd.DataFrame, causes: list[str], panels: str | None, title: str) -> Plot:
+def _draw(rows: pd.DataFrame, panels: str | None, title: str) -> Plot:
+    causes = [name for cause in _CAUSES if (name := _PATH + cause) in rows and rows[name].sum() > 0]
     names = list(rows["run"].unique())
     figure, grid = figure_with([name for name, _ in parts(rows, panels)], panel_inches=1 + 0.15 * len(names))
     total_s = rows[causes].sum(axis=1)
@@ -64,10 +66,10 @@ def _stack(
     places = [names.index(name) for name in rows["run"]]
     left = np.zeros(len(rows))
     handles = {}
-    for index, cause in enumerate(causes):
-        colour, _, _, hatch = look(index + 1)  # black areas would hide their neighbours
-        name, wide = cause.removeprefix(_PATH).replace("_", " "), factor * rows[cause].to_numpy()
-        label = name.replace("flash", "Flash").replace("dram", "DRAM")
+    for column in causes:
+        cause, wide = column.removeprefix(_PATH), factor * rows[column].to_numpy()
+        colour, _, _, hatch = look(_CAUSES.index(cause) + 1)  # black areas would hide their neighbours
+        label = cause.replace("_", " ").replace("flash", "Flash").replace("dram", "DRAM")
         handles[label] = axes.barh(
             places, wide, 0.75, left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3
         )

@@ -15,7 +15,7 @@ from dipsim.errors import DipsimError
 from dipsim.plots.labels import add_legend, name_points
 from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes
 from dipsim.plots.quantities import as_text, is_number, is_wide, on_axis, set_scale
-from dipsim.plots.runs import check_alone, drawn, having, is_result, need_swept, parts, succeeded
+from dipsim.plots.runs import check_alone, drawn, having, is_result, need, need_swept, parts, succeeded
 from dipsim.plots.saving import Plot
 
 TIE = "no difference"
@@ -52,7 +52,8 @@ def regime_map(
     rows = having(succeeded(frame), "plot", "tok_per_s")
     for option, column in (("x", x), ("y", y), ("by", by), ("panels", panels)):
         if column is not None:
-            need_swept(rows, option, column)
+            # One device may bound all runs; that is a finding.
+            (need if option == "by" and is_result(column) else need_swept)(rows, option, column)
     for option, column in (("x", x), ("y", y)):
         if not is_number(rows[column]):
             raise DipsimError(f"{option}: column '{column}' has no numbers, got '{rows[column].iloc[0]}'")

@@ -43,7 +43,8 @@ def matching(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         left = frame.query(where, local_dict={}, global_dict={})
     except Exception as error:  # whatever a stranger's expression may raise
         said = " ".join(str(error).split())[:100]
-        rule = 'write "policy == \'lfu\'"; a column with a dot stands in backticks: "`dram.cache_bytes` > 1e9"'
+        # In the shell, backticks must stand between single quotes.
+        rule = """write 'policy == "lfu"'; a column with a dot stands in backticks: '`dram.cache_bytes` > 1e9'"""
         raise DipsimError(f"where: got '{where}'; {said}; {rule}") from None
     if left.empty:
         raise DipsimError(f"where: none of {len(frame)} runs has {where}")
@@ -254,10 +255,10 @@ def _crowd(rows: pd.DataFrame, free: Sequence[str], lines: Sequence[str]) -> str
         return f"plot: runs{of} are there twice, with the same parameters; drop one of each"
     said = ", ".join(f"{column} ({_values(rows[column])})" for column in free)
     value = rows[free[0]].dropna().iloc[0]
-    quoted = f"'{value}'" if isinstance(value, str) else str(value)
+    quoted = f'"{value}"' if isinstance(value, str) else str(value)
     column = f"`{free[0]}`" if "." in free[0] else free[0]
     said = f"plot: {len(rows)} runs{of} differ in more than what is drawn: {said}"
-    return f'{said}; choose, as --where "{column} == {quoted}", or give a column to --by or --panels'
+    return f"{said}; choose, as --where '{column} == {quoted}', or give a column to --by or --panels, if there are such"
 
 
 def _values(values: pd.Series[Any]) -> str:
