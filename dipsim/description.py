@@ -106,15 +106,19 @@ class Description(Record):
             raise DipsimError(f"calibration: method '{self.method}' has no thresholds to calibrate; 'cats' has")
         return methods.make(self.method, **given)
 
-    def simulation(self, trace: Trace) -> Simulation:
+    def simulation(self, trace: Trace, device: HardwareProfile | None = None) -> Simulation:
         """The run of a trace.
+
+        Args:
+            trace: what is replayed.
+            device: that of `device()`, where it is at hand.
 
         Raises:
             DipsimError: as `Simulation`.
         """
         adapter = self.adapter_bytes
         return Simulation(
-            self.device(),
+            device or self.device(),
             trace,
             self.masking(),
             policies.make(self.policy, **self.policy_option),

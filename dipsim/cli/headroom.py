@@ -2,12 +2,12 @@
 
 import json as json_format
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dipsim import __version__
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.outputs import check_outputs
@@ -68,6 +68,6 @@ def headroom(
             "steps": steps,
             "verdict": found.verdict,
             "config": simulation.config,
-            "dipsim_version": version("dipsim"),
+            "dipsim_version": __version__,
         }
         write_text(json, json_format.dumps(text, indent=2) + "\n")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json as json_format
 import math
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dipsim import __version__
 from dipsim.cli import options
 from dipsim.cli.outputs import check_outputs
 from dipsim.errors import DipsimError
@@ -74,7 +74,7 @@ def stats(
         rows: list[dict[Any, Any]] = found.to_dict(orient="records")
         plain = [{name: None if _is_missing(value) else value for name, value in row.items()} for row in rows]
         text = {"trace": trace, "model": opened.model.name, "keep": keep, "statistics": plain}
-        write_text(json, json_format.dumps(text | {"dipsim_version": version("dipsim")}, indent=2) + "\n")
+        write_text(json, json_format.dumps(text | {"dipsim_version": __version__}, indent=2) + "\n")
 
 
 def _print(found: pd.DataFrame) -> None:

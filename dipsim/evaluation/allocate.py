@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dipsim import __version__
 from dipsim.errors import DipsimError
 from dipsim.evaluation.evaluate import OnProgress, evaluate, told_of
 from dipsim.groups import SITES
@@ -129,7 +129,7 @@ def allocate(
         model=loaded.name,
         method=method,
         text=text_source,
-        dipsim_version=version("dipsim"),
+        dipsim_version=__version__,
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dipsim import __version__
 from dipsim.errors import DipsimError
 from dipsim.evaluation.evaluate import OnProgress, evaluate
 from dipsim.groups import SITES
@@ -67,7 +67,7 @@ class Drift:
             n_sequences=self.n_sequences,
             n_tokens=len(self.replay.tokens),
             gaps=self.gaps,
-            dipsim_version=version("dipsim"),
+            dipsim_version=__version__,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,16 +7,19 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from dipsim import __version__
 from dipsim.budget import DramPlan
 from dipsim.profile import HardwareProfile
 from dipsim.results import breakdown
 from dipsim.results.headline import headline
 from dipsim.results.headroom import Headroom
+
+_PERCENTILES = (50, 95, 99)  # of the seconds of a token
 
 
 @dataclass(frozen=True)
@@ -67,16 +70,19 @@ class Result:
         """The numbers as plain data; None where a thing was not modelled."""
         tokens, n_tokens = self.counted, len(self.counted)
         seconds = tokens["token_s"]
-        by_group = self.layers.groupby("group", sort=False)[["hits", "active_columns"]].sum()
+        percentiles = dict(zip(_PERCENTILES, np.percentile(seconds.to_numpy(), _PERCENTILES), strict=True))
+        by_group = {str(name): rows for name, rows in self.layers.groupby("group", sort=False)}
         flash = breakdown.of_flash(tokens, self.profile.flash)
         return {
             "tok_per_s": n_tokens / seconds.sum(),
-            "tpot_s": {"mean": seconds.mean()} | {f"p{q}": seconds.quantile(q / 100) for q in (50, 95, 99)},
+            "tpot_s": {"mean": seconds.mean()} | {f"p{q}": value for q, value in percentiles.items()},
             "ttft_s": sum(self.ttft_s) / len(self.ttft_s) if self.ttft_s else None,
             "n_tokens": n_tokens,
             "hit_rate": tokens["hits"].sum() / tokens["active_columns"].sum(),
             "byte_hit_rate": tokens["hit_bytes"].sum() / tokens["active_bytes"].sum(),
-            "hit_rate_by_group": (by_group["hits"] / by_group["active_columns"]).to_dict(),
+            "hit_rate_by_group": {
+                group: rows["hits"].sum() / rows["active_columns"].sum() for group, rows in by_group.items()
+            },
             "bytes_per_token": {"flash": tokens["flash_bytes"].mean(), "dram": tokens["dram_bytes"].mean()},
             "flash_reads_per_token": None if flash is None else flash["reads_per_token"],
             "flash": flash,
@@ -89,9 +95,9 @@ class Result:
             "critical_path_s_per_token": breakdown.of_path(tokens),
             "dram_share_of_peak": breakdown.share_of_peak(tokens, self.profile.dram),
             "dram": asdict(self.dram),
-            "slots": {str(name): rows["slots"].tolist() for name, rows in self.layers.groupby("group", sort=False)},
+            "slots": {group: rows["slots"].tolist() for group, rows in by_group.items()},
             "config": copy.deepcopy(self.config),
-            "dipsim_version": version("dipsim"),
+            "dipsim_version": __version__,
         }
 
     def to_json(self) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dipsim import shipped
 from dipsim.errors import DipsimError, choose
 from dipsim.model import CONFIG_SIZES, ModelSpec
+from dipsim.threads import n_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -73,6 +74,11 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
             f"the first is {absent[0]}; transformers would fill them with random numbers"
         )
     return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None))
+
+
+def share_cores() -> None:
+    """Lets torch use as many threads as runs may, see `dipsim.threads`."""
+    torch.set_num_threads(n_threads())
 
 
 def read_spec(name_or_path: str) -> ModelSpec:

@@ -6,13 +6,13 @@ import contextlib
 import itertools
 import os
 from collections.abc import Generator, Iterator, Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
 
+from dipsim import __version__
 from dipsim.errors import DipsimError
 from dipsim.sweeps.row import Row
 from dipsim.sweeps.runs import Run, registered_here
@@ -67,13 +67,13 @@ def _n_at_once(workers: int | None) -> int:
 
 def _given_up(run: Run, reason: str) -> Row:
     told = f"workers died of it {_TRIES} times (out of memory?): {reason}"
-    about = {"trace_sha256": run.trace_sha256, "dipsim_version": version("dipsim")}
+    about = {"trace_sha256": run.sha256, "dipsim_version": __version__}
     return {"key": run.key, "error": told, **run.point, **about}
 
 
 def _pass(runs: Sequence[Run]) -> Iterator[Row]:
     registered = tuple(registered_here())
-    tasks = (joblib.delayed(carry_out)(run, version("dipsim"), registered) for run in runs)
+    tasks = (joblib.delayed(carry_out)(run, __version__, registered) for run in runs)
     # One run a task, sent when a worker is free: what is finished is told at once.
     rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
     try:

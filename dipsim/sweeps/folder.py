@@ -17,13 +17,13 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from dipsim import __version__
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
 from dipsim.sweeps.row import Row, frame_of
@@ -159,9 +159,9 @@ def read_specs(path: str | Path) -> list[tuple[str, str]]:
 
 
 def _check_versions(found: set[str], path: Path) -> None:
-    if others := sorted(found - {version("dipsim")}):
+    if others := sorted(found - {__version__}):
         raise DipsimError(
-            f"results '{path}': of dipsim {', '.join(others)}, this is {version('dipsim')}; sweep into another folder"
+            f"results '{path}': of dipsim {', '.join(others)}, this is {__version__}; sweep into another folder"
         )
 
 

@@ -42,8 +42,9 @@ def inputs(config: dict[str, Any]) -> Row:
     plain = {key: value for key, value in config.items() if not isinstance(value, dict | list | tuple)}
     if isinstance(plain.get("dram"), int | float):  # beside others such as 0.5x it is text
         plain["dram"] = f"{plain['dram']:.15g}B"
-    device = {f"profile.{key}": value for key, value in _flat(config["profile"]).items() if _is_number(value)}
-    return plain | named | device
+    numbers = _flat({key: value for key, value in config["profile"].items() if key != "schema"})
+    own = {key: value for key, value in numbers.items() if _is_number(value) and ".units." not in key}
+    return plain | named | {f"profile.{key}": value for key, value in own.items()}
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> Row:

@@ -7,21 +7,22 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dipsim import shipped
+from dipsim import __version__, shipped
 from dipsim.budget import budgets
+from dipsim.description import Description
 from dipsim.errors import DipsimError
 from dipsim.files import content_sha256
 from dipsim.groups import SITES
 from dipsim.layout import layouts
 from dipsim.policies import policies
 from dipsim.prefetch import prefetchers
+from dipsim.profile import HardwareProfile
 from dipsim.registry import Registry, ships_with_dipsim
 from dipsim.sweeps.spec import Point, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
@@ -46,7 +47,7 @@ class Run:
         point: its values of the axes, as the spec has them.
         config: what `Simulation.from_config` takes; empty where no such run can be made.
         trace: path or URL; None where a model runs on a text.
-        trace_sha256: hash of its content.
+        sha256: hash of the content of the trace, or of model, text and predictor.
         text: which model runs on which text.
         headroom: whether that is measured too.
         error: why it cannot be made; None where it can.
@@ -56,7 +57,7 @@ class Run:
     point: Point
     config: dict[str, Any]
     trace: str | None = None
-    trace_sha256: str | None = None
+    sha256: str | None = None
     text: Text | None = None
     headroom: bool = False
     error: str | None = None
@@ -73,9 +74,10 @@ def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> l
         DipsimError: a trace, a text or a model that cannot be opened, a device that cannot be made, or no point
             describes a run that can.
     """
+    opened = _Opened(spec)
     runs: dict[str, Run] = {}
     for i, point in enumerate(spec.points):
-        run = _run_of(point, spec)
+        run = opened.run(point)
         runs.setdefault(run.key, run)
         on_progress(i + 1, len(spec.points))
     if (refused := [run.error for run in runs.values() if run.error]) and len(refused) == len(runs):
@@ -83,29 +85,51 @@ def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> l
     return list(runs.values())
 
 
-def _run_of(point: Point, spec: Spec) -> Run:
-    placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
-    description, text = describe(placed, spec.name)
-    description.device()  # that a device is wrong is the spec's fault, not the run's
-    content: list[object] = [version("dipsim"), spec.headroom]
-    if text is None:
-        trace = _trace(placed["trace"])
-        content += [trace_sha256 := _sha256(placed["trace"])]
-        where: dict[str, Any] = {"trace": placed["trace"], "trace_sha256": trace_sha256}
-    else:
-        trace, rank = _planned(text)
-        description = description.model_copy(update={"rank": rank})
-        content += [text.model_dump(), *(_sha256(path) for path in (text.model, text.text, text.predictor) if path)]
-        where = {"text": text}
-    try:
-        config = description.simulation(trace).config
-    except DipsimError as error:
-        return Run(_hash([*content, point]), point, {}, headroom=spec.headroom, error=str(error), **where)
-    if text is not None:
-        config["tokens"] = None  # all that the text has
-    del config["trace"]
-    content += [config, *(_source(registry[config[kind]]) for kind, registry in REGISTRIES.items())]
-    return Run(_hash(content), point, config, headroom=spec.headroom, **where)
+class _Opened:
+    """Points as runs; what they share is opened once for a sweep, and anew for the next one."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._trace = cache(Trace.open)
+        self._sha256 = cache(_sha256)
+        self._planned = cache(_planned)
+        self._devices: dict[str, HardwareProfile] = {}
+
+    def run(self, point: Point) -> Run:
+        """The run of a point."""
+        spec = self._spec
+        placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
+        description, text = describe(placed, spec.name)
+        device = self._device(description)  # that one is wrong is the spec's fault, not the run's
+        if text is None:
+            trace, inputs = self._trace(placed["trace"]), [placed["trace"]]
+        else:
+            trace, rank = self._planned(text)
+            description = description.model_copy(update={"rank": rank})
+            inputs = [path for path in (text.model, text.text, text.predictor) if path]
+        sha256 = _hash([self._sha256(path) for path in inputs]) if text else self._sha256(placed["trace"])
+        content: list[object] = [__version__, spec.headroom, sha256, text and text.model_dump()]
+        about: dict[str, Any] = {
+            "trace": placed.get("trace"),
+            "text": text,
+            "sha256": sha256,
+            "headroom": spec.headroom,
+        }
+        try:
+            config = description.simulation(trace, device).config
+        except DipsimError as error:
+            return Run(_hash([*content, point]), point, {}, error=str(error), **about)
+        if text is not None:
+            config["tokens"] = None  # all that the text has
+        del config["trace"]
+        sources = [_source(registry[config[kind]]) for kind, registry in REGISTRIES.items()]
+        return Run(_hash([*content, config, sources]), point, config, **about)
+
+    def _device(self, description: Description) -> HardwareProfile:
+        name = repr((description.profile, description.profile_values))
+        if name not in self._devices:
+            self._devices[name] = description.device()
+        return self._devices[name]
 
 
 def _placed(name: str, folder: Path) -> str:
@@ -115,12 +139,6 @@ def _placed(name: str, folder: Path) -> str:
     return str(path) if not is_shipped and name not in ("tiny", "held-out") and path.exists() else name
 
 
-@lru_cache(maxsize=32)
-def _trace(path: str) -> Trace:
-    return Trace.open(path)
-
-
-@cache
 def _sha256(path: str) -> str:
     """Of a file's or a folder's content; of the name, where it is that of something that ships or of the hub."""
     known = shipped.names("traces", ".zarr.zip") | {"tiny": shipped.folder("tiny")}
@@ -128,7 +146,6 @@ def _sha256(path: str) -> str:
     return content_sha256(found) if found.exists() else hashlib.sha256(path.encode()).hexdigest()
 
 
-@lru_cache(maxsize=32)
 def _planned(text: Text) -> tuple[Trace, int | None]:
     """One window of the text as a trace to come, and the predictor's rank."""
     from dipsim.sparsify.loading import read_spec, read_text

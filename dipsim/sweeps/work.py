@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dipsim import __version__
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.simulation import Simulation
 from dipsim.sweeps.row import Row, row_of
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel
 
 
-def carry_out(
-    run: Run, dipsim_version: str = version("dipsim"), registered: Iterable[tuple[str, str, Any]] = ()
-) -> Row:
+def carry_out(run: Run, dipsim_version: str = __version__, registered: Iterable[tuple[str, str, Any]] = ()) -> Row:
     """The row of a run, on one thread; of one that fails, its inputs and the error.
 
     Args:
@@ -36,7 +34,7 @@ def carry_out(
     """
     told: Row = {"key": run.key, "error": run.error}
     try:
-        if (own := version("dipsim")) != dipsim_version:
+        if (own := __version__) != dipsim_version:
             raise DipsimError(f"worker: runs dipsim {own}, the sweep {dipsim_version}; install the same")
         for kind, name, entry in registered:
             REGISTRIES[kind].register(name)(entry)
@@ -44,7 +42,7 @@ def carry_out(
     except Exception as error:  # one run must not end the others
         text = " ".join(str(error).split())
         told["error"], row = text if isinstance(error, DipsimError) else f"{type(error).__name__}: {text}", run.point
-    provenance = {"trace_sha256": run.trace_sha256, "dipsim_version": dipsim_version}
+    provenance = {"trace_sha256": run.sha256, "dipsim_version": dipsim_version}
     return told | {**run.point, **row, **_as_written(run.point)} | provenance
 
 
@@ -58,18 +56,17 @@ def _outcome(run: Run) -> Row:
         warnings.simplefilter("ignore", DipsimWarning)  # told once, before the sweep; a row has no room for them
         if run.text is not None:
             return _evaluated(run, run.text)
-        simulation = Simulation.from_config(run.config | {"trace": run.trace}, _trace(str(run.trace), run.trace_sha256))
+        simulation = Simulation.from_config(run.config | {"trace": run.trace}, _trace(str(run.trace), run.sha256))
         result = simulation.run()
         return row_of(simulation.config, result, {}, result.headroom() if run.headroom else None)
 
 
 def _evaluated(run: Run, text: Text) -> Row:
-    import torch
-
     from dipsim.evaluation import evaluate
+    from dipsim.sparsify.loading import share_cores
 
-    torch.set_num_threads(1)
-    loaded, ids, predictors = _ready(text)
+    share_cores()
+    loaded, ids, predictors = _ready(text, run.sha256)
     found = evaluate(
         loaded,
         ids,
@@ -92,7 +89,8 @@ def _trace(path: str, sha256: str | None) -> Trace:
 
 
 @lru_cache(maxsize=1)
-def _ready(text: Text) -> tuple[LoadedModel, NDArray[np.int64], Any]:
+def _ready(text: Text, sha256: str | None) -> tuple[LoadedModel, NDArray[np.int64], Any]:
+    """Model, windows and predictors, loaded once; `sha256` tells whether they are still the same."""
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 

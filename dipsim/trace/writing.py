@@ -7,7 +7,6 @@ import shutil
 import time
 import zipfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +18,7 @@ from zarr.codecs import Crc32cCodec
 from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 from zarr.storage import LocalStore
 
-from dipsim import kernels
+from dipsim import __version__, kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, replacing
 from dipsim.model import ModelSpec
@@ -80,7 +79,7 @@ class TraceWriter:
             "source": source,
             "masking": masking,
             "prompt_lengths": prompts,
-            "dipsim_version": version("dipsim"),
+            "dipsim_version": __version__,
         }
         parsed = TraceAttributes.parse(attributes, f"{path}: attribute '{ATTRIBUTE}'")
         self._attributes = parsed.model_dump(mode="json")
