@@ -76,6 +76,13 @@ def test_a_parameter_below_lets_no_other_vary() -> None:
         plots.curves(crossed, "density")
 
 
+def test_a_result_below_follows_one_parameter_only() -> None:
+    frame = sweep(("dip",)).query("density == 0.5 and dram != '3GB'")
+    crossed = frame[(frame["policy"] == "lru") == (frame["dram"] == "1GB")]  # more DRAM, and another policy too
+    with pytest.raises(DipsimError, match=r"drawn: policy \(lru, lfu\); choose"):
+        plots.curves(crossed, "dram.capacity_bytes")
+
+
 def test_devices_that_differ_in_more_than_the_axis_are_no_line() -> None:
     frame = sweep(("dip",), ("lru",)).query("density == 0.5 and dram == '2GB'")
     speeds = {"profile.flash.read_bytes_per_s": [1e9, 2e9], "profile.dram.read_bytes_per_s": [1e10, 2e10]}

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,6 +189,7 @@ def test_layers_are_a_cell_each() -> None:
         f"{m}, {g}" for m in ("dip", "dip-ca") for g in ("down", "up_gate")
     ]
     for axes in panels:
+        assert axes.get_ylim() == (-0.5, 1.5)  # the first layer lies below
         method, group = axes.get_title().split(", ")
         own = frame.query(where)[lambda rows, method=method: rows["method"] == method].sort_values("density")
         np.testing.assert_array_equal(
@@ -370,6 +372,14 @@ def test_saved_with_data_beside_and_the_same_bytes_twice(tmp_path: Path, suffix:
     if suffix != ".pdf":  # a PDF holds the time it was made
         assert paths[0].read_bytes() == paths[1].read_bytes()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_the_user_has_set_for_other_figures_does_not_matter(tmp_path: Path) -> None:
+    frame = sweep().query("policy == 'lru' and density == 0.5")
+    plots.draw(frame, "dram").save(tmp_path / "a.svg")
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 20}):
+        plots.draw(frame, "dram").save(tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_a_style_of_ones_own_replaces_lines_of_ours(tmp_path: Path) -> None:
