@@ -21,7 +21,7 @@ LAYERS = [
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
     {"cache", "devices", "results", "statistics"},
     {"simulation"},
-    {"plots", "evaluation", "description"},
+    {"plots", "evaluation", "description", "report"},
     {"sweeps"},
     {"cli"},
 ]
@@ -37,6 +37,8 @@ DOORS = {
     "transformers": {SIDE_DOOR},
     "peft": {SIDE_DOOR},
     "matplotlib": {"plots"},
+    "plotly": {"report"},
+    "jinja2": {"report"},
     "typer": {"cli"},
     "click": {"cli"},
     "rich": {"cli"},
@@ -108,7 +110,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_dipsim_loads_nothing_heavy() -> None:
-    assert not {"torch", "matplotlib", "numba", "pandas", "scipy", "zarr", "transformers"} & loaded_after(
+    assert not {"torch", "matplotlib", "numba", "pandas", "plotly", "scipy", "zarr", "transformers"} & loaded_after(
         "import dipsim"
     )
 

@@ -79,7 +79,10 @@ def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
 
 
 def _listed(values: Sequence[object]) -> str:
-    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+    shown = (
+        f"{value:g}" if isinstance(value, float) else "(not given)" if value is None else str(value) for value in values
+    )
+    return ", ".join(shown)
 
 
 def _duration(seconds: float) -> str:

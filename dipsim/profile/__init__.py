@@ -1,6 +1,16 @@
 """What is the device: Flash, DRAM, compute and energy numbers from a strict TOML file."""
 
-from dipsim.profile.reading import find, read
+from dipsim.profile.reading import find, origins, read
 from dipsim.profile.spec import ComputeSpec, ComputeUnit, DramSpec, EnergySpec, FlashSpec, HardwareProfile
 
-__all__ = ["ComputeSpec", "ComputeUnit", "DramSpec", "EnergySpec", "FlashSpec", "HardwareProfile", "find", "read"]
+__all__ = [
+    "ComputeSpec",
+    "ComputeUnit",
+    "DramSpec",
+    "EnergySpec",
+    "FlashSpec",
+    "HardwareProfile",
+    "find",
+    "origins",
+    "read",
+]

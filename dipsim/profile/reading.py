@@ -70,6 +70,18 @@ def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
     return document
 
 
+def origins(document: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, str]]:
+    """Dotted key -> a number of a profile's document, and the comment on its line: where it comes from."""
+    found: dict[str, tuple[Any, str]] = {}
+    for key in document:
+        value = _item(document, key)
+        if isinstance(value, Mapping):
+            found |= origins(value, f"{prefix}{key}.")
+        elif isinstance(value, Item) and isinstance(value.unwrap(), int | float):
+            found[f"{prefix}{key}"] = value.unwrap(), value.trivia.comment.removeprefix("#").strip()
+    return found
+
+
 def _parse(path: Path) -> tomlkit.TOMLDocument:
     try:
         return tomlkit.parse(path.read_text(encoding="utf-8"))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
+from joblib.parallel import get_active_backend
 
 from dipsim import __version__
 from dipsim.errors import DipsimError
@@ -29,8 +33,8 @@ class WorkersDiedError(Exception):
 def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -> Generator[Row, None, None]:
     """Rows in the order in which they are finished.
 
-    A worker that dies takes its run with it, not the sweep: what is unfinished is begun anew, those it may have died of
-    last; a run of which workers die `_TRIES` times in a row becomes a row with an error.
+    A worker that dies takes its run with it, not the sweep: those that it may have died of are carried out one by one,
+    and one that still ends its worker, `_TRIES` times, becomes a row with an error.
 
     Args:
         runs: what to do.
@@ -43,26 +47,31 @@ def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -
     if workers is not None and workers < 1:
         raise DipsimError(f"workers: got {workers}; must be at least 1")
     left = {run.key: run for run in runs}
-    n_deaths = 0
     with _backend(cluster, workers):
         while left:
             try:
                 for row in _pass(list(left.values())):
                     del left[row["key"]]
-                    n_deaths = 0
                     yield row
-            except WorkersDiedError as error:
-                n_deaths += 1
-                suspects = list(itertools.islice(left, _n_at_once(workers)))
-                if n_deaths >= _TRIES and len(suspects) == len(left):
-                    yield from (_given_up(left.pop(key), str(error)) for key in suspects)
-                for key in suspects:
-                    if key in left:
-                        left[key] = left.pop(key)
+            except WorkersDiedError:
+                for key in [*itertools.islice(left, _n_at_once(workers))]:
+                    yield _alone(left.pop(key))
 
 
 def _n_at_once(workers: int | None) -> int:
+    """How many runs joblib may have sent to its workers."""
     return 2 * (workers or os.cpu_count() or 1)
+
+
+def _alone(run: Run) -> Row:
+    reason = ""
+    for _ in range(_TRIES):
+        try:
+            (row,) = _pass([run])
+            return row
+        except WorkersDiedError as error:
+            reason = str(error)
+    return _given_up(run, reason)
 
 
 def _given_up(run: Run, reason: str) -> Row:
@@ -74,16 +83,29 @@ def _given_up(run: Run, reason: str) -> Row:
 def _pass(runs: Sequence[Run]) -> Iterator[Row]:
     registered = tuple(registered_here())
     tasks = (joblib.delayed(carry_out)(run, __version__, registered) for run in runs)
-    # One run a task, sent when a worker is free: what is finished is told at once.
-    rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    rows = _as_finished(tasks)
     try:
-        yield from rows
+        for row in rows:  # noqa: UP028 - `yield from` would close them out of our sight
+            yield row
     except Exception as error:
         if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
             raise WorkersDiedError(" ".join(str(error).split())[:200]) from None
         raise
     finally:
-        rows.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an interrupted sweep has begun runs for nothing
+            rows.close()
+
+
+def _as_finished(tasks: Iterator[Any]) -> Generator[Row, None, None]:
+    """One run a task, sent when a worker is free: what is finished is told at once, or, by back ends that cannot do so
+    (Ray's), when a few others are."""
+    backend, n_jobs = get_active_backend()
+    if backend.supports_return_generator:
+        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+    n_together = 2 * backend.effective_n_jobs(n_jobs)
+    while some := [*itertools.islice(tasks, n_together)]:
+        yield from joblib.Parallel(batch_size=1)(some)
 
 
 @contextlib.contextmanager
@@ -129,6 +151,9 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     from ray.util.joblib import register_ray
 
     try:
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port or 0), _SECONDS_TO_ANSWER):
+            pass  # Ray itself would wait for longer
         ray.init(address, log_to_driver=False, logging_level="error")
     except (OSError, ValueError, RuntimeError) as error:
         raise _no_answer(address, error) from None

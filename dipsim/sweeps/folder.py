@@ -101,6 +101,8 @@ class Results:
         files = self._read()
         first = [key for key in order if key in self._rows]
         keys = [*first, *sorted(self._rows.keys() - set(first))]
+        if not keys:
+            return files
         table = pa.Table.from_pandas(frame_of([self._rows[key] for key in keys]), preserve_index=False)
         with replacing(self._table) as temporary:
             parquet.write_table(table, temporary)

@@ -24,7 +24,7 @@ from dipsim.policies import policies
 from dipsim.prefetch import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.registry import Registry, ships_with_dipsim
-from dipsim.sweeps.spec import Point, Spec, Text, describe
+from dipsim.sweeps.spec import HEADROOM, Point, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
 
 OnProgress = Callable[[int, int], None]
@@ -91,29 +91,31 @@ class _Opened:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         self._trace = cache(Trace.open)
-        self._sha256 = cache(_sha256)
+        self._sha256_of_trace = cache(_sha256_of_trace)
+        self._sha256_of_file = cache(_sha256_of_file)
         self._planned = cache(_planned)
         self._devices: dict[str, HardwareProfile] = {}
 
     def run(self, point: Point) -> Run:
         """The run of a point."""
-        spec = self._spec
+        spec, headroom = self._spec, point.get(HEADROOM, False)
+        point = {name: value for name, value in point.items() if name != HEADROOM}
         placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
         description, text = describe(placed, spec.name)
         device = self._device(description)  # that one is wrong is the spec's fault, not the run's
         if text is None:
-            trace, inputs = self._trace(placed["trace"]), [placed["trace"]]
+            trace, sha256 = self._trace(placed["trace"]), self._sha256_of_trace(placed["trace"])
         else:
             trace, rank = self._planned(text)
             description = description.model_copy(update={"rank": rank})
-            inputs = [path for path in (text.model, text.text, text.predictor) if path]
-        sha256 = _hash([self._sha256(path) for path in inputs]) if text else self._sha256(placed["trace"])
-        content: list[object] = [__version__, spec.headroom, sha256, text and text.model_dump()]
+            named = (text.model, text.text, text.predictor)
+            sha256 = _hash([self._sha256_of_file(name) for name in named if name is not None])
+        content: list[object] = [__version__, headroom, sha256, text and text.model_dump()]
         about: dict[str, Any] = {
             "trace": placed.get("trace"),
             "text": text,
             "sha256": sha256,
-            "headroom": spec.headroom,
+            "headroom": headroom,
         }
         try:
             config = description.simulation(trace, device).config
@@ -139,11 +141,13 @@ def _placed(name: str, folder: Path) -> str:
     return str(path) if not is_shipped and name not in ("tiny", "held-out") and path.exists() else name
 
 
-def _sha256(path: str) -> str:
-    """Of a file's or a folder's content; of the name, where it is that of something that ships or of the hub."""
-    known = shipped.names("traces", ".zarr.zip") | {"tiny": shipped.folder("tiny")}
-    found = known.get(path) or local_copy(path)
-    return content_sha256(found) if found.exists() else hashlib.sha256(path.encode()).hexdigest()
+def _sha256_of_trace(name: str) -> str:
+    return content_sha256(shipped.names("traces", ".zarr.zip").get(name) or local_copy(name))
+
+
+def _sha256_of_file(name: str) -> str:
+    """Of a model, a text or a predictor; what has no content here, on the hub or shipped, is known by its name."""
+    return content_sha256(Path(name)) if Path(name).exists() else name
 
 
 def _planned(text: Text) -> tuple[Trace, int | None]:

@@ -24,6 +24,7 @@ from dipsim.schema import Count, CountOrZero, Record
 
 Point = dict[str, Any]
 
+HEADROOM = "headroom"
 _PLUGGED = ("policy_option", "layout_option", "prefetch_option")
 _TABLES = ("profile", "evaluate", *_PLUGGED)
 # Options of `simulate` that mean something else, or nothing, where a model runs on a text.
@@ -119,15 +120,14 @@ class Spec:
     """A sweep's spec.
 
     Attributes:
-        points: one per run, each the values of the axes (and single values) that describe it.
-        headroom: whether each run's headroom is measured too.
+        points: one per run, each the values of the axes (and single values) that describe it; `headroom` in them says
+            that it is measured too.
         folder: where relative paths begin.
         text: as it was written.
         name: of its file.
     """
 
     points: tuple[Point, ...]
-    headroom: bool
     folder: Path
     text: str
     name: str
@@ -154,12 +154,9 @@ class Spec:
 
     @classmethod
     def _of(cls, data: dict[str, Any], text: str, folder: Path, name: str) -> Self:
-        headroom = data.get("headroom", False)
-        if not isinstance(headroom, bool):
-            raise DipsimError(f"{name}: headroom: got {headroom!r}; must be true or false")
         if not isinstance(grids := data.get("grid", [{}]), list) or not all(isinstance(one, dict) for one in grids):
             raise DipsimError(f"{name}: grid: write each as [[grid]] and axes of its own below")
-        common = {key: value for key, value in data.items() if key not in ("grid", "headroom")}
+        common = {key: value for key, value in data.items() if key != "grid"}
         points: dict[str, Point] = {}
         for own in grids:
             for point in _grid(common, own, name).points(name):
@@ -168,12 +165,12 @@ class Spec:
             raise DipsimError(f"{name}: no runs; an axis is empty, or the filter leaves none")
         for point in points.values():
             describe(point, name)
-        return cls(tuple(points.values()), headroom, folder, text, name)
+        return cls(tuple(points.values()), folder, text, name)
 
     @property
     def axes(self) -> dict[str, list[Any]]:
         """What varies, with its values in the order of the spec."""
-        names = dict.fromkeys(name for point in self.points for name in point)
+        names = dict.fromkeys(name for point in self.points for name in point if name != HEADROOM)
         seen = {name: [*dict.fromkeys(_hashable(point.get(name)) for point in self.points)] for name in names}
         return {name: values for name, values in seen.items() if len(values) > 1}
 
@@ -192,7 +189,10 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
             tables[table][rest] = value
         else:
             plain[name] = value
-    given = {key: value for key, value in plain.items() if key != "trace"} | {key: tables[key] for key in _PLUGGED}
+    if not isinstance(plain.get(HEADROOM, False), bool):
+        raise DipsimError(f"{where}: headroom: got {plain[HEADROOM]!r}; must be true or false")
+    given = {key: value for key, value in plain.items() if key not in ("trace", HEADROOM)}
+    given |= {key: tables[key] for key in _PLUGGED}
     description = Description.parse(given | {"profile_values": tables["profile"]}, where)
     text = Text.parse(tables["evaluate"], f"{where}: evaluate") if tables["evaluate"] else None
     if text is not None and (unfit := [name for name in _NOT_EVALUATED if name in plain]):
@@ -256,8 +256,8 @@ def _check_name(name: str, where: str) -> None:
     table, _, rest = name.partition(".")
     if rest and table in _TABLES:
         return
-    if name not in ("trace", *known):
-        choices = ["trace", "zip", "filter", "headroom", "grid", *known, *(f"{own}.*" for own in _TABLES)]
+    if name not in ("trace", HEADROOM, *known):
+        choices = ["trace", "zip", "filter", HEADROOM, "grid", *known, *(f"{own}.*" for own in _TABLES)]
         raise DipsimError(f"{where}: {name}: unknown axis{suggestion(name, choices)}")
 
 

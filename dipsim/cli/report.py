@@ -1,0 +1,61 @@
+"""`dipsim report`: one page of HTML to explore a sweep's results with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dipsim.cli import options
+
+if TYPE_CHECKING:
+    from dipsim.report import Origins
+
+# An option whose column has another name.
+_RENAMED = {"gamma_warm_up": "warm_up"}
+
+
+def report(
+    results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' made.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write (.html).")],
+    title: Annotated[str | None, typer.Option(help="Of the page; the results' name by default.")] = None,
+    force: options.Force = False,
+) -> None:
+    """One HTML file to explore a sweep's results with, offline: to be mailed, or opened in any browser.
+
+    Example: dipsim report RESULTS -o report.html --title "A phone with 4 GB"
+    """
+    from dipsim.cli.terminal import progress
+    from dipsim.files import check_output, write_text
+    from dipsim.report import page
+    from dipsim.sweeps import read_results, read_specs
+
+    check_output(output, force)
+    frame = read_results(results)
+    names = frame["profile"].dropna().unique() if "profile" in frame else ()
+    with progress(f"writing {output}"):
+        made = page(frame, title or results.resolve().stem, read_specs(results), meanings(), origins_of(names))
+    write_text(output, made)
+
+
+def meanings() -> dict[str, str]:
+    """Parameter -> what `dipsim simulate --help` says of it."""
+    from dipsim.cli.described import described_simulation
+
+    found = {}
+    for name, parameter in inspect.signature(described_simulation).parameters.items():
+        for told in getattr(parameter.annotation, "__metadata__", ()):
+            found[_RENAMED.get(name, name)] = str(told.help)
+    return found
+
+
+def origins_of(profiles: Iterable[str]) -> Origins:
+    """Where the numbers of devices come from, by name; those whose files did not ship are left out."""
+    from dipsim import shipped
+    from dipsim.profile import origins, read
+
+    known = shipped.names("hwprofiles", ".toml")
+    return {name: origins(read(known[name])) for name in profiles if name in known}

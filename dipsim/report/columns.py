@@ -1,0 +1,209 @@
+"""What is each column of a results frame: its label, unit, role in the sweep and where its numbers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dipsim.report import meanings
+
+Kind = Literal["number", "text", "list"]
+Role = Literal["parameter", "device", "result", "provenance"]
+
+PROVENANCE = {
+    "key": "hash of the run's configuration, its trace's content and dipsim's version",
+    "error": "why the run failed",
+    "config": "everything needed to run it again: Simulation.from_config",
+    "trace_sha256": "hash of the trace's content",
+    "dipsim_version": "the version that made the run",
+}
+# What a run is called by. Other columns that only follow these are no axes of the sweep.
+NAMES = ("trace", "profile", "model", "method", "policy", "layout", "prefetch", "budget", "unit")
+# Results that are an axis of the sweep in other words: the points along it may be joined.
+FOLLOWS = {"dram.capacity_bytes": "dram", "dram.cache_bytes": "dram", "mlp_density": "density"}
+_LABELS = {"profile": "device"}
+_PREFIXED = {"B", "B/s", "s", "s/column", "op/s", "J", "J/B", "J/op", "W"}
+_PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n", 1e-12: "p", 1e-15: "f"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the frame.
+
+    Attributes:
+        name: its name in the frame.
+        label: its name for readers.
+        unit: with its prefix, as readers see it; empty for counts, shares and text.
+        scale: what one such unit is in SI.
+        kind: of its values.
+        role: what it is to the sweep.
+        is_axis: whether it was varied on purpose.
+        follows: the axis that it is another expression of; empty for none.
+        better: `higher`, `lower`, or empty where neither is.
+        origin: where its numbers come from.
+        by_row: plain values; None where there is none, a tuple for a list.
+    """
+
+    name: str
+    label: str
+    unit: str
+    scale: float
+    kind: Kind
+    role: Role
+    is_axis: bool
+    follows: str
+    better: str
+    origin: str
+    by_row: Sequence[Any]
+
+    @property
+    def heading(self) -> str:
+        """Label and unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def shown(self, value: Any) -> str:
+        """A value in the column's unit, without it."""
+        if value is None:
+            return "none"
+        return f"{value / self.scale:.4g}" if self.kind == "number" else str(value)
+
+
+def describe(frame: pd.DataFrame, options: Mapping[str, str]) -> list[Column]:
+    """Every column of a results frame.
+
+    Args:
+        frame: one row per run.
+        options: parameter -> what it is, in words.
+    """
+    values = {name: plain(frame[name]) for name in sorted(map(str, frame), key=meanings.place)}
+    kinds = {name: kind_of(of_column) for name, of_column in values.items()}
+    units = {name: _unit(name) for name in values}
+    scales = _scales(
+        {name: values[name] for name in values if kinds[name] != "text" and units[name] in _PREFIXED}, units
+    )
+    axes = set(_axes(values))
+    described = []
+    for name, of_column in values.items():
+        role = role_of(name)
+        found = meanings.of_result(name)
+        number = kinds[name] != "text"
+        described.append(
+            Column(
+                name=name,
+                label=found.label if found else _label(name, role),
+                unit=_PREFIXES[scales.get(name, 1.0)] + units[name],
+                scale=scales.get(name, 1.0),
+                kind=kinds[name],
+                role=role,
+                is_axis=name in axes,
+                follows=FOLLOWS.get(name, ""),
+                better=found.better if found else "",
+                origin=_origin(name, role, options),
+                by_row=of_column if number else [None if v is None else _text(v) for v in of_column],
+            )
+        )
+    return described
+
+
+def role_of(name: str) -> Role:
+    """What a column is to the sweep, by its name: what is nothing else is a parameter."""
+    if name in PROVENANCE:
+        return "provenance"
+    if name.startswith("profile."):
+        return "device"
+    return "result" if meanings.of_result(name) else "parameter"
+
+
+def plain(column: pd.Series[Any]) -> list[Any]:
+    """Python's own values; None for missing ones, tuples for lists."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iubf":
+        return _without_nan(column.to_numpy())
+    return [None if value is pd.NA or value != value else value for value in map(_plain, column.tolist())]
+
+
+def kind_of(values: Sequence[Any]) -> Kind:
+    """Of plain values; text where there are none."""
+    given = [value for value in values if value is not None]
+    if given and any(isinstance(value, tuple) for value in given):
+        return "list"
+    if given and all(isinstance(value, int | float) and not isinstance(value, bool) for value in given):
+        return "number"
+    return "text"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(_without_nan(np.asarray(value)))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _without_nan(values: np.ndarray[Any, Any]) -> list[Any]:
+    missing = np.isnan(values).any() if values.dtype.kind == "f" else False
+    return [None if value != value else value for value in values.tolist()] if missing else values.tolist()
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _unit(name: str) -> str:
+    found = meanings.of_result(name)
+    return found.unit if found else meanings.unit_of(name)
+
+
+def _label(name: str, role: Role) -> str:
+    return _LABELS.get(name) or meanings.readable(name.removeprefix("profile.") if role == "device" else name)
+
+
+def _origin(name: str, role: Role, options: Mapping[str, str]) -> str:
+    if role == "provenance":
+        return PROVENANCE[name]
+    if role == "result":
+        found = meanings.of_result(name)
+        return f"result: {found.definition}" if found else "result"
+    if role == "device":
+        return f"device profile: {name.removeprefix('profile.')}"
+    said = options.get(name.split(".")[0], "")
+    return f"input of the sweep: {said}" if said else "input of the sweep"
+
+
+def _scales(values: Mapping[str, Sequence[Any]], units: Mapping[str, str]) -> dict[str, float]:
+    """The prefix in which the largest of a family (numbers side by side, of the same unit) has few digits."""
+    largest: dict[tuple[str, str], float] = {}
+    for name, of_column in values.items():
+        family = (name.rpartition(".")[0] or name, units[name])
+        largest[family] = max(largest.get(family, 0.0), _largest(of_column))
+    return {name: _prefix(largest[name.rpartition(".")[0] or name, units[name]]) for name in values}
+
+
+def _largest(values: Sequence[Any]) -> float:
+    lists = [np.asarray(value, np.float64) for value in values if isinstance(value, tuple)]
+    sizes = np.abs(np.concatenate(lists) if lists else np.asarray(values, np.float64))
+    return float(sizes[np.isfinite(sizes)].max(initial=0.0))
+
+
+def _prefix(largest: float) -> float:
+    return next((factor for factor in _PREFIXES if largest >= factor), 1.0)
+
+
+def _axes(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Inputs that differ between runs of the same names: what merely goes with a device or a method does not count, nor
+    what is missing where a run failed before it was known."""
+    n_rows = len(next(iter(values.values()), ()))
+    failed = [error is not None for error in values.get("error", [None] * n_rows)]
+
+    def differs(name: str, groups: Sequence[Hashable]) -> bool:
+        own = values[name]
+        known = [row for row in range(n_rows) if own[row] is not None or not failed[row]]
+        return len({(groups[row], own[row]) for row in known}) > len({groups[row] for row in known})
+
+    names = [name for name in NAMES if name in values and differs(name, [0] * n_rows)]
+    if "trace" in names and "model" in names:
+        names.remove("model")
+    groups = list(zip(*(values[name] for name in names), strict=True)) if names else [()] * n_rows
+    inputs = [name for name in values if role_of(name) in ("parameter", "device")]
+    return [name for name in inputs if name in names or (name not in NAMES and differs(name, groups))]

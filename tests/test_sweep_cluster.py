@@ -1,0 +1,152 @@
+"""The same rows from a Dask scheduler with workers on this machine, one of which is killed; traces at URLs."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import tight_slots
+
+import dipsim as ds
+from dipsim import shipped
+from dipsim.errors import DipsimError
+from dipsim.sweeps import plan
+from dipsim.sweeps.spec import Spec
+from dipsim.trace import local_copy
+
+pytestmark = tight_slots
+TINY = shipped.names("traces", ".zarr.zip")["tiny"]
+SPEC = {
+    "trace": "tiny",
+    "method": "dip",
+    "profile": ["a18-paper", "oneplus-12-ufs4"],
+    "policy": ["lru", "lfu"],
+    "density": [0.3, 0.4, 0.5, 0.6],
+    "dram": "0.5x",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(*words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """Address of a scheduler, and its two workers."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    host = ("--host", address, "--no-dashboard")
+    scheduler = launch("dask_scheduler", *host)
+    own = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
+    workers = [launch("dask_worker", address, *own) for _ in range(2)]
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_a_cluster_gives_the_same_rows_though_a_worker_is_killed(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
+) -> None:
+    address, workers = cluster
+    killed = []
+
+    def kill_one(done: int, total: int) -> None:
+        if done == 5 and not killed:
+            workers[0].kill()
+            killed.append(workers[0].wait())
+
+    ds.sweep(SPEC, tmp_path / "cluster", cluster=address, on_progress=kill_one)
+    assert killed
+    ds.sweep(SPEC, tmp_path / "here", workers=1)
+    both = [(tmp_path / name / "results.parquet").read_bytes() for name in ("cluster", "here")]
+    assert both[0] == both[1]
+
+
+def test_a_cluster_that_does_not_answer_is_told_within_ten_seconds(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(DipsimError, match=r"cluster: no answer from 'tcp://127\.0\.0\.1"):
+        ds.sweep(SPEC, tmp_path / "none", cluster=f"tcp://127.0.0.1:{free_port()}")
+    assert time.monotonic() - start < 15
+    with pytest.raises(DipsimError, match="cluster: no answer from 'nonsense'"):
+        ds.sweep(SPEC, tmp_path / "none", cluster="nonsense")
+
+
+# --- traces at URLs ---
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *words: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
+    """A folder, and the URL at which it is served."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_a_trace_at_a_url_gives_the_rows_of_the_file(scheme: str, served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    shutil.copy(TINY, folder / "remote.zarr.zip")
+    base = url if scheme == "http" else f"file://{folder}"
+    spec = SPEC | {"density": 0.5, "tokens": 64}
+    remote = ds.sweep(spec | {"trace": f"{base}/remote.zarr.zip"}, workers=1)
+    local = ds.sweep(spec, workers=1)
+    assert remote["key"].tolist() == local["key"].tolist()
+    assert remote["tok_per_s"].tolist() == local["tok_per_s"].tolist()
+    assert set(remote["trace"]) == {f"{base}/remote.zarr.zip"}
+
+
+def test_a_copy_is_made_once_and_anew_when_the_file_has_changed(served: tuple[Path, str]) -> None:
+    folder, _ = served
+    remote = folder / "remote.zarr.zip"
+    shutil.copy(TINY, remote)
+    first = local_copy(f"file://{remote}")
+    assert first.read_bytes() == TINY.read_bytes()
+    made = first.stat().st_mtime_ns
+    assert local_copy(f"file://{remote}") == first
+    assert first.stat().st_mtime_ns == made
+    remote.write_bytes(b"other")
+    assert local_copy(f"file://{remote}").read_bytes() == b"other"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("http://127.0.0.1:1/trace.zarr.zip", "cannot be fetched"),
+        ("nonsense://x/trace.zarr.zip", "cannot be fetched: ValueError: Protocol not known"),
+        ("file:///", "is a folder; a trace at a URL is one file"),
+    ],
+)
+def test_a_url_with_no_trace_is_one_line(path: str, message: str, served: tuple[Path, str]) -> None:
+    with pytest.raises(DipsimError, match=message):
+        ds.Trace.open(path)
+    with pytest.raises(DipsimError, match=message):
+        plan(Spec.load(SPEC | {"trace": path}))

@@ -1,0 +1,133 @@
+"""A spec unfolds into points: expected ones are written out, or made by itertools."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dipsim.errors import DipsimError
+from dipsim.sweeps import Spec
+
+
+def points(text: str, tmp_path: Path) -> list[dict[str, Any]]:
+    path = tmp_path / "spec.toml"
+    path.write_text('trace = "tiny"\n' + text)
+    return [{key: value for key, value in point.items() if key != "trace"} for point in Spec.load(path).points]
+
+
+def values(text: str, tmp_path: Path) -> list[float]:
+    return [point["density"] for point in points(f"density = {text}", tmp_path)]
+
+
+def test_lists_are_multiplied_the_last_axis_fastest(tmp_path: Path) -> None:
+    found = points('policy = ["lru", "lfu"]\nmethod = "dip"\ndensity = [0.3, 0.5, 0.7]', tmp_path)
+    expected = itertools.product(["lru", "lfu"], [0.3, 0.5, 0.7])
+    assert found == [{"policy": policy, "method": "dip", "density": density} for policy, density in expected]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_there_are_as_many_points_as_the_product_of_sizes(sizes: list[int]) -> None:
+    axes = dict(zip(("warmup", "context", "tokens", "exempt_top"), sizes, strict=False))
+    spec: dict[str, Any] = {"trace": "tiny"} | {name: list(range(1, n + 1)) for name, n in axes.items()}
+    assert len(Spec.load(spec).points) == math.prod(sizes)
+
+
+def test_ranges_reach_both_ends(tmp_path: Path) -> None:
+    assert values("{start = 0.3, stop = 0.6, step = 0.1}", tmp_path) == [0.3, 0.4, 0.5, 0.6]
+    assert values("{start = 0.3, stop = 0.59, step = 0.1}", tmp_path) == [0.3, 0.4, 0.5]
+    assert values("{start = 0.2, stop = 0.8, num = 4}", tmp_path) == [0.2, 0.4, 0.6, 0.8]
+    assert values("{start = 0.1, stop = 0.8, num = 4, log = true}", tmp_path) == [0.1, 0.2, 0.4, 0.8]
+
+
+def test_zipped_axes_walk_together(tmp_path: Path) -> None:
+    text = 'keep_input = [0.4, 0.6]\npolicy = ["lru", "lfu"]\nkeep_glu = [0.2, 0.3]\nzip = [["keep_input", "keep_glu"]]'
+    expected = [(0.4, 0.2, "lru"), (0.4, 0.2, "lfu"), (0.6, 0.3, "lru"), (0.6, 0.3, "lfu")]
+    assert [(p["keep_input"], p["keep_glu"], p["policy"]) for p in points(text, tmp_path)] == expected
+
+
+def test_a_filter_keeps_points_for_which_it_is_true(tmp_path: Path) -> None:
+    text = 'method = ["dip", "dip-ca"]\ndensity = [0.3, 0.5, 0.7]\nfilter = "method == \'dip\' or density < 0.6"'
+    kept = [(p["method"], p["density"]) for p in points(text, tmp_path)]
+    assert kept == [("dip", 0.3), ("dip", 0.5), ("dip", 0.7), ("dip-ca", 0.3), ("dip-ca", 0.5)]
+    dotted = 'profile.flash.derate = [0.5, 1.0]\nfilter = "`profile.flash.derate` < 1"'
+    assert points(dotted, tmp_path) == [{"profile.flash.derate": 0.5}]
+
+
+def test_grids_have_what_is_common_and_go_before_it(tmp_path: Path) -> None:
+    text = """policy = ["lru", "lfu"]
+[[grid]]
+method = "dense"
+policy = "none"
+[[grid]]
+method = "dip"
+density = [0.4, 0.5]
+"""
+    expected = [("dense", "none", None)] + [("dip", policy, d) for policy in ("lru", "lfu") for d in (0.4, 0.5)]
+    assert [(p["method"], p["policy"], p.get("density")) for p in points(text, tmp_path)] == expected
+
+
+def test_a_point_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    assert len(points("density = [0.5, 0.5]\n[[grid]]\n[[grid]]\n", tmp_path)) == 1
+
+
+def test_devices_are_named_as_in_a_profile_or_beside_quoted_names(tmp_path: Path) -> None:
+    expected = [{"profile": name, "profile.flash.derate": 0.5} for name in ("a18-paper", "oneplus-12-ufs4")]
+    table = '[profile]\nextends = ["a18-paper", "oneplus-12-ufs4"]\nflash.derate = 0.5'
+    quoted = 'profile = ["a18-paper", "oneplus-12-ufs4"]\n"profile.flash.derate" = 0.5'
+    assert points(table, tmp_path) == points(quoted, tmp_path) == expected
+
+
+def test_a_dict_is_a_spec_too(tmp_path: Path) -> None:
+    spec = Spec.load({"trace": "tiny", "density": [0.3, 0.4], "profile": {"flash": {"derate": [0.5]}}})
+    assert [point["density"] for point in spec.points] == [0.3, 0.4]
+    (tmp_path / "again.toml").write_text(spec.text)
+    assert Spec.load(tmp_path / "again.toml").points == spec.points
+
+
+def test_axes_are_what_varies() -> None:
+    spec = Spec.load({"trace": "tiny", "policy": ["lru", "lfu"], "density": [0.4]})
+    assert spec.axes == {"policy": ["lru", "lfu"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("densty = [0.5]", "densty: unknown axis; did you mean 'density'"),
+        ("flash.derate = [0.5]", "flash.derate: unknown axis"),
+        ("density = []", "no runs"),
+        ("density = [0.4, 'a']".replace("'", '"'), "density: got 'a'; input should be a valid number"),
+        ('density = [0.4]\nfilter = "density > 1"', "no runs"),
+        ('filter = "nothing > 1"', "filter: got .*'nothing' is not defined"),
+        ('density = [0.4, 0.5]\npolicy = ["lru"]\nzip = [["density", "policy"]]', "zip: got .*as many values each"),
+        ('zip = [["density", "polic"]]\ndensity = [0.4]', "zip: 'polic' is no axis"),
+        ("density = {start = 0.1, stop = 0.5}", "density: .*needs step or num"),
+        ("density = {start = 0.5, stop = 0.1, num = 3}", "density: .*ascends"),
+        ("density = {start = 0.0, stop = 0.1, num = 3, log = true}", "density: .*above 0"),
+        ('[evaluate]\nmodel = "tiny"\ntext = "held-out"', "trace: does not go with"),
+        ("headroom = 1", "headroom: got 1; must be true or false"),
+        ("headrom = true", "headrom: unknown axis; did you mean 'headroom'"),
+        ("grid = 3", "grid: write each as"),
+        ('profile = "a18-paper"\nprofile.flash.derate = [0.5]', "put the name of its field into quotes"),
+        ("density = [", "not valid TOML"),
+    ],
+)
+def test_what_is_wrong_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DipsimError, match=message) as caught:
+        points(text, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_spec_without_a_trace_or_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DipsimError, match="trace: missing"):
+        Spec.load({"density": [0.5]})
+    with pytest.raises(DipsimError, match="cannot be read"):
+        Spec.load(tmp_path / "none.toml")
+    with pytest.raises(DipsimError, match="evaluate: txt: unknown key; did you mean 'text'"):
+        Spec.load({"evaluate": {"model": "tiny", "txt": "held-out"}})
