@@ -179,15 +179,15 @@ def draw(tables: dict[str, list[Row]], quality: pd.DataFrame, folder: Path) -> N
     flash = flash.assign(gb_per_s=flash["flash_bytes_per_s"] / 1e9)
     near = quality[(quality["dram_share"] == 0.5) & (quality["perplexity"] <= FAR * quality["perplexity"].min())]
     made = {
-        "density": (paper_figures.by_model(density, "density", "active share of the MLP"), density),
-        "dram": (paper_figures.by_model(dram, "dram_share", "DRAM (share of weights and KV cache)"), dram),
-        "flash": (paper_figures.by_model(flash, "gb_per_s", "Flash (GB/s)", log_x=True), flash),
-        "gamma": (paper_figures.by_gamma(gamma), gamma),
-        "quality": (plots.perplexity_by_throughput(near, "tiny on a18-paper, DRAM for half of it"), quality),
+        "density": plots.Plot(paper_figures.by_model(density, "density", "active share of the MLP"), density),
+        "dram": plots.Plot(paper_figures.by_model(dram, "dram_share", "DRAM (share of weights and KV cache)"), dram),
+        "flash": plots.Plot(paper_figures.by_model(flash, "gb_per_s", "Flash (GB/s)", log_x=True), flash),
+        "gamma": plots.Plot(paper_figures.by_gamma(gamma), gamma),
+        "quality": plots.pareto(near, by="method", title="tiny on a18-paper, DRAM for half of it"),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (figure, frame) in made.items():
-        plots.save(figure, frame, folder / f"paper-{name}.svg")
+    for name, plot in made.items():
+        plot.save(folder / f"paper-{name}.svg")
 
 
 def arguments() -> argparse.Namespace:

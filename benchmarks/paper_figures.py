@@ -4,7 +4,6 @@ the highest preset."""
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -18,7 +17,7 @@ METHODS = ("dense", "glu", "gate or up", "dip", "dip-ca")  # each with its colou
 def band(axes: Axes, frame: pd.DataFrame, x: str, y: str, index: int, label: str) -> None:
     """One line and its band."""
     middle = frame[frame["preset"] == "default"].sort_values(x)
-    colour, marker = plots.COLOURS[index], plots.MARKERS[index]
+    colour, marker, *_ = plots.look(index)
     axes.plot(middle[x], middle[y], color=colour, marker=marker, markersize=3, linewidth=1, label=label)
     values = frame.groupby(x)[y]
     axes.fill_between(values.min().index, values.min(), values.max(), color=colour, alpha=0.25, linewidth=0)
@@ -29,7 +28,7 @@ def by_method(axes: Axes, frame: pd.DataFrame, x: str) -> None:
     for index, method in enumerate(METHODS):
         own = frame[frame["method"] == method]
         if method == "dense" and x == "density":
-            axes.axhline(own["tok_per_s"].mean(), color=plots.COLOURS[index], linestyle="--", label=method)
+            axes.axhline(own["tok_per_s"].mean(), color=plots.look(index).colour, linestyle="--", label=method)
         elif len(own):
             band(axes, own, x, "tok_per_s", index, method)
     axes.set_yscale("log")
@@ -41,7 +40,7 @@ def by_method(axes: Axes, frame: pd.DataFrame, x: str) -> None:
 
 def by_model(frame: pd.DataFrame, x: str, x_label: str, log_x: bool = False) -> Figure:
     """Tokens per second against x: a panel for each model, a line for each method."""
-    with style.context(plots.STYLE):
+    with plots.looks():
         models = list(frame["model"].unique())
         n_rows = (len(models) + 1) // 2
         figure = Figure(figsize=(WIDTH, (0.25 + 0.45 * n_rows) * WIDTH), layout="constrained")
@@ -61,7 +60,7 @@ def by_model(frame: pd.DataFrame, x: str, x_label: str, log_x: bool = False) -> 
 def by_gamma(frame: pd.DataFrame) -> Figure:
     """What gamma buys and what it costs: hit rate, tokens per second, retained magnitude; a line for each model."""
     labels = {"hit_rate": "hit rate", "tok_per_s": "tokens/s", "retained_magnitude": "magnitude\nretained"}
-    with style.context(plots.STYLE):
+    with plots.looks():
         figure = Figure(figsize=(WIDTH, 1.15 * WIDTH), layout="constrained")
         for axes, (column, label) in zip(figure.subplots(3, 1, sharex=True), labels.items(), strict=True):
             for index, (model, own) in enumerate(frame.groupby("model", sort=False)):

@@ -124,6 +124,49 @@ def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> N
     assert 0.1 < rates["dip", "lru"] < rates["dip", "lfu"] < rates["dip", "belady"] < rates["dip-ca", "lfu"] < 0.99
 
 
+SWEEP = """
+trace = "tiny"
+tokens = 16
+method = "dip"
+density = [0.3, 0.4]
+policy = ["lru", "nothing"]
+dram = ["0.7x", "0.9x"]
+profile.flash.read_bytes_per_s = [1e9, 2e9]
+profile.dram.read_bytes_per_s = [2e10, 1e11]
+"""
+
+
+def test_plot_draws_what_was_swept_and_says_what_cannot_be_drawn(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text(SWEEP)
+    (tmp_path / "wide.mplstyle").write_text("figure.figsize: 7, 3\n")
+    swept = run("sweep", "spec.toml", "-o", "results", cwd=tmp_path)
+    assert swept.returncode == 1, swept.stderr  # policy 'nothing' is none
+    frame = pd.read_parquet(tmp_path / "results")
+    where = "density == 0.3 and `profile.flash.read_bytes_per_s` == 1e9 and `profile.dram.read_bytes_per_s` == 2e10"
+    done = run("plot", "results", "dram", "-o", "f.svg", "--where", where, "--style", "wide.mplstyle", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert done.stderr == "dipsim: warning: 2 of 4 runs failed and are left out\n"
+    assert 'width="504pt"' in (tmp_path / "f.svg").read_text()  # 7 inches
+    own = frame[frame["error"].isna()].query(where)
+    drawn = pd.read_csv(tmp_path / "f.csv").set_index("dram.capacity_bytes")["tok_per_s"]
+    assert drawn.to_dict() == pytest.approx(own.set_index("dram.capacity_bytes")["tok_per_s"].to_dict(), rel=1e-12)
+    options = ("--by", "bound", "--where", "density == 0.3 and dram == '0.7x'")
+    mapped = run("plot", "results", "regimes", "-o", "map.svg", *options, cwd=tmp_path)
+    assert mapped.returncode == 0, mapped.stderr
+    assert "a18-paper" in (tmp_path / "map.svg").read_text()  # shipped devices are marked
+    refused = {
+        ("dram", "-o", "f.svg"): "output: 'f.svg' exists already; give --force to replace it",
+        ("darm", "-o", "g.svg"): "kind: unknown name, got 'darm'; did you mean 'dram'?",
+        ("dram", "-o", "g.gif"): "figure: got 'g.gif'; its name must end in .svg, .pdf, .png",
+        ("headroom", "-o", "g.svg", "--where", "policy == 'nothing'"): "plot: all 16 runs failed",
+        ("dram", "-o", "g.svg", "--style", "spec.toml"): "style: 'spec.toml', line 2: got 'trace = \"tiny\"'",
+    }
+    for arguments, message in refused.items():
+        assert f"error: {message}" in complaint(run("plot", "results", *arguments, cwd=tmp_path))
+    assert "results: no such folder" in complaint(run("plot", "nowhere", "dram", "-o", "g.svg", cwd=tmp_path))
+    assert not list(tmp_path.glob("g.*"))
+
+
 def test_lists_and_profiles() -> None:
     expected = {
         "profiles": ("a18-paper", "oneplus-12-ufs4", "desktop-pcie4"),
@@ -132,6 +175,7 @@ def test_lists_and_profiles() -> None:
         "policies": ("none", "lru", "lfu", "lfu-in-cache", "fifo", "belady"),
         "budgets": ("uniform", "by-bytes", "marginal"),
         "layouts": ("column", "coactivation"),
+        "figures": ("pareto", "dram", "flash", "density", "hit-rate", "layers", "headroom", "breakdown", "latency"),
     }
     for kind, names in expected.items():
         done = run("list", kind)

@@ -18,6 +18,7 @@ from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.headroom import headroom
+from dipsim.cli.plot import plot
 from dipsim.cli.report import report
 from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
@@ -44,6 +45,7 @@ app.command()(capture)
 app.command()(evaluate)
 app.command()(synth)
 app.command()(stats)
+app.command()(plot)
 app.command()(report)
 app.command()(train_predictor)
 app.command()(drift)

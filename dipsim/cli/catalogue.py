@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dipsim.profile import FlashSpec, HardwareProfile
 
 list_app = typer.Typer(
-    no_args_is_help=True, help="List profiles, models, methods, policies, budgets, layouts or prefetchers."
+    no_args_is_help=True, help="List profiles, models, methods, policies, budgets, layouts, prefetchers or figures."
 )
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
@@ -137,6 +137,15 @@ def prefetchers() -> None:
 
     rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
     table(["prefetcher", "what it reads ahead", "source"], rows, left=3)
+
+
+@list_app.command()
+def figures() -> None:
+    """Figures of 'dipsim plot', and what each can be told."""
+    from dipsim.plots import KINDS
+
+    rows = [[name, kind.says, " ".join(f"--{option}" for option in kind.options)] for name, kind in KINDS.items()]
+    table(["figure", "what it shows", "options"], rows, left=3)
 
 
 @show_app.command()

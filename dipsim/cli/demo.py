@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, float]] = {
     "dip": {"density": 0.4},
     "dip-ca": {"density": 0.4, "gamma": 0.2},
 }
-NUMBERS = ("dram_bytes", "n_tokens", "tok_per_s", "hit_rate", "mlp_density", "retained_magnitude")
+NUMBERS = ("dram.capacity_bytes", "n_tokens", "tok_per_s", "hit_rate", "mlp_density", "retained_magnitude")
 POLICIES = ("lru", "lfu", "belady")
 PROFILES = ("a18-paper", "oneplus-12-ufs4", "desktop-pcie4")
 DRAM_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -63,14 +63,10 @@ def demo(
     stdout.print(NOTES, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     on_paper = policies[policies["profile"] == PROFILES[0]]
-    plots.save(
-        plots.hit_rate_by_policy(on_paper, f"tiny, {SETTINGS}, {DRAM} DRAM"), on_paper, out / "hit-rate-by-policy.svg"
-    )
-    plots.save(
-        plots.throughput_by_dram(drams, f"tiny on {PROFILES[0]}, lfu, {SETTINGS}"),
-        drams,
-        out / "throughput-by-dram.svg",
-    )
+    rates = plots.curves(on_paper, "policy", "hit_rate", by="method", title=f"tiny, {SETTINGS}, {DRAM} DRAM")
+    rates.save(out / "hit-rate-by-policy.svg")
+    title = f"tiny on {PROFILES[0]}, lfu, {SETTINGS}"
+    plots.curves(drams, "dram.capacity_bytes", by="method", title=title).save(out / "throughput-by-dram.svg")
     say(f"figures: {out / 'hit-rate-by-policy.svg'}, {out / 'throughput-by-dram.svg'}; their data beside them as CSV")
 
 
@@ -93,7 +89,7 @@ def _run(runs: list[dict[str, str]], on_progress: Callable[[int, int], None]) ->
             if run["dram"] != DRAM:  # one policy alone, so that it does not matter where policies agree
                 warnings.filterwarnings("ignore", "slots: ", DipsimWarning)
             result = Simulation(profile, trace, chosen, run["policy"], dram=run["dram"]).run()
-        numbers = result.summary.iloc[0].rename({"dram.capacity_bytes": "dram_bytes"})
+        numbers = result.summary.iloc[0]
         rows.append({**run, **numbers[list(NUMBERS)]})
     return pd.DataFrame(rows)
 

@@ -62,7 +62,7 @@ def headroom(
     if figure is not None:
         from dipsim import plots
 
-        plots.save(plots.headroom_waterfall(found.steps, found.run), found.steps, figure)
+        plots.headroom_waterfall(found.steps, found.run).save(figure)
     if json is not None:
         text = {
             "steps": steps,

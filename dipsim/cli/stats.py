@@ -69,7 +69,7 @@ def stats(
     if figure is not None:
         from dipsim import plots
 
-        plots.save(plots.statistics_by_depth(found, f"{trace}, {opened.model.name}, keep {keep:g}"), found, figure)
+        plots.statistics_by_depth(found, f"{trace}, {opened.model.name}, keep {keep:g}").save(figure)
     if json is not None:
         rows: list[dict[Any, Any]] = found.to_dict(orient="records")
         plain = [{name: None if _is_missing(value) else value for name, value in row.items()} for row in rows]

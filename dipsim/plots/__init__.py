@@ -1,25 +1,35 @@
-"""Figures from tidy tables: made for print, a column (8.5 cm) or a page (17.8 cm) wide, and for the colour-blind."""
+"""Figures from tidy tables: made for print, a column (8.5 cm) wide, and for the colour-blind.
 
-from dipsim.plots.accuracy import perplexity_by_throughput
-from dipsim.plots.caching import headroom_waterfall, hit_rate_by_policy
-from dipsim.plots.look import COLOURS, COLUMN_WIDTH_INCHES, MARKERS, PAGE_WIDTH_INCHES, STYLE
-from dipsim.plots.saving import FORMATS, check_format, save
+Functions take the results of a sweep (one row per run) and give a `Plot`: `figure`, its tidy `data`, `save(path)`.
+"""
+
+from dipsim.plots.breakdown import time_breakdown
+from dipsim.plots.curves import curves
+from dipsim.plots.kinds import KINDS, draw
+from dipsim.plots.latency import token_times
+from dipsim.plots.layers import hit_rate_by_layer
+from dipsim.plots.look import COLUMN_WIDTH_INCHES, look, looks
+from dipsim.plots.pareto import pareto
+from dipsim.plots.regimes import regime_map
+from dipsim.plots.saving import FORMATS, Plot, check_format
 from dipsim.plots.statistics import statistics_by_depth
-from dipsim.plots.throughput import throughput_by_density, throughput_by_dram
+from dipsim.plots.waterfall import headroom_waterfall
 
 __all__ = [
-    "COLOURS",
     "COLUMN_WIDTH_INCHES",
     "FORMATS",
-    "MARKERS",
-    "PAGE_WIDTH_INCHES",
-    "STYLE",
+    "KINDS",
+    "Plot",
     "check_format",
+    "curves",
+    "draw",
     "headroom_waterfall",
-    "hit_rate_by_policy",
-    "perplexity_by_throughput",
-    "save",
+    "hit_rate_by_layer",
+    "look",
+    "looks",
+    "pareto",
+    "regime_map",
     "statistics_by_depth",
-    "throughput_by_density",
-    "throughput_by_dram",
+    "time_breakdown",
+    "token_times",
 ]

@@ -1,38 +1,141 @@
-"""What do all figures look like: colours, markers, sizes, axes that several of them have."""
+"""What do all figures look like: style, colours, markers, panels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import NamedTuple
 
-import pandas as pd
+from matplotlib import RcParams, rcParams, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.font_manager import FontProperties
 
-# Okabe and Ito's palette; each method also has its own marker, so that grey prints can be read.
-COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
+from dipsim.errors import DipsimError
+
 STYLE = Path(__file__).with_name("plots.mplstyle")
 COLUMN_WIDTH_INCHES = 8.5 / 2.54
 PAGE_WIDTH_INCHES = 17.8 / 2.54
+# Two panels stand beside each other in a column of a paper.
+_PANEL_WIDTH_INCHES = COLUMN_WIDTH_INCHES / 2
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", ":")
+_HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
+_own: ContextVar[Path | None] = ContextVar("_own", default=None)
 
 
-def column_figure() -> tuple[Figure, Axes]:
-    """A figure as wide as a column, and its axes."""
-    figure = Figure(figsize=(COLUMN_WIDTH_INCHES, 0.75 * COLUMN_WIDTH_INCHES), layout="constrained")
-    return figure, figure.add_subplot()
+class Look(NamedTuple):
+    """How one of several lines or areas is told apart, without colour too."""
+
+    colour: str
+    marker: str
+    line: str
+    hatch: str
 
 
-def log_throughput(axes: Axes) -> None:
-    """Tokens per second on a logarithmic y axis."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+def look(index: int) -> Look:
+    """Colours come from the style's cycle; when they are used up, they come with other lines and markers."""
+    colours = rcParams["axes.prop_cycle"].by_key()["color"]
+    turn, place = divmod(index, len(colours))
+    marker, hatch = _MARKERS[(place + turn) % len(_MARKERS)], _HATCHES[(place + turn) % len(_HATCHES)]
+    return Look(colours[place], marker, _LINES[turn % len(_LINES)], hatch)
 
 
-def span(values: pd.Series[float]) -> str:
-    """`0.70-0.75`, or one number where all are alike."""
-    low, high = f"{values.min():.2f}", f"{values.max():.2f}"
-    return low if low == high else f"{low}\u2013{high}"
+@contextmanager
+def looks(own: Path | str | None = None) -> Iterator[None]:
+    """Figures drawn and saved inside have dipsim's style, whatever the user's matplotlibrc says.
+
+    Args:
+        own: a style file of matplotlib's; what it leaves out stays dipsim's. It holds for all `looks` inside this one.
+
+    Raises:
+        DipsimError: the file cannot be used.
+    """
+    if own is not None:
+        _check_style(Path(own))
+    token = _own.set(_own.get() if own is None else Path(own))
+    try:
+        files = [STYLE] if (replaced := _own.get()) is None else [STYLE, replaced]
+        with style.context([str(file) for file in files], after_reset=True):
+            yield
+    finally:
+        _own.reset(token)
+
+
+def _check_style(path: Path) -> None:
+    """Matplotlib only logs what it does not understand, in many lines."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise DipsimError(f"style: got '{path}'; must be a text file of lines 'KEY: VALUE'") from None
+    for number, line in enumerate(lines, 1):
+        # A # in quotes is a colour, as matplotlib reads it too.
+        text = line.strip() if '"' in line else line.partition("#")[0].strip()
+        key, colon, value = (part.strip() for part in text.partition(":"))
+        if not text or text.startswith("#"):
+            continue
+        if not colon or key not in rcParams:
+            raise DipsimError(
+                f"style: '{path}', line {number}: got '{text}'; must be 'KEY: VALUE', a key of matplotlib"
+            )
+        try:
+            RcParams({key: value.strip('"') if not value.startswith("cycler") else value})
+        except ValueError as error:
+            raise DipsimError(f"style: '{path}', line {number}: {str(error).splitlines()[0]}") from None
+
+
+def small() -> float:
+    """Points of the smallest letters, that stand beside lines and in legends."""
+    return FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+
+
+def figure_with(panels: Sequence[str], panel_inches: float | None = None) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as the style says, and axes for each panel, with the panels' names as titles; one has none.
+
+    Args:
+        panels: their names.
+        panel_inches: height of each with its axis; by the style, unless given.
+
+    Raises:
+        DipsimError: too many panels to be read.
+    """
+    if len(panels) > 16:
+        raise DipsimError(f"panels: got {len(panels)}; at most 16 can be read: choose some with --where")
+    width, height = rcParams["figure.figsize"]
+    n_columns = min(len(panels), max(1, round(width / _PANEL_WIDTH_INCHES)))
+    n_rows = -(-len(panels) // n_columns)
+    if panel_inches is None:
+        panel_inches = height if n_rows == 1 else 0.6 * height
+    figure = Figure(figsize=(width, n_rows * panel_inches + (0.5 if n_rows > 1 else 0)), layout="constrained")
+    grid = list(figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).flat)
+    for axes, name in zip(grid, panels, strict=False):
+        axes.set_title(name)
+    for place, axes in enumerate(grid[len(panels) :], len(panels)):
+        axes.remove()
+        grid[place - n_columns].tick_params(labelbottom=True)
+    return figure, grid[: len(panels)]
+
+
+def most_ticks(panels: Sequence[Axes]) -> int:
+    """How many numbers fit below a panel."""
+    return 7 if len(panels) == 1 else 4
+
+
+def name_axes(figure: Figure, panels: list[Axes], x: str, y: str) -> None:
+    """The axes' names: of a single panel at its axes, of several once for all."""
+    if len(panels) == 1:
+        panels[0].set_xlabel(x)
+        panels[0].set_ylabel(y)
+    else:
+        figure.supxlabel(x, fontsize=rcParams["font.size"])
+        figure.supylabel(y, fontsize=rcParams["font.size"])
+
+
+def title_of(figure: Figure, panels: list[Axes], title: str) -> None:
+    """What all that is shown has in common, above it."""
+    if title and len(panels) == 1:
+        panels[0].set_title(title)
+    elif title:
+        figure.suptitle(title, fontsize=FontProperties(size=rcParams["axes.titlesize"]).get_size_in_points())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib import style
 from matplotlib.figure import Figure
 
 from dipsim.errors import DipsimError
 from dipsim.files import replacing
-from dipsim.plots.look import STYLE
+from dipsim.plots.look import looks
 
 FORMATS = (".svg", ".pdf", ".png")
 
@@ -25,15 +26,35 @@ def check_format(path: Path) -> None:
         raise DipsimError(f"figure: got '{path}'; its name must end in {', '.join(FORMATS)}")
 
 
-def save(figure: Figure, frame: pd.DataFrame, path: Path) -> None:
-    """Writes the figure (its format by the path's ending) and its data as CSV beside it.
+@dataclass(frozen=True)
+class Plot:
+    """A figure and what it shows.
 
-    Raises:
-        DipsimError: the ending is no format of figures.
+    Attributes:
+        figure: matplotlib's.
+        data: tidy: a row for each thing that is drawn, in SI units, under the names of the results.
     """
-    check_format(path)
-    with replacing(path) as temporary, style.context(STYLE):
-        metadata = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(temporary, bbox_inches="tight", metadata=metadata)
-    with replacing(path.with_suffix(".csv")) as temporary:
-        frame.to_csv(temporary, index=False)
+
+    figure: Figure
+    data: pd.DataFrame
+
+    def save(self, path: Path | str) -> None:
+        """Writes the figure (its format by the path's ending) and its data as CSV beside it.
+
+        Raises:
+            DipsimError: the ending is no format of figures.
+        """
+        path = Path(path)
+        check_format(path)
+        with replacing(path) as temporary, looks():
+            metadata = {"Date": None} if path.suffix == ".svg" else None
+            self.figure.savefig(temporary, metadata=metadata)
+        with replacing(path.with_suffix(".csv")) as temporary:
+            self.data.to_csv(temporary, index=False)
+
+    def _repr_png_(self) -> bytes:
+        """What notebooks show."""
+        written = io.BytesIO()
+        with looks():
+            self.figure.savefig(written, format="png")
+        return written.getvalue()

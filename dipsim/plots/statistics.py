@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from dipsim.plots.look import (
-    COLOURS,
-    COLUMN_WIDTH_INCHES,
-    MARKERS,
-    PAGE_WIDTH_INCHES,
-    STYLE,
-)
+from dipsim.plots.look import COLUMN_WIDTH_INCHES, PAGE_WIDTH_INCHES, look, looks, small
+from dipsim.plots.saving import Plot
 
 # Panels of `statistics_by_depth`: unit, and what each shows under which name.
 _STATISTICS = {
@@ -32,14 +26,14 @@ _STATISTICS = {
 }
 
 
-def statistics_by_depth(frame: pd.DataFrame, title: str = "") -> Figure:
+def statistics_by_depth(frame: pd.DataFrame, title: str = "") -> Plot:
     """Sizes, skew and locality of a trace's scores against the layer: a row for each site.
 
     Args:
         frame: `dipsim.trace_statistics`.
         title: what all rows have in common.
     """
-    with style.context(STYLE):
+    with looks():
         sites = list(frame["site"].unique())
         height = (0.4 + 0.55 * len(sites)) * COLUMN_WIDTH_INCHES
         figure = Figure(figsize=(PAGE_WIDTH_INCHES, height), layout="constrained")
@@ -47,17 +41,18 @@ def statistics_by_depth(frame: pd.DataFrame, title: str = "") -> Figure:
         for site, panels in zip(sites, grid, strict=True):
             rows = frame[frame["site"] == site].sort_values("layer")
             for axes, (unit, names) in zip(panels, _STATISTICS.items(), strict=True):
-                for name, label, colour, marker in zip(names, names.values(), COLOURS, MARKERS, strict=False):
-                    axes.plot(rows["layer"], rows[name], label=label, color=colour, marker=marker, markersize=3)
+                for index, (name, label) in enumerate(names.items()):
+                    how = look(index)
+                    axes.plot(rows["layer"], rows[name], label=label, color=how.colour, marker=how.marker)
                 axes.set_ylabel(unit)
             panels[0].set_ylabel(f"{site}\n{panels[0].get_ylabel()}")
         for axes in grid[-1]:
             axes.set_xlabel("layer")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=2, fontsize=6)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=2, fontsize=small())
         grid[0, 0].set_yscale("log")
         grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         grid[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         grid[0, 0].yaxis.set_minor_locator(NullLocator())
         figure.suptitle(title, fontsize=8)
-        return figure
+        return Plot(figure, frame)

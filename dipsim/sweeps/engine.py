@@ -174,5 +174,5 @@ def _no_answer(address: str, error: Exception) -> DipsimError:
     told: Any = str(error) or type(error).__name__
     return DipsimError(
         f"cluster: no answer from '{address}' within {_SECONDS_TO_ANSWER} s ({' '.join(told.split())[:120]}); "
-        "start one: dask scheduler"
+        "does it run there?"
     )

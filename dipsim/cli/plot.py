@@ -1,0 +1,72 @@
+"""`dipsim plot`: a figure of a sweep's results."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dipsim.cli import options
+from dipsim.cli.outputs import check_outputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plot(
+    results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' wrote.")],
+    kind: Annotated[str, typer.Argument(help="Which figure: a name of 'dipsim list figures'.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Figure (.svg, .pdf or .png); its data go beside it as CSV.")
+    ],
+    x: Annotated[str | None, typer.Option(help="Column on the axis below.")] = None,
+    y: Annotated[str | None, typer.Option(help="Column on the axis at the left.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Column whose values are compared: lines, marks, bars, areas of the map.")
+    ] = None,
+    panels: Annotated[str | None, typer.Option(help="Column whose values are panels.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="Above the figure.")] = None,
+    style: Annotated[
+        Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle) that replaces lines of dipsim's.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Draw results for a paper: 8.5 cm wide, for grey prints too, the data beside.
+
+    What varies in the results and is neither x, by nor panels must be fixed by --where: nothing is averaged.
+
+    Example: dipsim plot results dram -o dram.svg --by policy --panels method --where 'density == 0.5'
+    """
+    from dipsim import plots
+    from dipsim.errors import choose
+    from dipsim.sweeps import read_results
+
+    choose("kind", kind, list(plots.KINDS))
+    check_outputs(output, None, force)
+    chosen = {"x": x, "y": y, "by": by, "panels": panels, "title": title}
+    with nullcontext() if style is None else plots.looks(style):
+        frame = read_results(results)
+        devices = _shipped() if plots.KINDS[kind].marks_devices else None
+        plots.draw(frame, kind, where, devices=devices, **chosen).save(output)
+
+
+def _shipped() -> pd.DataFrame:
+    """Numbers of the devices that ship, named as in results; what their models may use is what is not reserved."""
+    import pandas as pd
+
+    from dipsim import shipped
+    from dipsim.profile import HardwareProfile
+
+    rows = []
+    for name in shipped.names("hwprofiles", ".toml"):
+        profile = HardwareProfile.load(name)
+        numbers = pd.json_normalize(profile.model_dump()).add_prefix("profile.").iloc[0].to_dict()
+        free_bytes = profile.dram.capacity_bytes - profile.dram.reserved_bytes
+        rows.append(numbers | {"profile": name, "dram.capacity_bytes": free_bytes})
+    return pd.DataFrame(rows)

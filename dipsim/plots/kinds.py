@@ -1,0 +1,122 @@
+"""Which figures are there, by the names that `dipsim plot` knows?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from dipsim.errors import DipsimError, choose
+from dipsim.plots.breakdown import time_breakdown
+from dipsim.plots.curves import curves
+from dipsim.plots.latency import token_times
+from dipsim.plots.layers import hit_rate_by_layer
+from dipsim.plots.pareto import pareto
+from dipsim.plots.regimes import regime_map
+from dipsim.plots.runs import first_varying, matching, succeeded
+from dipsim.plots.saving import Plot
+from dipsim.plots.waterfall import headroom_waterfall, steps_of_run
+
+_COMPARED = ("method", "policy", "profile", "layout", "prefetch", "budget", "overlap", "unit")
+_PLACES = ("density", "dram.capacity_bytes", "profile.flash.read_bytes_per_s", "gamma", "policy", "method", "profile")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A figure and what it shows unless told otherwise.
+
+    Attributes:
+        draw: makes it of results.
+        says: what it shows, in one line.
+        columns: for an option, the columns of which it takes the first that varies.
+    """
+
+    draw: Callable[..., Plot]
+    says: str
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def options(self) -> list[str]:
+        """What it can be told, beside the results."""
+        return [name for name in inspect.signature(self.draw).parameters if name not in ("frame", "devices")]
+
+    @property
+    def marks_devices(self) -> bool:
+        """Whether it is given numbers of devices too."""
+        return "devices" in inspect.signature(self.draw).parameters
+
+
+def _headroom(frame: pd.DataFrame, title: str = "") -> Plot:
+    return headroom_waterfall(steps_of_run(frame), title)
+
+
+KINDS = {
+    "pareto": Kind(
+        pareto, "tokens/s against perplexity or retained magnitude, with the Pareto front", {"by": _COMPARED}
+    ),
+    "dram": Kind(curves, "tokens/s against DRAM", {"x": ("dram.capacity_bytes",), "by": _COMPARED}),
+    "flash": Kind(curves, "tokens/s against Flash speed", {"x": ("profile.flash.read_bytes_per_s",), "by": _COMPARED}),
+    "density": Kind(curves, "tokens/s against density", {"x": ("density",), "by": _COMPARED}),
+    "hit-rate": Kind(
+        curves,
+        "hit rate against bytes of the weight cache (or --x slots), a line for each policy",
+        {"x": ("dram.cache_bytes",), "y": ("hit_rate",), "by": ("policy", *_COMPARED), "panels": ("method",)},
+    ),
+    "layers": Kind(hit_rate_by_layer, "hit rate by layer, as a heat map", {"x": _PLACES}),
+    "headroom": Kind(_headroom, "what would make one run faster, step by step"),
+    "breakdown": Kind(time_breakdown, "what the time of a token goes to, a bar for each run"),
+    "latency": Kind(token_times, "share of tokens that take at most so long, p50, p95 and p99 marked"),
+    "regimes": Kind(
+        regime_map,
+        "which policy or method has most tokens/s, or what bounds it (--by bound), over two numbers of the device",
+        {
+            "x": ("profile.flash.read_bytes_per_s", "profile.flash.latency_s"),
+            "y": ("profile.dram.read_bytes_per_s", "dram.capacity_bytes", "profile.compute.ops_per_s"),
+            "by": ("policy", "method", "bound"),
+        },
+    ),
+}
+
+
+def draw(frame: pd.DataFrame, kind: str, where: str | None = None, **options: Any) -> Plot:
+    """The figure that `dipsim plot` makes.
+
+    Args:
+        frame: results, one row per run.
+        kind: a name of `KINDS`.
+        where: which runs, as an expression of `DataFrame.query`.
+        options: of the kind's own (`x`, `y`, `by`, `panels`, `title` ...); those that are None count as not given.
+
+    Raises:
+        DipsimError: an unknown kind or option, no rows, or what the figure refuses.
+    """
+    chosen = KINDS[choose("kind", kind, list(KINDS))]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in chosen.options and not (name == "devices" and chosen.marks_devices):
+            raise DipsimError(f"{name}: figure '{kind}' has no such option; it has {', '.join(chosen.options)}")
+    rows = succeeded(frame if where is None else matching(frame, where))
+    return chosen.draw(rows, **_defaults(rows, chosen, given) | given)
+
+
+def _defaults(rows: pd.DataFrame, kind: Kind, given: dict[str, Any]) -> dict[str, str]:
+    """For what was not given, the first column that varies and is not used yet; for an axis, else the first."""
+    found: dict[str, str] = {}
+    for option, columns in kind.columns.items():
+        if option in given:
+            continue
+        used = {value for value in (given | found).values() if isinstance(value, str)}
+        column = first_varying(rows, [name for name in columns if name not in used])
+        if column is None and option in _needed(kind):
+            column = columns[0]
+        if column is not None:
+            found[option] = column
+    return found
+
+
+def _needed(kind: Kind) -> list[str]:
+    parameters = inspect.signature(kind.draw).parameters.values()
+    return [each.name for each in parameters if each.default is each.empty] + ["y"]
