@@ -4,7 +4,14 @@ import pydantic
 from sphinx.application import Sphinx
 
 # Objects of these are handed out, not made by a reader.
-HANDED_OUT = {"dipsim.Result", "dipsim.Trace", "dipsim.results.Headroom", "dipsim.evaluation.Evaluation"}
+HANDED_OUT = {
+    "dipsim.Result",
+    "dipsim.Trace",
+    "dipsim.results.Headroom",
+    "dipsim.results.Explanation",
+    "dipsim.plots.Plot",
+    "dipsim.evaluation.Evaluation",
+}
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
