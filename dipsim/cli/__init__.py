@@ -17,6 +17,7 @@ from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
+from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
 from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(simulate)
+app.command()(explain)
 app.command()(headroom)
 app.command()(capture)
 app.command()(evaluate)
