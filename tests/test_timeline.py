@@ -173,7 +173,7 @@ def test_spans_are_what_the_devices_did(
     st.sampled_from([Dense(), Dip(density=0.5), DipCa(density=0.4), Gate(keep=0.4)]),
     st.sampled_from(["none", "previous-token", "oracle"]),
     st.sampled_from(["none", "io", "pipelined"]),
-    st.sampled_from([30, 90, 300]),
+    st.sampled_from([30, 90, 160]),
 )
 def test_any_device_any_prefetch(
     trace: Trace,
@@ -187,7 +187,7 @@ def test_any_device_any_prefetch(
     ahead = {} if prefetch == "none" else {"prefetch": prefetch, "prefetch_bytes": prefetch_bytes}
     overlap = "pipelined" if ahead else overlap
     path = tmp_path_factory.mktemp("any") / "t.json"
-    check(Simulation(profile, trace, masking, "lru", dram=2000, overlap=overlap, **ahead), path)
+    check(Simulation(profile, trace, masking, "lru", dram=1400, overlap=overlap, **ahead), path)
 
 
 def test_the_same_run_gives_the_same_bytes(trace: Trace, tmp_path: Path) -> None:
