@@ -15,6 +15,7 @@ import reference
 from conftest import MakeTrace, device, random_scores, small_model, tight_slots, write_trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli import complaint, run
 from test_hardware import AHEAD, profiles
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, HardwareProfile, Simulation, Trace
@@ -358,3 +359,34 @@ def test_a_run_that_fails_leaves_no_file(trace: Trace, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Simulation(device(), trace, Dip(density=0.4), "lru", dram="0.8x").run(stop, tmp_path / "t.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_window(tmp_path: Path) -> None:
+    out, json_out = tmp_path / "timeline.json", tmp_path / "result.json"
+    arguments = ["simulate", "tiny", "--dram", "0.9x", "--json", str(json_out), "--force"]
+    done = run(*arguments, "--tokens", "30:33", "--timeline", str(out))
+    assert done.returncode == 0, done.stderr
+    assert [span.name for span in read(out).of("tokens")] == ["token 30", "token 31", "token 32"]
+    drawn = json_out.read_text()
+    assert json.loads(out.read_text())["otherData"]["config"] == json.loads(drawn)["config"]
+    assert run(*arguments, "--tokens", "33").returncode == 0
+    assert json_out.read_text() == drawn
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tokens", "three"], "tokens: got 'three'; must be N for the first N tokens, or A:B to draw A to B"),
+        (["--tokens", "3:"], "tokens: got '3:'; must be N"),
+        (["--tokens", "0"], "tokens: got 0; the trace has 512"),
+        (["--tokens", "8:8", "--timeline", "t.json"], "tokens: got '8:8'; there is no token from 8 to 8"),
+        (["--tokens", "8:600", "--timeline", "t.json"], "tokens: got 600; the trace has 512"),
+        (["--tokens", "3:8"], "tokens: got '3:8' without --timeline, which alone begins at a token; give 8"),
+        (["--timeline", "there.json"], "output: 'there.json' exists already; give --force"),
+        (["--timeline", "a.json", "--json", "a.json"], "output: 'a.json' is named twice"),
+    ],
+)
+def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "there.json").write_text("{}")
+    assert message in complaint(run("simulate", "tiny", *arguments, cwd=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]

@@ -76,7 +76,8 @@ def _what_ifs(
         return rework(replace(setup, profile=profile))
 
     reads = result.tokens["flash_reads"].sum() > 0
-    if reads and flash.queue_depth is not None and flash.latency_s > 0:
+    depth_matters = flash.latency_s > 0 or any(depth is not None for depth in flash.curves)
+    if reads and flash.queue_depth is not None and depth_matters:
         deeper = 2 * flash.queue_depth
         yield f"queue depth {deeper} instead of {flash.queue_depth}", lambda: on_flash(queue_depth=deeper)
     if reads and flash.latency_s > 0:
