@@ -133,11 +133,11 @@ def test_a_resident_layer_hits_all_and_leaves_the_others_alone(trace: Trace, mas
     assert by_layer[layer] == by_layer.max()
 
 
-def test_where_everything_is_resident_the_mask_is_that_of_dip(trace: Trace) -> None:
+@pytest.mark.parametrize("gamma", [0.0, 0.2])
+def test_where_everything_is_resident_the_mask_is_that_of_dip(trace: Trace, gamma: float) -> None:
     """No column needs favour where all are there; the seconds are those of the last step but one of dip's waterfall."""
-    aware, plain = (
-        Simulation(device(), trace, masking, "lfu", dram="0.9x") for masking in (DipCa(density=0.4), Dip(density=0.4))
-    )
+    methods = DipCa(density=0.4, gamma=gamma), Dip(density=0.4)
+    aware, plain = (Simulation(device(), trace, masking, "lfu", dram="0.9x") for masking in methods)
     row = aware.explain(20).what_ifs.set_index("what_if").loc["everything resident"]
     steps = plain.headroom().steps.set_index("step")
     assert row["hit_rate"] == 1

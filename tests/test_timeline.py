@@ -195,7 +195,10 @@ def test_the_same_run_gives_the_same_bytes(trace: Trace, tmp_path: Path) -> None
     profile = HardwareProfile.load("oneplus-12-ufs4")
     simulation = Simulation(profile, trace, Dip(density=0.4), "lfu", dram=2000, prefetch="oracle", **AHEAD)
     for name in ("one.json", "two.json"):
-        simulation.run(timeline=tmp_path / name)
+        tokens = simulation.run(timeline=tmp_path / name).tokens
+    ahead = read(tmp_path / "one.json").of("prefetch")
+    assert sum(span.args["wanted_bytes"] for span in ahead) == tokens["prefetch_bytes"].sum()  # all are waited for
+    assert sum(span.args["used_columns"] for span in ahead) > 0
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
@@ -244,18 +247,24 @@ def test_arrows_lead_from_a_miss_to_the_work_on_it(make_trace: MakeTrace, tmp_pa
 
 
 def test_reads_ahead_have_a_track_and_what_is_still_read_is_cut(make_trace: MakeTrace, tmp_path: Path) -> None:
-    """Slow Flash reads ahead for nothing: what goes on when the run has ended is not drawn beyond it."""
-    trace = make_trace(small_model(), random_scores(small_model(), 3))
+    """Hot columns stay resident, and slow Flash reads others for nothing: it still does when the run has ended."""
+    scores = {"mlp_input": np.ones((3, 2, 8), np.float16), "glu": np.ones((3, 2, 12), np.float16)}
+    for site in scores.values():
+        site[:, :, :2] = 2
+    trace = make_trace(small_model(), scores)
     profile = device(1e3, 1e9, flash_more={"latency_s": 1e-3})
-    simulation = Simulation(profile, trace, Dip(density=0.4), "lru", dram=2000, prefetch="previous-token", **AHEAD)
+    hot_two = Dip(keep_input=2 / 8, keep_glu=2 / 12)
+    simulation = Simulation(profile, trace, hot_two, "lru", dram=1000, prefetch="previous-token", **AHEAD)
+    assert simulation.run().tokens["hits"].tolist() == [0, 8, 8]
     timeline = check(simulation, tmp_path / "t.json")
+    assert timeline.of("Flash")[-1].end == timeline.of("tokens")[-1].end
     ahead = timeline.of("prefetch")
     assert ahead
     assert [span[1:] for span in ahead] == [span[1:] for span in timeline.of("Flash") if span.category == "prefetch"]
-    tokens = simulation.run().tokens
-    assert sum(span.args["wanted_bytes"] for span in ahead) == pytest.approx(tokens["prefetch_bytes"].sum())
+    # The last ones had not begun yet.
+    assert sum(span.args["wanted_bytes"] for span in ahead) < simulation.run().tokens["prefetch_bytes"].sum()
     written = [span for span in timeline.of("DRAM") if span.category == "prefetch"]
-    assert len(written) == len(ahead)
+    assert len(written) >= len(ahead)  # the bus is charged when a read is begun
 
 
 def test_the_window_is_the_end_of_the_whole(trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
