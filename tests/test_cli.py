@@ -416,7 +416,7 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         (["simulate", "tiny", "--dram", "4"], "write a number with a unit"),
         (["simulate", "tiny", "--dram", "100kB", "--no-stream-pinned"], "dram: too small for attention, LM head"),
         (["simulate", "tiny", "--overlap", "io2"], "overlap: unknown name, got 'io2'"),
-        (["simulate", "tiny", "--tokens", "many"], "Invalid value for '--tokens'"),
+        (["simulate", "tiny", "--tokens", "many"], "tokens: got 'many'; must be N for the first N tokens"),
         (["simulate", "tiny", "--polcy", "lru"], "No such option: --polcy"),
         (["simulate"], "Missing argument"),
         (["simulat"], "No such command 'simulat'"),

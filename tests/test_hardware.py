@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Simulation, Trace, Up
-from dipsim.devices import Job
 from dipsim.masking import Masking
 from dipsim.simulation.decode import Decoder
 
@@ -363,8 +362,9 @@ def test_pipelined_never_beats_physics(
     wait for its first data), none is busy for longer than the run took, no data from Flash is used before it came."""
     more = {} if prefetch == "none" else {"prefetch": prefetch, "prefetch_bytes": prefetch_bytes}
     simulation = Simulation(profile, trace, masking, policy, dram=2000, **more)
-    jobs: list[Job] = []
-    tokens = Decoder(simulation._setup, lambda done, total: None, jobs).run().tokens()
+    decoder = Decoder(simulation._setup, lambda done, total: None)
+    jobs = decoder.machine.watch()
+    tokens = decoder.run().tokens()
     result = simulation.run()
     makespan = tokens["token_s"].sum() + sum(result.ttft_s)
     for name in ("flash", "dram", "compute"):
@@ -398,8 +398,9 @@ def test_no_data_from_flash_is_used_before_it_came(make_trace: MakeTrace) -> Non
     trace = make_trace(small_model(), random_scores(small_model(), 1))
     profile = device(1e3, 1e15, flash_more={"latency_s": 1e-3}, compute={"ops_per_s": 1e6})
     simulation = Simulation(profile, trace, HOT_TWO, "none", dram=2000, prefetch="oracle", **AHEAD)
-    jobs: list[Job] = []
-    Decoder(simulation._setup, lambda done, total: None, jobs).run()
+    decoder = Decoder(simulation._setup, lambda done, total: None)
+    jobs = decoder.machine.watch()
+    decoder.run()
     flash = [job for job in jobs if job.device == "flash"]
     # The row, then up_gate and down of layer 0, begun with it; then those of layer 1. Latency is paid once a queue.
     assert [round(job.end_s - job.start_s, 9) for job in flash] == [0.009, 0.049, 0.017, 0.049, 0.017]

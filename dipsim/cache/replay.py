@@ -89,8 +89,10 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
 class PinnedColumns:
     """A group whose first columns are always resident, and no others."""
 
-    def __init__(self, n_columns: int, n_pinned: int) -> None:
-        self._elsewhere: BoolArray = np.arange(n_columns) >= n_pinned
+    def __init__(self, masking: Masking, group: Group, n_pinned: int) -> None:
+        self._masking = masking
+        self._group = group
+        self._elsewhere: BoolArray = np.arange(group.n_columns) >= n_pinned
 
     def start(self) -> None:
         """Nothing changes."""
@@ -104,8 +106,13 @@ class PinnedColumns:
         masks: BoolArray | None = None,
         tells_held: bool = False,
     ) -> Usage:
-        """The given masks, or all columns."""
-        active: BoolArray = np.ones((n_tokens, self._elsewhere.size), np.bool_) if masks is None else masks
+        """See `Replay`."""
+        if masks is not None:
+            active = masks
+        elif scores is not None:
+            active = choose(self._masking, self._group, scores, first_token, ~self._elsewhere)
+        else:
+            active = np.ones((n_tokens, self._elsewhere.size), np.bool_)
         usage = usage_of(active, active & self._elsewhere, scores)
         return replace(usage, held=np.broadcast_to(~self._elsewhere, active.shape)) if tells_held else usage
 

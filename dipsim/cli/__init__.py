@@ -17,6 +17,7 @@ from dipsim.cli.capture import capture
 from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
+from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
 from dipsim.cli.plot import plot
 from dipsim.cli.report import report
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(simulate)
+app.command()(explain)
 app.command()(headroom)
 app.command()(sweep)
 app.command()(capture)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dipsim.devices.queue import Device, Job
+from dipsim.devices.queue import Device
 from dipsim.kernels import Float64Array
 from dipsim.profile import ComputeUnit
 
@@ -12,8 +12,8 @@ from dipsim.profile import ComputeUnit
 class Compute(Device):
     """One compute unit; without a spec it is infinitely fast."""
 
-    def __init__(self, spec: ComputeUnit | None, jobs: list[Job] | None = None) -> None:
-        super().__init__(jobs)
+    def __init__(self, spec: ComputeUnit | None) -> None:
+        super().__init__()
         self._spec = spec or ComputeUnit()
 
     def operations(self, n_weights: float, weight_bits: float) -> float:

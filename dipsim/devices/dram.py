@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dipsim.devices.queue import Device, Job
+from dipsim.devices.queue import Device
 from dipsim.kernels import Float64Array
 from dipsim.profile import ComputeUnit, DramSpec
 
@@ -15,11 +15,10 @@ class Dram(Device):
     Args:
         spec: the memory.
         unit: who reads it; None for a unit that takes all that the bus carries.
-        jobs: see `Device`.
     """
 
-    def __init__(self, spec: DramSpec, unit: ComputeUnit | None = None, jobs: list[Job] | None = None) -> None:
-        super().__init__(jobs)
+    def __init__(self, spec: DramSpec, unit: ComputeUnit | None = None) -> None:
+        super().__init__()
         self._bus_bytes_per_s = spec.read_bytes_per_s
         self._dma_writes = spec.dma_writes
         own_bytes_per_s = unit.dram_bytes_per_s if unit is not None else None

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from dipsim import kernels
-from dipsim.devices.queue import Device, Job
+from dipsim.devices.queue import Device
 from dipsim.kernels import BoolArray, Float64Array, Int32Array
 from dipsim.profile import FlashSpec
 
@@ -67,8 +67,8 @@ class Flash(Device):
     at `read_bytes_per_s`, at which sequential streams go. `derate` scales every rate.
     """
 
-    def __init__(self, spec: FlashSpec, jobs: list[Job] | None = None) -> None:
-        super().__init__(jobs)
+    def __init__(self, spec: FlashSpec) -> None:
+        super().__init__()
         self._spec = spec
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
         curves = spec.curves or {None: []}

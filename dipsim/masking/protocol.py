@@ -111,16 +111,25 @@ def check_share(name: str, value: float | None) -> None:
         raise DipsimError(f"{name}: got {value}; must be above 0 and at most 1")
 
 
-def choose(masking: Masking, group: Group, scores: Uint16Array, first_token: int) -> BoolArray:
-    """bool [token, column]: what a method that does not look at residency makes of scores [token, column].
+def choose(
+    masking: Masking, group: Group, scores: Uint16Array, first_token: int, resident: BoolArray | None = None
+) -> BoolArray:
+    """bool [token, column]: what a method makes of scores [token, column] where the same columns are always resident.
+
+    Args:
+        masking: the method.
+        group: one of its groups.
+        scores: float16 bit patterns.
+        first_token: index of the first token in its sequence.
+        resident: bool [column]; None for a method that does not look at it.
 
     Raises:
         DipsimError: a mask is empty.
     """
     active: BoolArray = np.empty(scores.shape, np.bool_)
-    nothing: BoolArray = np.zeros(group.n_columns, np.bool_)
+    held: BoolArray = np.zeros(group.n_columns, np.bool_) if resident is None else resident
     for t, own in enumerate(scores):
-        masking.select(group, own, nothing, first_token + t, active[t])
+        masking.select(group, own, held, first_token + t, active[t])
         check_mask(masking, group, active[t])
     return active
 

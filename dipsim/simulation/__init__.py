@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self, cast
 
 from dipsim import layout as layouts
@@ -21,36 +20,24 @@ from dipsim.model import ModelSpec
 from dipsim.policies import Policy
 from dipsim.prefetch import Prefetcher, prefetchers
 from dipsim.profile import HardwareProfile
-from dipsim.results import Headroom, Result
+from dipsim.results import Explanation, Headroom, Result
+from dipsim.results.trace_events import write_events
 from dipsim.simulation.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.simulation.closed_loop import LoopMasks
-from dipsim.simulation.decode import Decoder, OnProgress
+from dipsim.simulation.configuration import arguments_of
+from dipsim.simulation.decode import Decoder, OnBlock, OnProgress
+from dipsim.simulation.explain import explain_token
 from dipsim.simulation.headroom import check_headroom, measure_headroom
 from dipsim.simulation.machine import OVERLAPS
 from dipsim.simulation.memory import beside_layers, bytes_ahead, dram_plan
 from dipsim.simulation.placing import places_of
+from dipsim.simulation.plugged import named, policy_factory
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.slots import slots_of, warn_where_policies_agree
+from dipsim.simulation.timeline import Timeline
 from dipsim.trace import Trace
 
 __all__ = ["Simulation"]
-
-# What a result's config holds beside the method's options; the first are arguments of Simulation by their own names.
-_RUN_KEYS = (
-    "admission",
-    "dram",
-    "budget",
-    "overlap",
-    "stream_pinned",
-    "context",
-    "tokens",
-    "warmup",
-    "unit",
-    "prefetch_bytes",
-    "adapter_bytes",
-)
-_PLUGGED_KEYS = ("policy", "layout", "prefetch")
-_OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
 
 
 class Simulation:
@@ -112,9 +99,9 @@ class Simulation:
         n_tokens = trace.n_tokens if tokens is None else tokens
         n_positions = trace.n_positions if context is None else context
         check_counts(trace, n_tokens, warmup, n_positions)
-        new_policy = _policy_factory(policy)
+        new_policy = policy_factory(policy)
         check_method(masking, trace, model, new_policy())
-        prefetcher = cast(Prefetcher, _named("prefetch", prefetch, lambda name: prefetchers.make(name, {})))
+        prefetcher = cast(Prefetcher, named("prefetch", prefetch, lambda name: prefetchers.make(name, {})))
         ahead_bytes = bytes_ahead(prefetcher, prefetch_bytes, model, overlap)
         beside = beside_layers(masking, model, adapter_bytes)
         budgets[budget]  # an unknown one is refused before anything is measured for it
@@ -132,7 +119,7 @@ class Simulation:
             n_tokens=n_tokens,
             n_warm_up=warmup,
             unit=profile.unit(unit),
-            layout=cast(Layout, _named("layout", layout, layouts.make)),
+            layout=cast(Layout, named("layout", layout, layouts.make)),
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
             beside=beside,
@@ -190,31 +177,32 @@ class Simulation:
         Raises:
             DipsimError: as the constructor.
         """
-        for key in (*_OTHER_KEYS, *_RUN_KEYS):
-            if key not in config:
-                raise DipsimError(f"config: {key}: missing; take the whole 'config' of a result")
-        method = {key: value for key, value in config.items() if key not in (*_RUN_KEYS, *_OTHER_KEYS)}
-        return cls(
-            HardwareProfile.parse(config["profile"], "config: profile"),
-            trace or Trace.open(config["trace"]),
-            methods.make(config["method"], **method),
-            eviction.make(config["policy"], **config["policy_options"]),
-            layout=layouts.make(config["layout"], **config["layout_options"]),
-            prefetch=prefetchers.make(config["prefetch"], config["prefetch_options"]),
-            model=ModelSpec.parse(config["model"], "config: model"),
-            **{key: config[key] for key in _RUN_KEYS},
-        )
+        return cls(**arguments_of(config, trace))
 
-    def run(self, on_progress: OnProgress = lambda done, total: None) -> Result:
+    def run(
+        self,
+        on_progress: OnProgress = lambda done, total: None,
+        timeline: str | Path | None = None,
+        timeline_from: int = 0,
+    ) -> Result:
         """Simulates every token. The same simulation always gives the same result.
 
         Args:
             on_progress: called now and then with the tokens done and the tokens to do, passes included that a budget
                 makes over the trace before the run.
+            timeline: a file for what happened when, to be opened in Perfetto; None for none. One that exists is
+                replaced.
+            timeline_from: the first token that is drawn there; earlier ones are simulated only.
 
         Raises:
-            DipsimError: the trace turns out to be damaged, or a policy or a budget broke its contract.
+            DipsimError: the trace turns out to be damaged, a policy or a budget broke its contract, or no token is left
+                to be drawn.
         """
+        if not 0 <= timeline_from < self._draft.n_tokens:
+            raise DipsimError(
+                f"timeline_from: got {timeline_from}; must be at least 0 and below {self._draft.n_tokens}, "
+                "the simulated tokens"
+            )
         n_measured = 0
         n_to_do = self._draft.n_tokens * self._draft.n_passes
 
@@ -224,7 +212,27 @@ class Simulation:
             on_progress(n_measured, 2 * n_to_do)
 
         setup = self._work_out(on_measured)
-        return self._run(setup, lambda done, total: on_progress(n_measured + done, n_measured + total))
+
+        def on_simulated(done: int, total: int) -> None:
+            on_progress(n_measured + done, n_measured + total)
+
+        if timeline is None:
+            return self._run(setup, on_simulated)
+        about = {"config": self.config, "dipsim_version": version("dipsim")}
+        with write_events(Path(timeline), self.title, about) as events:
+            return self._run(setup, on_simulated, timeline=Timeline(events, setup, timeline_from))
+
+    def explain(self, token: int | None = None, on_progress: OnProgress = lambda done, total: None) -> Explanation:
+        """Why a token was slow: its stages taken apart, and true runs of what would have changed.
+
+        Args:
+            token: its index in the trace; None for the slowest that counts.
+            on_progress: called now and then with the tokens done and the tokens to do, over all runs.
+
+        Raises:
+            DipsimError: as `run`; no such token is simulated.
+        """
+        return explain_token(self._setup, self._rework, self._run, self.title, token, on_progress)
 
     def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
@@ -238,8 +246,15 @@ class Simulation:
         check_headroom(self._draft)
         return measure_headroom(self._setup, self._run, self.title, on_progress)
 
-    def _run(self, setup: Setup, on_progress: OnProgress) -> Result:
-        log = Decoder(setup, on_progress).run()
+    def _run(
+        self,
+        setup: Setup,
+        on_progress: OnProgress,
+        *,
+        timeline: Timeline | None = None,
+        look: OnBlock | None = None,
+    ) -> Result:
+        log = Decoder(setup, on_progress, timeline, look).run()
         return Result(
             tokens=log.tokens(),
             layers=log.layers(setup.groups, setup.slots),
@@ -279,21 +294,11 @@ class Simulation:
     def _work_out(self, on_tokens: Callable[[int], None]) -> Setup:
         """The run with its slots and its layout, once: a budget may read the whole trace, a layout some of it."""
         if self._worked_out is None:
-            slots = slots_of(self._draft, self._given["budget"], on_tokens)
-            self._worked_out = replace(self._draft, slots=slots, places=places_of(self._draft))
+            self._worked_out = self._rework(self._draft, on_tokens)
             warn_where_policies_agree(self._worked_out)
         return self._worked_out
 
-
-def _policy_factory(policy: object) -> Callable[[], Policy]:
-    return partial(copy.deepcopy, cast(Policy, _named("policy", policy, eviction.make)))
-
-
-def _named(kind: str, given: object, make: Callable[[str], object]) -> object:
-    """What was given, or what has the given name."""
-    if isinstance(given, str):
-        return make(given)
-    if inspect.isclass(given) or given is None:
-        got = f"the class {given.__name__}" if inspect.isclass(given) else "None"
-        raise DipsimError(f"{kind}: got {got}; give a registered name or an instance")
-    return given
+    def _rework(self, setup: Setup, on_tokens: Callable[[int], None] = lambda n_tokens: None) -> Setup:
+        """A run with the slots and the layout that its budget and its layout make of it."""
+        slots = slots_of(setup, self._given["budget"], on_tokens)
+        return replace(setup, slots=slots, places=places_of(setup))

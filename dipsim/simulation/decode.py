@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 import numpy as np
 import simpy
 
-from dipsim.devices import Job, ReadBatches
-from dipsim.kernels import Float64Array, Int64Array
+from dipsim.devices import ReadBatches
+from dipsim.kernels import BoolArray, Float64Array, Int64Array
 from dipsim.results import TokenLog
 from dipsim.simulation.critical_path import critical_path
 from dipsim.simulation.machine import Machine, Seconds, Stages, rows
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.stages import TokenStages
+from dipsim.simulation.timeline import Timeline
 from dipsim.simulation.workload import Work, Workload
 
 OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A block whose tokens have been simulated.
+
+    Attributes:
+        work: what they used.
+        batches: reads of each stage, [token, stage].
+        path: seconds of each stage by part of the critical path, [token, stage].
+        token_s: how long each token took, [token].
+        is_warm_up: which of them do not count, [token].
+    """
+
+    work: Work
+    batches: ReadBatches
+    path: dict[str, Float64Array]
+    token_s: Float64Array
+    is_warm_up: BoolArray
+
+
+OnBlock = Callable[[Done], None]
 Events = Generator[simpy.Event, None, None]
 
 
@@ -26,22 +50,28 @@ class Decoder:
     Args:
         setup: the run.
         on_progress: called now and then with the tokens done and the tokens to do.
-        jobs: where every job of a device is to be written; None for nowhere.
+        timeline: draws what happens; None for nobody.
+        look: looks at every block when its tokens are done; None for nobody.
     """
 
-    def __init__(self, setup: Setup, on_progress: OnProgress, jobs: list[Job] | None = None) -> None:
+    def __init__(
+        self, setup: Setup, on_progress: OnProgress, timeline: Timeline | None = None, look: OnBlock | None = None
+    ) -> None:
         self.setup = setup
         self.log = TokenLog(setup.groups, setup.model)
         self._on_progress = on_progress
+        self._timeline, self._look = timeline, look
         self._n_done, self._n_to_do = 0, setup.n_tokens * setup.n_passes
         self._env = simpy.Environment()
-        self._machine = Machine(self._env, setup.profile, setup.unit, setup.overlap, jobs)
-        self._stages = TokenStages(setup, self._machine)
-        self._workload = Workload(setup, self._machine.flash, self._advance)
+        self.machine = Machine(self._env, setup.profile, setup.unit, setup.overlap)
+        self._stages = TokenStages(setup, self.machine)
+        self._workload = Workload(setup, self.machine.flash, self._advance)
 
     def run(self) -> TokenLog:
         """Simulates every token."""
         self._env.run(self._env.process(self._decode()))
+        if self._timeline is not None:
+            self._timeline.close(self._env.now)
         return self.log
 
     def _advance(self, n_tokens: int) -> None:
@@ -52,32 +82,38 @@ class Decoder:
         for work in self._workload.blocks():
             block, sequence = work.use.block, self.setup.trace.sequences[work.use.block.sequence]
             if block.start == sequence.start and sequence.prompt_length > 0:
-                yield from self._prompt(sequence.prompt_length)
+                yield from self._prompt(block.sequence, sequence.prompt_length)
             positions: Int64Array = np.arange(block.start, block.stop) - sequence.start
             stages = self._stages.tokens(work, (sequence.prompt_length + positions).astype(np.float64))
-            seconds, amounts = self._machine.prepare(stages)
+            seconds, amounts = self.machine.prepare(stages)
             # Clock and work of the devices after each token, and before the first.
             marks = np.empty((positions.size + 1, 3))
             marks[0] = self._mark()
             waits_s = np.empty((2, *seconds.flash_s.shape))
             ahead = self._stages.ahead(work) if self.setup.reads_ahead else None
+            run = self.machine.run if self._timeline is None else self._timeline.tokens(self.machine, work, stages)
             for i, row in enumerate(rows(seconds, ahead)):
-                waits_s[:, i] = yield from self._machine.run(row)
+                waits_s[:, i] = yield from run(row)
                 marks[i + 1] = self._mark()
             measured = dict(zip(("token_s", "flash_s", "dram_s"), np.diff(marks, axis=0).T, strict=True))
-            measured |= self._totals(work, stages, seconds, amounts, waits_s)
-            self.log.add(work.use, positions, positions < self.setup.n_warm_up, measured)
+            path = critical_path(self.setup.overlap, seconds, stages.batches, waits_s)
+            measured |= self._totals(work, stages, seconds, amounts, path)
+            is_warm_up = positions < self.setup.n_warm_up
+            self.log.add(work.use, positions, is_warm_up, measured)
+            if self._look is not None:
+                self._look(Done(work, stages.batches, path, measured["token_s"], is_warm_up))
             self._advance(positions.size)
 
     def _mark(self) -> tuple[float, float, float]:
         now = self._env.now
-        return now, self._machine.flash.busy_s(now), self._machine.dram.busy_s(now)
+        return now, self.machine.flash.busy_s(now), self.machine.dram.busy_s(now)
 
-    def _prompt(self, n_tokens: int) -> Events:
-        start_s = self._env.now
-        seconds, _ = self._machine.prepare(self._stages.prompt(n_tokens))
+    def _prompt(self, sequence: int, n_tokens: int) -> Events:
+        start_s, stages = self._env.now, self._stages.prompt(n_tokens)
+        seconds, _ = self.machine.prepare(stages)
+        run = self.machine.run if self._timeline is None else self._timeline.prompt(self.machine, sequence, stages)
         for row in rows(seconds):
-            yield from self._machine.run(row)
+            yield from run(row)
         self.log.add_prompt(self._env.now - start_s)
 
     def _totals(
@@ -86,10 +122,9 @@ class Decoder:
         stages: Stages,
         seconds: Seconds,
         amounts: dict[str, Float64Array],
-        waits_s: Float64Array,
+        path: dict[str, Float64Array],
     ) -> dict[str, Float64Array]:
         """Columns of the table of tokens, [token] each."""
-        path = critical_path(self.setup.overlap, seconds, stages.batches, waits_s)
         totals = {f"{part}_on_path_s": own.sum(axis=1) for part, own in path.items()}
         totals |= {name: own.sum(axis=1) for name, own in amounts.items()}
         compute_s = seconds.select_s + seconds.early_s + seconds.late_s
@@ -110,6 +145,6 @@ class Decoder:
             "flash_reads": batches.n_reads,
             "flash_bytes": batches.n_bytes,
             "flash_wanted_bytes": batches.wanted_bytes,
-            **{f"flash_{cause}_s": own for cause, own in self._machine.flash.losses(batches).items()},
+            **{f"flash_{cause}_s": own for cause, own in self.machine.flash.losses(batches).items()},
         }
         return {name: own.reshape(len(own), -1).sum(axis=1) for name, own in amounts.items()}

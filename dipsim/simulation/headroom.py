@@ -61,23 +61,12 @@ def measure_headroom(setup: Setup, run: Run, name: str, on_progress: OnProgress)
     missed = _shared_oracle(oracle, progress())
     # What follows asks no policy; lru is one that needs no look ahead.
     results += [run(replace(oracle, missed=missed, new_policy=Lru), progress())]
-    results += [run(_all_resident(replace(setup, masks=masks)), progress())]
+    results += [run(replace(setup.all_resident(), masks=masks, new_policy=Lru), progress())]
     return Headroom.of([*map(_rates, results), _roof(results[-1], setup)], name, setup.admission == "priority")
 
 
 def _recording(setup: Setup) -> RecordedMasks:
     return RecordedMasks(setup.groups, setup.model.n_layers, list(setup.trace.blocks(setup.n_tokens)))
-
-
-def _all_resident(setup: Setup) -> Setup:
-    slots = {group.name: [group.n_columns] * setup.model.n_layers for group in setup.groups}
-    return replace(
-        setup,
-        slots=slots,
-        new_policy=Lru,
-        dram=replace(setup.dram, streamed_pinned_bytes=0.0),
-        everything_resident=True,
-    )
 
 
 def _rates(result: Result) -> tuple[float, float, float]:
@@ -158,5 +147,5 @@ class _SharedOracle:
 
 def _cache_bytes(setup: Setup, plan: DramPlan) -> float:
     """Bytes for the columns that come and go: those of the plan, less what is pinned for good."""
-    pinned = sum(sum(setup.slots[group.name]) * group.column_bytes for group in setup.groups if setup.is_pinned(group))
-    return plan.cache_bytes - pinned
+    pinned = [group for group in setup.groups if group not in setup.cached_groups]
+    return plan.cache_bytes - sum(sum(setup.slots[group.name]) * group.column_bytes for group in pinned)

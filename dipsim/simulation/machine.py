@@ -87,7 +87,6 @@ class Machine:
         profile: the devices.
         unit: the compute unit that is used.
         overlap: one of `OVERLAPS`.
-        jobs: where every job is to be written; None for nowhere.
     """
 
     def __init__(
@@ -96,15 +95,27 @@ class Machine:
         profile: HardwareProfile,
         unit: ComputeUnit | None,
         overlap: Overlap,
-        jobs: list[Job] | None = None,
     ) -> None:
         self._env = env
-        self.flash = Flash(profile.flash, jobs)
-        self.dram = Dram(profile.dram, unit, jobs)
-        self.compute = Compute(unit, jobs)
+        self.flash = Flash(profile.flash)
+        self.dram = Dram(profile.dram, unit)
+        self.compute = Compute(unit)
+        self._begun: deque[float] = deque()  # when the batches end that were begun ahead of the stage they are for
         orders = {"none": self._one_by_one, "io": self._io_then_compute, "pipelined": self._pipelined}
-        # The stages of one token, each of which waits for the one before: one event a stage.
+        # Stages of one token, each of which waits for the one before: one event a stage.
         self.run: Callable[[list[Stage]], Steps] = orders[overlap]
+
+    @property
+    def now_s(self) -> float:
+        """Simulated time."""
+        return float(self._env.now)
+
+    def watch(self) -> list[Job]:
+        """From now on every job of the devices is written to the list that is returned."""
+        jobs: list[Job] = []
+        for device in (self.flash, self.dram, self.compute):
+            device.jobs = jobs
+        return jobs
 
     def prepare(self, stages: Stages) -> tuple[Seconds, dict[str, Float64Array]]:
         """How long the parts of each stage take, and amounts of all stages, [token, stage] by name."""
@@ -144,8 +155,7 @@ class Machine:
     def _pipelined(self, stages: list[Stage]) -> Steps:
         """All devices at once: data is worked on as it arrives, that from Flash from its first data on. Reads wait for
         the mask, and behind those that were begun ahead of their use."""
-        env, flash, dram, compute = self._env, self.flash, self.dram, self.compute
-        begun: deque[float] = deque()  # when the batches end that were begun ahead
+        env, flash, dram, compute, begun = self._env, self.flash, self.dram, self.compute, self._begun
         flash_waits_s, dram_waits_s = [], []
         for flash_s, hidden_s, first_data_s, dram_s, select_s, early_s, late_s, ahead in stages:
             now = env.now

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from dipsim.budget import DramPlan
 from dipsim.cache import Admission
@@ -57,7 +58,7 @@ class Setup:
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
         missed: which columns are missed, instead of what the caches make of it.
-        everything_resident: all columns are in DRAM, always.
+        resident_layers: layers whose columns are all in DRAM, always; their slots are as many.
     """
 
     profile: HardwareProfile
@@ -81,16 +82,32 @@ class Setup:
     masks: RecordedMasks | None = None
     record: RecordedMasks | None = None
     missed: RecordedMasks | None = None
-    everything_resident: bool = False
+    resident_layers: frozenset[int] = frozenset()
 
-    def is_pinned(self, group: Group) -> bool:
-        """Whether the group's slots never change hands: it is dense beside masked ones, or everything is resident."""
-        return self.everything_resident or (group.site is None and any(other.site is not None for other in self.groups))
+    def is_pinned(self, layer: int, group: Group) -> bool:
+        """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked
+        ones."""
+        return layer in self.resident_layers or group not in self.cached_groups
 
     @property
     def cached_groups(self) -> tuple[Group, ...]:
-        """Groups whose slots a policy fills."""
-        return tuple(group for group in self.groups if not self.is_pinned(group))
+        """Groups whose slots a policy fills, but in resident layers."""
+        all_dense = all(group.site is None for group in self.groups)
+        return tuple(group for group in self.groups if all_dense or group.site is not None)
+
+    def with_resident(self, layers: Iterable[int]) -> Self:
+        """The same run with all columns of some layers in DRAM, on top of what it holds."""
+        resident = self.resident_layers | set(layers)
+        slots = {
+            group.name: [group.n_columns if layer in resident else n for layer, n in enumerate(self.slots[group.name])]
+            for group in self.groups
+        }
+        return replace(self, slots=slots, resident_layers=frozenset(resident))
+
+    def all_resident(self) -> Self:
+        """The same run with everything in DRAM but the embedding table."""
+        plan = replace(self.dram, streamed_pinned_bytes=0.0)
+        return replace(self.with_resident(range(self.model.n_layers)), dram=plan)
 
     @property
     def reads_ahead(self) -> bool:

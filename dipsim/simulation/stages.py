@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from itertools import product
 
 import numpy as np
 
@@ -12,6 +13,13 @@ from dipsim.kernels import Float64Array
 from dipsim.simulation.machine import Ahead, Machine, Stages
 from dipsim.simulation.setup import Setup
 from dipsim.simulation.workload import Work
+
+
+def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
+    """Layer (None beside them) and name of each stage, in the order of a token."""
+    in_layer = ["attention", *(group.name for group in setup.groups)]
+    layers = [(layer, name) for layer in range(setup.model.n_layers) for name in in_layer]
+    return [(None, "embedding"), *layers, (None, "LM head")]
 
 
 class TokenStages:
@@ -57,9 +65,9 @@ class TokenStages:
         setup = self._setup
         n_columns = np.array([[[group.n_columns for group in setup.groups]] * setup.model.n_layers], np.float64)
         n_hits = np.zeros_like(n_columns)
-        for g, group in enumerate(setup.groups):
-            if setup.is_pinned(group):
-                n_hits[0, :, g] = setup.slots[group.name]
+        for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):
+            if setup.is_pinned(layer, group):
+                n_hits[0, layer, g] = setup.slots[group.name][layer]
         n_missed = n_columns - n_hits
         groups = Stages(
             batches=self._machine.flash.streams(n_missed * self._column_bytes),

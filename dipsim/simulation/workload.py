@@ -20,6 +20,7 @@ from dipsim.cache.replay import PlainReplay
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Float64Array, Uint16Array
+from dipsim.masking import in_layer
 from dipsim.policies import Place
 from dipsim.registry import ships_with_dipsim
 from dipsim.results import BlockUse
@@ -91,8 +92,8 @@ class Workload:
 
     def _replay(self, layer: int, group: Group) -> Replay:
         setup, slots = self._setup, self._setup.slots[group.name][layer]
-        if setup.is_pinned(group):
-            return PinnedColumns(group.n_columns, slots)
+        if setup.is_pinned(layer, group):
+            return PinnedColumns(in_layer(setup.masking, layer), group, slots)
         place = Place(group.n_columns, slots, layer, group.name)
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, group)
 
@@ -122,9 +123,9 @@ class Workload:
             replay.start()
         masks = setup.masks.read(index, layer, group) if setup.masks else None
         next_use = None
-        if self._future is not None and not setup.is_pinned(group):
+        if self._future is not None and not setup.is_pinned(layer, group):
             next_use = self._future.next_use(index, layer, group, own)
-        if setup.missed is not None and masks is not None and not setup.is_pinned(group):
+        if setup.missed is not None and masks is not None and not setup.is_pinned(layer, group):
             return usage_of(masks, setup.missed.read(index, layer, group), own)
         return replay.run(block.stop - block.start, first_token, own, next_use, masks, setup.reads_ahead)
 
