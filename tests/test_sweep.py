@@ -319,6 +319,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(whole_long: tuple[Path, Pat
         process.wait()
         assert pd.read_parquet(tmp_path / "results")["key"].is_unique
     left = plan(Spec.load(spec), tmp_path / "results").left
+    assert len(read_results(tmp_path / "results")) == 24 - len(left)
     assert 0 < len(left) <= 24 - 9
     ds.sweep(spec, tmp_path / "results", workers=2)
     assert table(tmp_path / "results") == table(expected)

@@ -29,7 +29,8 @@ from dipsim.files import replacing, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
 
-_SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs
+_SHARE_OF_TIME = 0.1  # spent on writing the table while a sweep runs, at most
+_LEAST_S, _MOST_S = 0.5, 10.0  # between two tables
 
 
 class Results:
@@ -74,9 +75,9 @@ class Results:
         write_text(self._log_file(row["key"]), json.dumps(row))
         self._rows[row["key"]] = row
 
-    def rows(self, keys: Sequence[str]) -> list[Row]:
-        """The rows of some runs, in that order; those that are not there left out."""
-        return [self._rows[key] for key in keys if key in self._rows]
+    def frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of some runs, in that order, or of all; those that are not there left out."""
+        return frame_of([self._rows[key] for key in (keys or self._rows) if key in self._rows])
 
     def refresh(self, order: Sequence[str]) -> None:
         """Writes the table anew, unless that was done just now; `order` as for `close`."""
@@ -84,7 +85,8 @@ class Results:
         if now >= self._next_s:
             with self._locked():
                 self._write(order)
-            self._next_s = now + max(0.5, (time.monotonic() - now) / _SHARE_OF_TIME)
+            pause_s = (time.monotonic() - now) / _SHARE_OF_TIME
+            self._next_s = now + min(max(pause_s, _LEAST_S), _MOST_S)
 
     def close(self, order: Sequence[str]) -> None:
         """Writes the table with all that is there, and empties the log.
@@ -137,7 +139,8 @@ class Results:
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
-    """The table of a folder, or a parquet file of its kind: one row per run.
+    """The table of a folder with what a sweep that runs, or was killed, has left in the log; or a parquet file of its
+    kind. One row per run.
 
     Raises:
         DipsimError: there is none, it is damaged, empty, or of another version of dipsim.
@@ -145,6 +148,8 @@ def read_results(path: str | Path) -> pd.DataFrame:
     where = Path(path)
     if not where.exists():
         raise DipsimError(f"results: no such folder, got '{path}'; dipsim sweep SPEC -o RESULTS makes one")
+    if any(where.glob("_log/*.json")):
+        return Results(where).frame()
     try:
         frame = pd.read_parquet(where)
     except Exception as error:  # whatever pyarrow makes of a stranger's files

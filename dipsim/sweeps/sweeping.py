@@ -17,7 +17,6 @@ import pandas as pd
 
 from dipsim.sweeps.engine import carried_out
 from dipsim.sweeps.folder import Results
-from dipsim.sweeps.row import frame_of
 from dipsim.sweeps.runs import Run, runs_of
 from dipsim.sweeps.spec import Spec
 from dipsim.sweeps.work import carry_out
@@ -94,7 +93,7 @@ def sweep(
         results = Results(folder)
         results.keep_spec(own)
         _carry_on(results, runs, workers, cluster, on_progress)
-        return frame_of(results.rows([run.key for run in runs]))
+        return results.frame([run.key for run in runs])
 
 
 def _carry_on(
