@@ -254,11 +254,14 @@ def _crowd(rows: pd.DataFrame, free: Sequence[str], lines: Sequence[str]) -> str
     if not free:
         return f"plot: runs{of} are there twice, with the same parameters; drop one of each"
     said = ", ".join(f"{column} ({_values(rows[column])})" for column in free)
-    value = rows[free[0]].dropna().iloc[0]
-    quoted = f'"{value}"' if isinstance(value, str) else str(value)
-    column = f"`{free[0]}`" if "." in free[0] else free[0]
     said = f"plot: {len(rows)} runs{of} differ in more than what is drawn: {said}"
-    return f"{said}; choose, as --where '{column} == {quoted}', or give a column to --by or --panels, if there are such"
+    chosen = " and ".join(_equals(column, rows[column].dropna().iloc[0]) for column in free)
+    return f"{said}; choose, as --where '{chosen}', or give a column to --by or --panels, if there are such"
+
+
+def _equals(column: str, value: object) -> str:
+    quoted = f'"{value}"' if isinstance(value, str) else str(value)
+    return f"`{column}` == {quoted}" if "." in column else f"{column} == {quoted}"
 
 
 def _values(values: pd.Series[Any]) -> str:
