@@ -101,7 +101,8 @@ def test_axes_are_what_varies() -> None:
     [
         ("densty = [0.5]", "densty: unknown axis; did you mean 'density'"),
         ("flash.derate = [0.5]", "flash.derate: unknown axis"),
-        ("density = []", "no runs"),
+        ("density = []", "density: got no value"),
+        ("[[grid]]\n[[grid]]\npolicy = []", "policy: got no value"),
         ("density = [0.4, 'a']".replace("'", '"'), "density: got 'a'; input should be a valid number"),
         ('density = [0.4]\nfilter = "density > 1"', "no runs"),
         ('filter = "nothing > 1"', "filter: got .*'nothing' is not defined"),

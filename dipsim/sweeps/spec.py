@@ -162,7 +162,7 @@ class Spec:
             for point in _grid(common, own, name).points(name):
                 points.setdefault(repr(point), point)
         if not points:
-            raise DipsimError(f"{name}: no runs; an axis is empty, or the filter leaves none")
+            raise DipsimError(f"{name}: no runs; the filter leaves none")
         for point in points.values():
             describe(point, name)
         return cls(tuple(points.values()), folder, text, name)
@@ -231,6 +231,8 @@ def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any]]]:
         if isinstance(value, dict):
             yield _renamed(name), Range.parse(value, f"{where}: {name}").values()
         else:
+            if value == []:
+                raise DipsimError(f"{where}: {name}: got no value; an axis needs one at least")
             yield _renamed(name), value if isinstance(value, list) else [value]
 
 
