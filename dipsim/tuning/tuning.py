@@ -124,7 +124,7 @@ class _Search:
 
     def __init__(self, held: Point, space: Space, bound: Bound, seed: int) -> None:
         self._held, self._space, self._bound, self._seed = held, space, bound, seed
-        self._spec = Spec((), headroom=False, folder=Path.cwd(), text=_text(held, space, bound, seed), name="tune")
+        self._spec = Spec((), Path.cwd(), _text(held, space, bound, seed), name="tune")
         self._opened = Opened(self._spec)
         self._first = first_points(space)
         refused = [run.error for run in map(self._run, self._first)]
@@ -169,7 +169,7 @@ def _row(results: Results, run: Run) -> Row:
     """The run's row in the folder; carried out first where it is not there."""
     if not results.finished(run.key):
         results.keep(carry_out(run, n_threads=n_threads()))
-    return results.rows([run.key])[0]
+    return results.row(run.key)
 
 
 def _checked_bound(given: Point, max_loss: float | None, max_perplexity: float | None) -> Bound:
