@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dipsim.sweeps import sweep
     from dipsim.synthetic import synthesize
     from dipsim.trace import Trace, TraceWriter
+    from dipsim.tuning import tune
 
 _HOMES = {
     "BudgetRequest": "budget",
@@ -56,6 +57,7 @@ _HOMES = {
     "synthesize": "synthetic",
     "Trace": "trace",
     "TraceWriter": "trace",
+    "tune": "tuning",
 }
 # Whole parts under their public names.
 _FOLDERS = {"layouts": "layout", "plots": "plots", "policies": "policies"}
@@ -91,6 +93,7 @@ __all__ = [
     "sweep",
     "synthesize",
     "trace_statistics",
+    "tune",
 ]
 __version__ = version("dipsim")
 

@@ -18,8 +18,9 @@ from test_cli import COMMAND, complaint, run
 
 from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace
 from dipsim.evaluation import allocate, evaluate
-from dipsim.evaluation.allocate import Splits, search
+from dipsim.evaluation.allocate import Splits
 from dipsim.masking import Keeps, split_density
+from dipsim.search import search
 from dipsim.sparsify.loading import load_model, read_text, windows
 
 Keep = float | tuple[float, ...]
@@ -211,4 +212,4 @@ def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [*COMMAND, "allocate", "tiny", "held-out", "--density", "0.4", "-o", str(tmp_path / "k.json")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
-    assert "allocate: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)
+    assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)

@@ -15,7 +15,7 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "kernels", "shipped", "files", "schema", "threads"},
+    {"units", "kernels", "shipped", "files", "schema", "threads", "search"},
     {"model", "registry"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
@@ -23,6 +23,7 @@ LAYERS = [
     {"simulation"},
     {"plots", "evaluation", "description", "report"},
     {"sweeps"},
+    {"tuning"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -43,13 +44,13 @@ DOORS = {
     "click": {"cli"},
     "rich": {"cli"},
     "pydantic": {"model", "profile", "schema", "description", "sweeps"},
-    "tomlkit": {"profile", "calibration", "sweeps"},
+    "tomlkit": {"profile", "calibration", "sweeps", "tuning"},
     "joblib": {"sweeps"},
     "distributed": {"sweeps"},
     "ray": {"sweeps"},
     "pyarrow": {"sweeps"},
     "scipy": {"synthetic", "evaluation"},
-    "optuna": {"evaluation"},
+    "optuna": {"search"},
     "lm_eval": {SIDE_DOOR},
 }
 

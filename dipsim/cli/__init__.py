@@ -27,6 +27,7 @@ from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
 from dipsim.cli.terminal import complain, say, show_warning
 from dipsim.cli.train_predictor import train_predictor
+from dipsim.cli.tune import tune
 from dipsim.errors import DipsimError
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.command()(simulate)
 app.command()(explain)
 app.command()(headroom)
 app.command()(sweep)
+app.command()(tune)
 app.command()(capture)
 app.command()(evaluate)
 app.command()(synth)

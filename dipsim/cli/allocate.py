@@ -54,8 +54,8 @@ def allocate(
     require_torch("allocate")
     from dipsim.cli.terminal import progress, say, table
     from dipsim.evaluation import allocate as run
-    from dipsim.evaluation.allocate import require_optuna
     from dipsim.files import check_output, write_text
+    from dipsim.search import require_optuna
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
 

@@ -18,6 +18,7 @@ from dipsim.errors import DipsimError
 from dipsim.evaluation.evaluate import OnProgress, evaluate, told_of
 from dipsim.groups import SITES
 from dipsim.masking import Dip, Keeps, split_density
+from dipsim.search import Point, search
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel
 
 Keep = float | tuple[float, ...]
-Point = dict[str, float]
 # How far a split may be from the paper's, in logits of keep_input: from half of what is kept there to nearly all.
 _MOST_SHIFT = 2.0
 _LEAST_SHARE = 1e-3  # of the density, at either site: a keep of 0 would be no mask
@@ -131,71 +131,6 @@ def allocate(
         text=text_source,
         dipsim_version=__version__,
     )
-
-
-def search(
-    loss: Callable[[Point], float],
-    ranges: dict[str, tuple[float, float]],
-    n_trials: int,
-    seed: int,
-    journal: Path,
-    name: str,
-    on_progress: OnProgress = lambda done, total: None,
-) -> list[tuple[Point, float]]:
-    """Points and their losses, in the order in which they were tried: zeros, then what TPE proposes.
-
-    A proposal depends on the seed and the trials before it, and on nothing else: a search that was interrupted goes on
-    as if it had not been.
-
-    Args:
-        loss: to be as low as possible.
-        ranges: smallest and largest value of each coordinate.
-        n_trials: how many, those included that the journal has.
-        seed: of the proposals.
-        journal: a file that optuna keeps finished trials in.
-        name: of this search within it; everything that the loss depends on.
-        on_progress: called with the trials done and the trials to do.
-
-    Raises:
-        DipsimError: fewer than one trial, a negative seed, a loss that is not finite, or optuna is missing.
-    """
-    optuna = require_optuna()
-    if n_trials < 1 or seed < 0:
-        raise DipsimError(f"trials: got {n_trials} with seed {seed}; at least 1, and a seed of at least 0")
-    space = {key: optuna.distributions.FloatDistribution(*ends) for key, ends in ranges.items()}
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True)
-    while len(done := study.get_trials(deepcopy=False)) < n_trials:
-        on_progress(len(done), n_trials)
-        point = _proposal(optuna, done, space, seed) if done else dict.fromkeys(ranges, 0.0)
-        value = loss(point)
-        if not math.isfinite(value):
-            raise DipsimError(f"loss: got {value} at {point}; must be finite")
-        study.add_trial(optuna.trial.create_trial(params=point, distributions=space, value=value))
-    return [(trial.params, trial.value) for trial in done[:n_trials]]
-
-
-def require_optuna() -> Any:
-    """optuna, told to be quiet.
-
-    Raises:
-        DipsimError: it is not installed.
-    """
-    try:
-        import optuna
-    except ModuleNotFoundError:
-        raise DipsimError("allocate: optuna is not installed; pip install 'dipsim[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
-def _proposal(optuna: Any, done: list[Any], space: dict[str, Any], seed: int) -> Point:
-    """In a study of its own: one in which nothing was begun, and a generator that nobody has drawn from."""
-    own_seed = int(np.random.SeedSequence((seed, len(done))).generate_state(1)[0])
-    scratch = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=own_seed))
-    scratch.add_trials(done)
-    point: Point = scratch.ask(space).params
-    return point
 
 
 def _split(density: float, shift: float) -> tuple[float, float]:

@@ -75,6 +75,10 @@ class Results:
         write_text(self._log_file(row["key"]), json.dumps(row))
         self._rows[row["key"]] = row
 
+    def row(self, key: str) -> Row:
+        """The row of a run that is there."""
+        return self._rows[key]
+
     def frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of some runs, in that order, or of all; those that are not there left out."""
         return frame_of([self._rows[key] for key in (keys or self._rows) if key in self._rows])

@@ -74,7 +74,7 @@ def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> l
         DipsimError: a trace, a text or a model that cannot be opened, a device that cannot be made, or no point
             describes a run that can.
     """
-    opened = _Opened(spec)
+    opened = Opened(spec)
     runs: dict[str, Run] = {}
     for i, point in enumerate(spec.points):
         run = opened.run(point)
@@ -85,7 +85,7 @@ def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> l
     return list(runs.values())
 
 
-class _Opened:
+class Opened:
     """Points as runs; what they share is opened once for a sweep, and anew for the next one."""
 
     def __init__(self, spec: Spec) -> None:

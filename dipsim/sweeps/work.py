@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel
 
 
-def carry_out(run: Run, dipsim_version: str = __version__, registered: Iterable[tuple[str, str, Any]] = ()) -> Row:
-    """The row of a run, on one thread; of one that fails, its inputs and the error.
+def carry_out(
+    run: Run,
+    dipsim_version: str = __version__,
+    registered: Iterable[tuple[str, str, Any]] = (),
+    *,
+    n_threads: int = 1,
+) -> Row:
+    """The row of a run; of one that fails, its inputs and the error.
 
     Args:
         run: the run.
         dipsim_version: what the sweep runs, and so must its workers.
         registered: kind, name and entry of what was registered where the sweep was started.
+        n_threads: how many it may use.
     """
     told: Row = {"key": run.key, "error": run.error}
     try:
@@ -38,7 +45,7 @@ def carry_out(run: Run, dipsim_version: str = __version__, registered: Iterable[
             raise DipsimError(f"worker: runs dipsim {own}, the sweep {dipsim_version}; install the same")
         for kind, name, entry in registered:
             REGISTRIES[kind].register(name)(entry)
-        row = run.point if run.error else _outcome(run)
+        row = run.point if run.error else _outcome(run, n_threads)
     except Exception as error:  # one run must not end the others
         text = " ".join(str(error).split())
         told["error"], row = text if isinstance(error, DipsimError) else f"{type(error).__name__}: {text}", run.point
@@ -51,8 +58,8 @@ def _as_written(point: dict[str, Any]) -> Row:
     return {name: value for name, value in point.items() if name in ("trace", "dram") and isinstance(value, str)}
 
 
-def _outcome(run: Run) -> Row:
-    with limited(1), warnings.catch_warnings():
+def _outcome(run: Run, n_threads: int) -> Row:
+    with limited(n_threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", DipsimWarning)  # told once, before the sweep; a row has no room for them
         if run.text is not None:
             return _evaluated(run, run.text)

@@ -1,0 +1,139 @@
+"""Where is it lowest: points that optuna's TPE proposes, each from the seed and the trials before it alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dipsim.errors import DipsimError
+
+Point = dict[str, Any]
+OnProgress = Callable[[int, int], None]
+_DRAWS = 10  # for a point that is new
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Numbers from `low` to `high`, both included; `step` apart, or any of them."""
+
+    low: float
+    high: float
+    step: float | None = None
+
+
+# What each coordinate may be: numbers of an interval, or one of some choices.
+Space = Mapping[str, Interval | tuple[Any, ...]]
+
+
+def propose(tried: Sequence[tuple[Point, float]], space: Space, seed: int) -> Point:
+    """The point to try next; one that was tried already only if ten draws give no other.
+
+    Made in a study of its own: one in which nothing was begun, and a generator that nobody has drawn from.
+
+    Args:
+        tried: points and their values, in the order in which they were tried; the lower the better, infinity the worst.
+        space: what the coordinates may be.
+        seed: of all proposals.
+
+    Raises:
+        DipsimError: optuna is missing.
+    """
+    optuna = require_optuna()
+    own_seed = int(np.random.SeedSequence((seed, len(tried))).generate_state(1)[0])
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=own_seed))
+    kinds = _distributions(optuna, space)
+    study.add_trials(
+        [optuna.trial.create_trial(params=point, distributions=kinds, value=value) for point, value in tried]
+    )
+    known = [point for point, _ in tried]
+    for _ in range(_DRAWS):
+        drawn = study.ask(kinds).params
+        point = {name: _rounded(drawn[name], values) for name, values in space.items()}
+        if point not in known:
+            break
+    return point
+
+
+def search(
+    loss: Callable[[Point], float],
+    ranges: Mapping[str, tuple[float, float]],
+    n_trials: int,
+    seed: int,
+    journal: Path,
+    name: str,
+    on_progress: OnProgress = lambda done, total: None,
+) -> list[tuple[Point, float]]:
+    """Points and their losses, in the order in which they were tried: zeros, then what is proposed.
+
+    A search that was interrupted goes on as if it had not been.
+
+    Args:
+        loss: to be as low as possible.
+        ranges: smallest and largest value of each coordinate.
+        n_trials: how many, those included that the journal has.
+        seed: of the proposals.
+        journal: a file that optuna keeps finished trials in.
+        name: of this search within it; everything that the loss depends on.
+        on_progress: called with the trials done and the trials to do.
+
+    Raises:
+        DipsimError: fewer than one trial, a negative seed, a loss that is not finite, or optuna is missing.
+    """
+    optuna = require_optuna()
+    check(n_trials, seed)
+    space = {key: Interval(*ends) for key, ends in ranges.items()}
+    kinds = _distributions(optuna, space)
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True)
+    while len(tried := [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]) < n_trials:
+        on_progress(len(tried), n_trials)
+        point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
+        value = loss(point)
+        if not math.isfinite(value):
+            raise DipsimError(f"loss: got {value} at {point}; must be finite")
+        study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
+    return tried[:n_trials]
+
+
+def check(n_trials: int, seed: int) -> None:
+    """Refuses fewer than one trial, and a negative seed.
+
+    Raises:
+        DipsimError: one of the two.
+    """
+    if n_trials < 1 or seed < 0:
+        raise DipsimError(f"trials: got {n_trials} with seed {seed}; at least 1, and a seed of at least 0")
+
+
+def require_optuna() -> Any:
+    """optuna, told to be quiet.
+
+    Raises:
+        DipsimError: it is not installed.
+    """
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise DipsimError("search: optuna is not installed; pip install 'dipsim[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _distributions(optuna: Any, space: Space) -> dict[str, Any]:
+    kinds = optuna.distributions
+    return {
+        name: kinds.FloatDistribution(values.low, values.high, step=values.step)
+        if isinstance(values, Interval)
+        else kinds.CategoricalDistribution(values)
+        for name, values in space.items()
+    }
+
+
+def _rounded(value: Any, values: Interval | tuple[Any, ...]) -> Any:
+    """Steps free of the dust of binary fractions (0.3, not 0.30000000000000004)."""
+    return float(f"{value:.12g}") if isinstance(values, Interval) and values.step is not None else value
