@@ -53,7 +53,8 @@ def test_what_still_varies_is_named_with_a_way_out() -> None:
     frame = sweep()
     message = (
         r"^plot: 12 runs of 'dip' differ in more than what is drawn: policy \(lru, lfu\), density \(0.5, 0.25\); "
-        r"choose, as --where 'policy == \"lru\" and density == 0.5', or give a column to --by or --panels, if there are such$"
+        r"choose, as --where 'policy == \"lru\" and density == 0.5', or give a column to --by or --panels, if there "
+        r"are such$"
     )
     with pytest.raises(DipsimError, match=message):
         plots.draw(frame, "dram")

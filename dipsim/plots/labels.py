@@ -89,7 +89,9 @@ def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, f
         width, height = _LETTER * small() * len(name), _LINE * small()
         # Beside the point, then above and below it, then farther away.
         middles = [(side * (width / 2 + 5), dy) for dy in (0, 6, -6, 12, -12, 18, -18, 27, -27) for side in (1, -1)]
-        middles += [(0, dy) for dy in (9, -9, 18, -18, 27, -27)]
+        middles += [
+            (side * 0.5 * width, sign * dy) for dy in range(9, 100, 9) for side in (0, 1, -1) for sign in (1, -1)
+        ]
         boxes = [
             (x + dx - width / 2, y + dy - height / 2, x + dx + width / 2, y + dy + height / 2) for dx, dy in middles
         ]
