@@ -52,6 +52,7 @@ DOORS = {
     "scipy": {"synthetic", "evaluation"},
     "optuna": {"search"},
     "lm_eval": {SIDE_DOOR},
+    "fsspec": {"trace"},
 }
 
 
