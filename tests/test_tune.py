@@ -56,6 +56,8 @@ def test_it_finds_what_a_full_sweep_finds() -> None:
         assert found.best is not None
         assert found.best["tok_per_s"] > 0.99 * best, seed
         assert len(found.rows) == 40 < len(swept) / 2
+        late = [row["retained_magnitude"] for row in found.rows[20:]]
+        assert abs(float(np.median(late)) - 0.8) < 0.05  # the bound is where it looks
 
 
 def test_the_very_best_of_a_few_is_found() -> None:

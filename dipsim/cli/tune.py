@@ -154,6 +154,7 @@ def _tell(found: "Tuned", out: Path) -> None:
     rows = [
         [name, _shown(name, found.best), _shown(name, found.default)] for name in [*NUMBERS, "method", *found.searched]
     ]
+    rows.append(["meets the bound", "yes", "yes" if found.bound.excess(found.default) <= 0 else "no"])
     table(["", "best", "default"], [row for row in rows if row[1]], title=f"{found.bound}")
 
 
