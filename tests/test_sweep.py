@@ -364,6 +364,37 @@ def test_a_row_that_stands_in_both_log_and_table_counts_once(whole: Path, tmp_pa
     assert table(tmp_path / "results") == table(whole)
 
 
+def test_what_a_killed_writer_left_half_written_is_passed_over(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    for folder, name in (("_log", ".0123.77.partial.json"), ("_specs", ".spec.77.partial.toml")):
+        (tmp_path / "results" / folder / name).write_text('{"key": "01')
+    assert len(read_results(tmp_path / "results")) == 24
+    assert read_specs(tmp_path / "results") == read_specs(whole)
+    ds.sweep(GRID, tmp_path / "results", workers=1)
+    assert table(tmp_path / "results") == table(whole)
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "_log/0123.json"])
+def test_a_damaged_file_is_named(name: str, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    (tmp_path / "results" / name).write_bytes(b"")
+    for use in (lambda: read_results(tmp_path / "results"), lambda: Results(tmp_path / "results")):
+        with pytest.raises(DipsimError, match="cannot be read") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_failed_run_that_another_sweep_moves_into_the_table_meanwhile(tmp_path: Path) -> None:
+    failed = {"key": "0123", "error": "on purpose", "dipsim_version": ds.__version__}
+    Results(tmp_path).keep(failed)
+    late, early = Results(tmp_path), Results(tmp_path)
+    listed = [tmp_path / "_log" / "0123.json"]
+    early.close([])
+    assert not listed[0].exists()
+    late._take_file(listed[0])
+    assert late.frame()["error"].tolist() == ["on purpose"]
+
+
 def test_results_of_another_version_are_refused(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "old")
     pd.read_parquet(whole).assign(dipsim_version="0.0.7").to_parquet(tmp_path / "old" / "results.parquet")
