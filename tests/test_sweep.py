@@ -123,6 +123,14 @@ def test_a_row_is_what_a_single_simulation_gives(whole: Path) -> None:
         assert again.to_dict()["tok_per_s"] == row["tok_per_s"]
 
 
+def test_values_of_several_kinds_are_text(tmp_path: Path) -> None:
+    option = {"policy": "lfu-decay", "policy_option": {"half_life": [8, True, [1, 2]]}}
+    frame = ds.sweep({"trace": "tiny", "method": "dip", "dram": "0.8x", "tokens": 16} | option, tmp_path, workers=1)
+    assert frame["policy_option.half_life"].tolist() == ["8", "true", "[1, 2]"]
+    assert frame["error"].notna().tolist() == [False, True, True]
+    assert read_results(tmp_path)["policy_option.half_life"].tolist() == ["8", "true", "[1, 2]"]
+
+
 def test_headroom_is_measured_where_the_spec_says_so() -> None:
     spec = {"trace": "tiny", "method": "dip", "density": 0.4, "dram": "0.6x", "tokens": 64, "headroom": True}
     (row,) = ds.sweep(spec, workers=1).to_dict(orient="records")
