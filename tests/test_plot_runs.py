@@ -6,6 +6,7 @@ import json
 import warnings
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_plots import sweep
@@ -137,6 +138,15 @@ def test_lists_among_parameters_and_missing_ones_are_compared_by_what_they_hold(
     frame = pd.DataFrame({"keeps": [[1, 2], [1, 2], [3]], "gamma": [None, float("nan"), None]})
     assert varying(frame) == ["keeps"]
     check_alone(frame[1:], [], ["keeps"])
+
+
+def test_runs_that_differ_in_a_curve_are_named_by_it() -> None:
+    curves = [np.array([[4096, 1e8], [131072, 1e9]]), np.array([[4096, 2e8], [131072, 1e9]])]
+    runs = sweep().query("method == 'dip' and policy == 'lru' and density == 0.5").iloc[[0, 0, 1]]
+    runs["profile.flash.read_curve"] = [*curves, curves[0]]
+    assert drawn_of(runs.iloc[:2], "breakdown") > 0
+    with pytest.raises(DipsimError, match=r"differ in more than what is drawn: profile\.flash\.read_curve"):
+        plots.draw(runs, "dram")
 
 
 @pytest.mark.parametrize(("profile", "prefetch"), [("oneplus-12-ufs4", "previous-token"), ("a18-paper", "none")])

@@ -349,6 +349,13 @@ def test_axes_have_units_of_people(column: str, values: list[float], label: str,
     assert (found, scaled.tolist()) == (label, pytest.approx(shown))
 
 
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    name = r"$\nothing{$"
+    frame = pd.DataFrame({"policy": ["lru", "lru", name, name], "density": [0.1, 0.2] * 2, "tok_per_s": [1, 2, 3, 4]})
+    plots.curves(frame, "density", by="policy", title=name).save(tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").read_text(encoding="utf-8").count(name) >= 2
+
+
 def test_values_have_names() -> None:
     values = {"policy": "lfu", "density": 0.4, "profile.flash.read_bytes_per_s": 4e9, "tokens": 128, "gamma": np.nan}
     named = [as_text(column, value) for column, value in values.items()]

@@ -156,6 +156,13 @@ def test_a_number_that_the_runs_were_given_is_not_the_files() -> None:
     assert "given for the runs; in the profile&#39;s file 2000000000.0: A: data sheet" in made
 
 
+def test_a_curve_that_was_varied_is_an_axis() -> None:
+    frame = frame_of(("dip",))
+    curves = [np.array([[4096, rate], [131072, 1e9]]) for rate in (1e8, 2e8)]
+    frame["profile.flash.read_curve"] = [curves[row % 2] for row in range(len(frame))]
+    assert "[[4096.0, 100000000.0], [131072.0, 1000000000.0]]" in page(frame).replace("(", "[").replace(")", "]")
+
+
 def test_no_runs_are_an_error() -> None:
     with pytest.raises(DipsimError, match="report: no runs"):
         page(frame_of().head(0))

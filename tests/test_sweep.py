@@ -25,9 +25,10 @@ import dipsim as ds
 from dipsim import shipped
 from dipsim.errors import DipsimError
 from dipsim.policies import policies
+from dipsim.policies.scored import save_use_counts
 from dipsim.sweeps import Spec, plan, read_results, read_specs
 from dipsim.sweeps.folder import Results
-from dipsim.sweeps.runs import runs_of
+from dipsim.sweeps.runs import registered_here, runs_of
 
 pytestmark = tight_slots
 DIPSIM = Path(sys.executable).parent / "dipsim"
@@ -122,6 +123,14 @@ def test_a_row_is_what_a_single_simulation_gives(whole: Path) -> None:
         assert again.to_dict()["tok_per_s"] == row["tok_per_s"]
 
 
+def test_values_of_several_kinds_are_text(tmp_path: Path) -> None:
+    option = {"policy": "lfu-decay", "policy_option": {"half_life": [8, True, [1, 2]]}}
+    frame = ds.sweep({"trace": "tiny", "method": "dip", "dram": "0.8x", "tokens": 16} | option, tmp_path, workers=1)
+    assert frame["policy_option.half_life"].tolist() == ["8", "true", "[1, 2]"]
+    assert frame["error"].notna().tolist() == [False, True, True]
+    assert read_results(tmp_path)["policy_option.half_life"].tolist() == ["8", "true", "[1, 2]"]
+
+
 def test_headroom_is_measured_where_the_spec_says_so() -> None:
     spec = {"trace": "tiny", "method": "dip", "density": 0.4, "dram": "0.6x", "tokens": 64, "headroom": True}
     (row,) = ds.sweep(spec, workers=1).to_dict(orient="records")
@@ -198,6 +207,57 @@ def test_the_code_of_a_policy_of_ones_own_is_part_of_the_key(tmp_path: Path, mon
         monkeypatch.setitem(policies._entries, "mine", import_module(name).Mine)
         found.append(keys(policy="mine"))
     assert found[0].isdisjoint(found[1])
+    assert found[0] == found[2]
+
+
+def in_notebook(*cells: str) -> type:
+    """`Mine` as cells define it that have no file."""
+    names: dict[str, Any] = {"ds": ds, "__name__": "no_such_module"}
+    for cell in cells:
+        exec(compile(cell, "<cell>", "exec"), names)
+    mine: type = names["Mine"]
+    return mine
+
+
+def test_so_is_what_it_builds_on_and_what_a_notebook_defines(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = (
+        "class Base(ds.ScorePolicy):\n    def on_access(self, columns, token):\n        self.priority[columns] = {}\n"
+    )
+    found = []
+    for change in ("token", "-token", "token"):
+        monkeypatch.setitem(
+            policies._entries, "mine", in_notebook(base.format(change), "class Mine(Base):\n    pass\n")
+        )
+        found.append(keys(policy="mine"))
+    assert found[0].isdisjoint(found[1])
+    assert found[0] == found[2]
+
+
+def test_a_file_that_an_option_names_is_part_of_the_key_by_its_content(tmp_path: Path) -> None:
+    shape = ds.Trace.open("tiny").model
+    widths = {"up_gate": shape.hidden_size, "down": shape.intermediate_size}
+    found = []
+    for folder, seed in (("a", 0), ("b", 1), ("c", 0)):
+        (tmp_path / folder).mkdir()
+        places = itertools.product(range(shape.n_layers), widths)
+        counts = {(layer, group): np.random.default_rng(seed).permutation(widths[group]) for layer, group in places}
+        save_use_counts(tmp_path / folder / "counts.npz", counts)
+        text = 'trace = "tiny"\nmethod = "dip"\npolicy = "static"\npolicy_option.path = "counts.npz"\ndram = "0.6x"\n'
+        (tmp_path / folder / "spec.toml").write_text(text)
+        found.append([run.key for run in runs_of(Spec.load(tmp_path / folder / "spec.toml"))])
+    assert found[0] != found[1]
+    assert found[0] == found[2]
+
+
+def test_an_evaluation_is_known_by_what_its_files_hold(tmp_path: Path) -> None:
+    found = []
+    for folder, words in (("a", "one two"), ("b", "one three"), ("c", "one two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text.txt").write_text(words)
+        spec = 'method = "dip"\n[evaluate]\nmodel = "tiny"\ntext = "text.txt"\nwindow_tokens = 8\n'
+        (tmp_path / folder / "spec.toml").write_text(spec)
+        found.append([run.key for run in runs_of(Spec.load(tmp_path / folder / "spec.toml"))])
+    assert found[0] != found[1]
     assert found[0] == found[2]
 
 
@@ -310,6 +370,15 @@ def test_a_run_that_workers_die_of_is_given_up_and_the_others_are_done() -> None
     assert frame.loc[~failed, "error"].isna().all()
 
 
+def test_workers_are_sent_what_they_lack_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = in_notebook("import threading\nlock = threading.Lock()\nclass Mine(ds.ScorePolicy):\n    lock = lock\n")
+    monkeypatch.setitem(policies._entries, "locked", mine)
+    assert [*registered_here(runs_of(Spec.load(GRID)))] == []
+    assert [*registered_here(runs_of(Spec.load(GRID | {"policy": "locked"})))] == [("policy", "locked", mine)]
+    with pytest.raises(DipsimError, match=r"^policy 'locked': cannot be sent to workers: TypeError: cannot pickle"):
+        ds.sweep(GRID | {"policy": "locked"}, workers=2)
+
+
 def test_a_sweep_that_is_killed_goes_on_where_it_was(whole_long: tuple[Path, Path], tmp_path: Path) -> None:
     spec, expected = whole_long
     for n in (3, 9):
@@ -362,6 +431,37 @@ def test_a_row_that_stands_in_both_log_and_table_counts_once(whole: Path, tmp_pa
     (tmp_path / "results" / "_log" / f"{row['key']}.json").write_text(json.dumps(log))
     ds.sweep(GRID, tmp_path / "results", workers=1)
     assert table(tmp_path / "results") == table(whole)
+
+
+def test_what_a_killed_writer_left_half_written_is_passed_over(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    for folder, name in (("_log", ".0123.77.partial.json"), ("_specs", ".spec.77.partial.toml")):
+        (tmp_path / "results" / folder / name).write_text('{"key": "01')
+    assert len(read_results(tmp_path / "results")) == 24
+    assert read_specs(tmp_path / "results") == read_specs(whole)
+    ds.sweep(GRID, tmp_path / "results", workers=1)
+    assert table(tmp_path / "results") == table(whole)
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "_log/0123.json"])
+def test_a_damaged_file_is_named(name: str, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    (tmp_path / "results" / name).write_bytes(b"")
+    for use in (lambda: read_results(tmp_path / "results"), lambda: Results(tmp_path / "results")):
+        with pytest.raises(DipsimError, match="cannot be read") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_failed_run_that_another_sweep_moves_into_the_table_meanwhile(tmp_path: Path) -> None:
+    failed = {"key": "0123", "error": "on purpose", "dipsim_version": ds.__version__}
+    Results(tmp_path).keep(failed)
+    late, early = Results(tmp_path), Results(tmp_path)
+    listed = [tmp_path / "_log" / "0123.json"]
+    early.close([])
+    assert not listed[0].exists()
+    late._take_file(listed[0])
+    assert late.frame()["error"].tolist() == ["on purpose"]
 
 
 def test_results_of_another_version_are_refused(whole: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,10 +47,19 @@ def test_ranges_reach_both_ends(tmp_path: Path) -> None:
     assert values("{start = 0.1, stop = 0.8, num = 4, log = true}", tmp_path) == [0.1, 0.2, 0.4, 0.8]
 
 
+def test_ranges_of_whole_numbers_are_whole(tmp_path: Path) -> None:
+    found = points("tokens = {start = 8, stop = 24, step = 8}\nwarmup = {start = 0, stop = 4, num = 2}", tmp_path)
+    assert found == [{"tokens": tokens, "warmup": warmup} for tokens in (8, 16, 24) for warmup in (0, 4)]
+    assert all(isinstance(value, int) for point in found for value in point.values())
+    assert values("{start = 0, stop = 1, num = 3}", tmp_path) == [0.0, 0.5, 1.0]
+
+
 def test_zipped_axes_walk_together(tmp_path: Path) -> None:
     text = 'keep_input = [0.4, 0.6]\npolicy = ["lru", "lfu"]\nkeep_glu = [0.2, 0.3]\nzip = [["keep_input", "keep_glu"]]'
     expected = [(0.4, 0.2, "lru"), (0.4, 0.2, "lfu"), (0.6, 0.3, "lru"), (0.6, 0.3, "lfu")]
     assert [(p["keep_input"], p["keep_glu"], p["policy"]) for p in points(text, tmp_path)] == expected
+    text = 'zip = [["profile.extends", "dram"]]\nprofile.extends = ["a18-paper", "iphone-16"]\ndram = ["4GB", "2GB"]'
+    assert [tuple(point.values()) for point in points(text, tmp_path)] == [("a18-paper", "4GB"), ("iphone-16", "2GB")]
 
 
 def test_a_filter_keeps_points_for_which_it_is_true(tmp_path: Path) -> None:
@@ -91,6 +101,22 @@ def test_a_dict_is_a_spec_too(tmp_path: Path) -> None:
     assert Spec.load(tmp_path / "again.toml").points == spec.points
 
 
+def test_a_dict_may_hold_what_python_has_for_lists() -> None:
+    spec: dict[str, Any] = {"trace": Path("tiny"), "density": np.array([0.3, 0.4]), "tokens": range(8, 10)}
+    expected = [{"trace": "tiny", "density": d, "tokens": n} for d in (0.3, 0.4) for n in (8, 9)]
+    assert [*Spec.load(spec | {"policy": ("lru",)}).points] == [point | {"policy": "lru"} for point in expected]
+    by_layer = Spec.load({"trace": "tiny", "keep_input": [(0.4, 0.5), (0.5, 0.4)]})
+    assert [point["keep_input"] for point in by_layer.points] == [(0.4, 0.5), (0.5, 0.4)]
+    with pytest.raises(DipsimError, match="dram: got None; leave it out"):
+        Spec.load({"trace": "tiny", "dram": None})
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(DipsimError, match="not valid TOML"):
+        Spec.load(tmp_path / "spec.toml")
+
+
 def test_axes_are_what_varies() -> None:
     spec = Spec.load({"trace": "tiny", "policy": ["lru", "lfu"], "density": [0.4]})
     assert spec.axes == {"policy": ["lru", "lfu"]}
@@ -107,7 +133,14 @@ def test_axes_are_what_varies() -> None:
         ('density = [0.4]\nfilter = "density > 1"', "no runs"),
         ('filter = "nothing > 1"', "filter: got .*'nothing' is not defined"),
         ('density = [0.4, 0.5]\npolicy = ["lru"]\nzip = [["density", "policy"]]', "zip: got .*as many values each"),
-        ('zip = [["density", "polic"]]\ndensity = [0.4]', "zip: 'polic' is no axis"),
+        ('zip = [["density", "polic"]]\ndensity = [0.4]', "zip: polic: unknown axis; did you mean 'policy'"),
+        ('zip = [["density", "policy"]]\ndensity = [0.4]', "zip: 'policy' is no axis"),
+        (
+            'zip = [["gamma", "tokens"], ["tokens", "warmup"]]\ngamma = [0.4, 0.5]\ntokens = [8, 9]\nwarmup = [0, 1]',
+            "zip: got .*an axis may stand in one list, once",
+        ),
+        ('zip = [["densty", "polcy"]]\ndensity = [0.4, 0.5]', "zip: densty: unknown axis; did you mean 'density'"),
+        ("exempt_top = [0, 1]\nfilter = 'exempt_top'", "filter: got .*neither true nor false"),
         ("density = {start = 0.1, stop = 0.5}", "density: .*needs step or num"),
         ("density = {start = 0.5, stop = 0.1, num = 3}", "density: .*ascends"),
         ("density = {start = 0.0, stop = 0.1, num = 3, log = true}", "density: .*above 0"),

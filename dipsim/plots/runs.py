@@ -193,7 +193,8 @@ def named(frame: pd.DataFrame, by: str | None, panels: str | None) -> pd.DataFra
     columns = [by] if by is not None else [name for name in varying(frame) if name != panels]
     check_alone(frame, [], [name for name in (*columns, panels) if name is not None])
     shown = columns or [name for name in ("method",) if name in frame]
-    values = [["" if pd.isna(value) else as_text(name, value) for value in frame[name]] for name in shown]
+    known = [(name, frame[name], frame[name].notna()) for name in shown]
+    values = [[as_text(name, one) if there else "" for one, there in zip(*own, strict=True)] for name, *own in known]
     return frame.assign(run=[", ".join(filter(None, each)) for each in zip(*values, strict=True)] if shown else "run")
 
 
@@ -265,6 +266,6 @@ def _equals(column: str, value: object) -> str:
 
 
 def _values(values: pd.Series[Any]) -> str:
-    different = values.drop_duplicates()
+    different = values[~_code(values).duplicated()]
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in islice(different, _MOST_SHOWN)]
     return ", ".join(shown) + (" ..." if len(different) > _MOST_SHOWN else "")

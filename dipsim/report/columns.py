@@ -137,6 +137,8 @@ def kind_of(values: Sequence[Any]) -> Kind:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | np.ndarray):
+        if any(isinstance(one, list | tuple | np.ndarray) for one in value):  # such as points of a curve
+            return str([_plain(one) for one in value])
         return tuple(_without_nan(np.asarray(value)))
     return value.item() if isinstance(value, np.generic) else value
 

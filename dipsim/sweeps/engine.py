@@ -9,6 +9,7 @@ import socket
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
+from pickle import PicklingError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -81,12 +82,18 @@ def _given_up(run: Run, reason: str) -> Row:
 
 
 def _pass(runs: Sequence[Run]) -> Iterator[Row]:
-    registered = tuple(registered_here())
+    registered = tuple(registered_here(runs))
     tasks = (joblib.delayed(carry_out)(run, __version__, registered) for run in runs)
     rows = _as_finished(tasks)
     try:
         for row in rows:  # noqa: UP028 - `yield from` would close them out of our sight
             yield row
+    except PicklingError as error:
+        names = ", ".join(f"{kind} '{name}'" for kind, name, _ in registered)
+        told = str(error.__cause__ or error).strip('"\n ').splitlines()[-1]
+        raise DipsimError(
+            f"{names}: cannot be sent to workers: {told}; keep out of it what cannot be pickled"
+        ) from None
     except Exception as error:
         if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
             raise WorkersDiedError(" ".join(str(error).split())[:200]) from None
@@ -138,7 +145,7 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
 
     try:
         client: Any = Client(address, timeout=_SECONDS_TO_ANSWER)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever distributed makes of a stranger's answer
         raise _no_answer(address, error) from None
     with client, joblib.parallel_config("dask", n_jobs=workers or -1):
         yield

@@ -66,8 +66,8 @@ class Results:
 
     def finished(self, key: str) -> bool:
         """Whether the run is there and did not fail: a failed one is tried again."""
-        if key not in self._rows and (file := self._log_file(key)).is_file():  # of another sweep of this folder
-            self._take(json.loads(file.read_text(encoding="utf-8")))
+        if key not in self._rows:
+            self._take_file(self._log_file(key))  # of another sweep of this folder
         return key in self._rows and self._rows[key]["error"] is None
 
     def keep(self, row: Row) -> None:
@@ -117,15 +117,31 @@ class Results:
 
     def _read(self) -> list[Path]:
         """Takes in the log, and the table where somebody has changed it; gives the log's files."""
-        files = sorted(self._log.glob("*.json"))
+        files = sorted(self._log.glob("[!.]*.json"))  # a name with a dot is half written, its writer killed
         if self._table.is_file() and (seen := _identity(self._table)) != self._table_seen:
-            for row in parquet.read_table(self._table).to_pylist():
+            for row in self._rows_of_table():
                 self._take(row)
             self._table_seen = seen
         for file in files:
             if file.stem not in self._rows or self._rows[file.stem]["error"] is not None:
-                self._take(json.loads(file.read_text(encoding="utf-8")))
+                self._take_file(file)
         return files
+
+    def _rows_of_table(self) -> list[Row]:
+        try:
+            rows: list[Row] = parquet.read_table(self._table).to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self._table, error) from None
+        return rows
+
+    def _take_file(self, file: Path) -> None:
+        """A run of the log; nothing where another sweep has moved it into the table just now."""
+        try:
+            self._take(json.loads(file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return
+        except ValueError as error:
+            raise _unreadable(file, error) from None
 
     def _take(self, row: Row) -> None:
         """Of one run's rows, one that did not fail counts."""
@@ -152,12 +168,12 @@ def read_results(path: str | Path) -> pd.DataFrame:
     where = Path(path)
     if not where.exists():
         raise DipsimError(f"results: no such folder, got '{path}'; dipsim sweep SPEC -o RESULTS makes one")
-    if any(where.glob("_log/*.json")):
+    if any(where.glob("_log/[!.]*.json")):
         return Results(where).frame()
     try:
         frame = pd.read_parquet(where)
     except Exception as error:  # whatever pyarrow makes of a stranger's files
-        raise DipsimError(f"results '{path}': cannot be read: {' '.join(str(error).split())[:200]}") from None
+        raise _unreadable(where, error) from None
     if not {"key", "error", "dipsim_version"} <= set(frame.columns) or frame.empty:
         raise DipsimError(f"results '{path}': no runs; dipsim sweep SPEC -o RESULTS makes some")
     _check_versions(set(frame["dipsim_version"]), where)
@@ -166,7 +182,11 @@ def read_results(path: str | Path) -> pd.DataFrame:
 
 def read_specs(path: str | Path) -> list[tuple[str, str]]:
     """Name and text of every spec that was swept into a folder."""
-    return [(file.name, file.read_text(encoding="utf-8")) for file in sorted(Path(path).glob("_specs/*.toml"))]
+    return [(file.name, file.read_text(encoding="utf-8")) for file in sorted(Path(path).glob("_specs/[!.]*.toml"))]
+
+
+def _unreadable(path: Path, error: Exception) -> DipsimError:
+    return DipsimError(f"results '{path}': cannot be read: {' '.join(str(error).split())[:200]}")
 
 
 def _check_versions(found: set[str], path: Path) -> None:

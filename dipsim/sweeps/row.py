@@ -63,7 +63,7 @@ def _is_number(value: object) -> bool:
 
 def frame_of(rows: list[Row]) -> pd.DataFrame:
     """The table, the same for the same rows however they came together: columns in one order, text where a column holds
-    text and numbers, columns of nothing left out."""
+    values of several kinds, columns of nothing left out."""
     names = sorted({name for row in rows for name in row}, key=_place)
     columns = {name: [row.get(name) for row in rows] for name in names}
     given = {name: values for name, values in columns.items() if name == "error" or any(v is not None for v in values)}
@@ -80,8 +80,9 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def _column(values: list[Any]) -> pd.Series[Any]:
+    values = [list(value) if isinstance(value, tuple) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
-    if str in kinds and len(kinds) > 1:
+    if len(kinds) > 1 and not kinds <= {int, float}:
         return pd.Series([None if value is None else _as_text(value) for value in values], dtype="object")
     if kinds and kinds <= {int, float} and (float in kinds or None in values):
         return pd.Series([np.nan if value is None else value for value in values], dtype="float64")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from dipsim.layout import layouts
 from dipsim.policies import policies
 from dipsim.prefetch import prefetchers
 from dipsim.profile import HardwareProfile
-from dipsim.registry import Registry, ships_with_dipsim
+from dipsim.registry import Registry
 from dipsim.sweeps.spec import HEADROOM, Point, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
 
@@ -35,7 +36,13 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "layout": layouts,
     "prefetch": prefetchers,
 }
-_PATHS = ("trace", "profile", "model", "keeps", "calibration", "evaluate.model", "evaluate.text", "evaluate.predictor")
+_USE_COUNTS = "policy_option.path"
+_PATHS = (
+    *("trace", "profile", "model", "keeps", "calibration", _USE_COUNTS),
+    *("evaluate.model", "evaluate.text", "evaluate.predictor"),
+)
+_PYTHONS = ("builtins", "abc", "typing")
+_HASHED = ("model", "text", "predictor")  # of an evaluation
 
 
 @dataclass(frozen=True)
@@ -108,9 +115,10 @@ class Opened:
         else:
             trace, rank = self._planned(text)
             description = description.model_copy(update={"rank": rank})
-            named = (text.model, text.text, text.predictor)
-            sha256 = _hash([self._sha256_of_file(name) for name in named if name is not None])
-        content: list[object] = [__version__, headroom, sha256, text and text.model_dump()]
+            named = [getattr(text, name) for name in _HASHED]
+            sha256 = _hash([name and self._sha256_of_file(name) for name in named])
+        # Files count by what they hold, wherever they lie.
+        content: list[object] = [__version__, headroom, sha256, text and text.model_dump(exclude=set(_HASHED))]
         about: dict[str, Any] = {
             "trace": placed.get("trace"),
             "text": text,
@@ -125,7 +133,13 @@ class Opened:
             config["tokens"] = None  # all that the text has
         del config["trace"]
         sources = [_source(registry[config[kind]]) for kind, registry in REGISTRIES.items()]
-        return Run(_hash([*content, config, sources]), point, config, **about)
+        return Run(_hash([*content, self._with_content(config), sources]), point, config, **about)
+
+    def _with_content(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The configuration with the content of the one file that it names in place of its path."""
+        options = config["policy_options"]
+        path = options.get("path") if config["policy"] == "static" else None
+        return config | {"policy_options": options | {"path": path and self._sha256_of_file(path)}} if path else config
 
     def _device(self, description: Description) -> HardwareProfile:
         name = repr((description.profile, description.profile_values))
@@ -161,14 +175,27 @@ def _planned(text: Text) -> tuple[Trace, int | None]:
     return Trace.planned(read_spec(text.model), SITES, ids, text.prompt_tokens), rank
 
 
-def _source(entry: object) -> str | None:
-    """The code of what somebody else wrote: results must not outlive it."""
-    if getattr(entry, "__module__", "").partition(".")[0] == "dipsim":
-        return None
+def _source(entry: object) -> list[object]:
+    """The code of what somebody else wrote, and of the classes that it builds on: results must not outlive it."""
+    return [_code(one) for one in getattr(entry, "__mro__", (entry,)) if not _is_of(one, "dipsim", *_PYTHONS)]
+
+
+def _is_of(entry: object, *packages: str) -> bool:
+    return getattr(entry, "__module__", "").partition(".")[0] in packages
+
+
+def _code(entry: Any) -> object:
+    """As it is written; or, as notebooks' classes have no file, as it is compiled."""
     try:
-        return inspect.getsource(entry)  # type: ignore[arg-type]
+        return inspect.getsource(entry)
     except (OSError, TypeError):
-        return repr(entry)
+        values = vars(entry).values() if inspect.isclass(entry) else (entry,)
+        return [repr(entry), *(_compiled(value.__code__) for value in values if inspect.isfunction(value))]
+
+
+def _compiled(code: CodeType) -> list[object]:
+    constants = [_compiled(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, constants]
 
 
 def _hash(content: list[object]) -> str:
@@ -176,10 +203,16 @@ def _hash(content: list[object]) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()[:32]
 
 
-def registered_here() -> Iterator[tuple[str, str, Any]]:
-    """Kind, name and entry of everything that is neither dipsim's nor an installed package's: workers lack it."""
+def registered_here(used: Iterable[Run]) -> Iterator[tuple[str, str, Any]]:
+    """Kind, name and entry of what runs use that is neither dipsim's nor an installed package's: workers lack it."""
+    names = {(kind, run.config[kind]) for run in used for kind in REGISTRIES}
     for kind, registry in REGISTRIES.items():
         for name in registry:
             entry = registry.loaded(name)
-            if entry is not None and not ships_with_dipsim(entry) and name not in registry.offered:
+            if (
+                entry is not None
+                and not _is_of(entry, "dipsim")
+                and (kind, name) in names
+                and name not in registry.offered
+            ):
                 yield kind, name, entry

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import pandas as pd
 import pydantic
 import tomlkit
@@ -21,6 +20,7 @@ import tomlkit
 from dipsim.description import Description
 from dipsim.errors import DipsimError, suggestion
 from dipsim.schema import Count, CountOrZero, Record
+from dipsim.sweeps.values import Range, as_toml
 
 Point = dict[str, Any]
 
@@ -29,34 +29,6 @@ _PLUGGED = ("policy_option", "layout_option", "prefetch_option")
 _TABLES = ("profile", "evaluate", *_PLUGGED)
 # Options of `simulate` that mean something else, or nothing, where a model runs on a text.
 _NOT_EVALUATED = ("trace", "tokens", "rank")
-
-
-class Range(Record):
-    """Values from `start` to `stop`, both included: `step` apart, or `num` of them, evenly or (`log`) by ratio."""
-
-    start: float
-    stop: float
-    step: pydantic.PositiveFloat | None = None
-    num: Count | None = None
-    log: bool = False
-
-    @pydantic.model_validator(mode="after")
-    def _is_one_kind(self) -> Self:
-        if (self.step is None) == (self.num is None) or (self.log and self.num is None):
-            raise ValueError("a range needs step or num, one of the two; log goes with num")
-        if self.stop < self.start or (self.log and self.start <= 0):
-            raise ValueError("a range ascends from start to stop; by ratio, from above 0")
-        return self
-
-    def values(self) -> list[float]:
-        """The numbers, free of the dust of binary fractions (0.3, not 0.30000000000000004)."""
-        if self.step is not None:
-            n_steps = int((self.stop - self.start) / self.step + 1e-9)
-            found = self.start + self.step * np.arange(n_steps + 1)
-        else:
-            spaced = np.geomspace if self.log else np.linspace
-            found = spaced(self.start, self.stop, int(self.num or 1))
-        return [float(f"{value:.12g}") for value in found]
 
 
 class Text(Record):
@@ -102,6 +74,8 @@ class Grid(Record):
     def _bundles(self, where: str) -> list[list[tuple[tuple[str, Any], ...]]]:
         """Axes as lists of (name, value) pairs that go together."""
         zipped = {name: group[0] for group in self.zip for name in group}
+        if sum(map(len, self.zip)) > len(zipped):
+            raise DipsimError(f"{where}: zip: got {self.zip}; an axis may stand in one list, once")
         for group in self.zip:
             if missing := [name for name in group if name not in self.axes]:
                 raise DipsimError(f"{where}: zip: '{missing[0]}' is no axis{suggestion(missing[0], self.axes)}")
@@ -140,7 +114,8 @@ class Spec:
             DipsimError: not readable, not TOML, an unknown axis, a value of the wrong kind, or no points.
         """
         if isinstance(spec, dict):
-            return cls._of(spec, tomlkit.dumps(spec), Path.cwd(), "spec")
+            data = as_toml(spec, "spec")
+            return cls._of(data, tomlkit.dumps(data), Path.cwd(), "spec")
         path = Path(spec)
         try:
             text = path.read_text(encoding="utf-8")
@@ -148,7 +123,8 @@ class Spec:
         except OSError as error:
             raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
-            hint = _HINT if "profile" in str(error) or _names_profile_twice(path) else ""
+            is_text = not isinstance(error, UnicodeDecodeError)
+            hint = _HINT if is_text and ("profile" in str(error) or _names_profile_twice(path)) else ""
             raise DipsimError(f"{path}: not valid TOML: {error}{hint}") from None
         return cls._of(data, text, path.resolve().parent, path.name)
 
@@ -222,7 +198,9 @@ def _zips(data: dict[str, Any], where: str) -> list[list[str]]:
     zips = data.get("zip", [])
     if not isinstance(zips, list) or not all(isinstance(group, list) for group in zips):
         raise DipsimError(f'{where}: zip: got {zips!r}; must be lists of names: zip = [["keep_input", "keep_glu"]]')
-    return zips
+    for name in itertools.chain.from_iterable(zips):
+        _check_name(str(name), f"{where}: zip")
+    return [[_renamed(name) for name in group] for group in zips]
 
 
 def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any]]]:
@@ -266,14 +244,16 @@ def _check_name(name: str, where: str) -> None:
 def _kept(points: list[Point], expression: str, where: str) -> Iterator[Point]:
     frame = pd.DataFrame(points)
     try:
-        kept = frame.query(expression, engine="python", local_dict={}, global_dict={}).index
+        is_kept = frame.eval(expression, engine="python", local_dict={}, global_dict={})
+        if not isinstance(is_kept, pd.Series) or is_kept.dtype != bool:
+            raise TypeError("it is neither true nor false")
     except Exception as error:  # whatever pandas makes of a stranger's expression
         message = " ".join(str(error).split())[:200]
         raise DipsimError(
             f"{where}: filter: got {expression!r}: {message}; an expression over {', '.join(map(repr, frame.columns))} "
             "(names with a dot in backticks)"
         ) from None
-    return (points[i] for i in kept)
+    return itertools.compress(points, is_kept)
 
 
 def _hashable(value: object) -> object:
