@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 from dipsim.description import Description
-from dipsim.masking import methods
+from dipsim.errors import DipsimError
+from dipsim.masking import make, methods
 from dipsim.search import Interval, Point, Space
 
 Values = Interval | tuple[Any, ...]
 
+_STEP = 0.005
+_DENSITY = Interval(0.1, 1.0, _STEP)
 # The default of `simulate` first. Policies are those that are compiled and know nothing of the future.
 _SEARCHED: dict[str, Values] = {
-    "density": Interval(0.1, 1.0, 0.005),
+    "density": _DENSITY,
     "gamma": Interval(0.05, 1.0, 0.01),
     "policy": ("lfu", "lru", "lfu-in-cache", "fifo"),
     "admission": ("always", "priority"),
@@ -43,6 +47,8 @@ def space_of(given: Point) -> dict[str, Values]:
     for name in ("density", "gamma"):
         if name not in known:
             searched.pop(name, None)
+    if "density" in searched:
+        searched["density"] = _densities(method)
     if "evaluate.model" in given and "budget" in searched:
         searched["budget"] = ("uniform", "by-bytes")  # others measure scores that are yet to be computed
     return searched | {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
@@ -58,6 +64,17 @@ def first_points(space: Space) -> list[Point]:
     return points
 
 
+def _densities(method: str) -> Interval:
+    """Those that the method can have: what it keeps dense is no less."""
+    n_steps = round((_DENSITY.high - _DENSITY.low) / _STEP)
+    for i in range(n_steps):
+        low = float(f"{_DENSITY.low + i * _STEP:.12g}")
+        with suppress(DipsimError):
+            make(method, density=low)
+            return Interval(low, _DENSITY.high, _STEP)
+    return _DENSITY  # one that needs more than a density to be made
+
+
 def _settled(name: str, given: Point) -> bool:
     others = _DENSITIES if name == "density" else (name,)
     return (
@@ -67,6 +84,8 @@ def _settled(name: str, given: Point) -> bool:
     )
 
 
-def _near(value: object, values: Values) -> object:
-    """The value where it is one of them, else the first of some choices."""
-    return value if isinstance(values, Interval) or value in values else values[0]
+def _near(value: Any, values: Values) -> Any:
+    """The value where it is one of them; else the nearest number, or the first of some choices."""
+    if isinstance(values, Interval):
+        return min(max(value, values.low), values.high)
+    return value if value in values else values[0]
