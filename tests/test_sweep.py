@@ -26,7 +26,7 @@ from dipsim import shipped
 from dipsim.errors import DipsimError
 from dipsim.policies import policies
 from dipsim.policies.scored import save_use_counts
-from dipsim.sweeps import Spec, plan, read_results, read_specs
+from dipsim.sweeps import Spec, estimate_s, plan, read_results, read_specs
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import registered_here, runs_of
 
@@ -509,3 +509,5 @@ def test_the_command_tells_failures_by_its_exit_code(tmp_path: Path) -> None:
 def test_workers_are_at_least_one() -> None:
     with pytest.raises(DipsimError, match="workers: got 0"):
         ds.sweep(GRID, workers=0)
+    with pytest.raises(DipsimError, match="workers: got -1"):
+        estimate_s([], workers=-1)

@@ -87,6 +87,18 @@ def test_a_cluster_that_does_not_answer_is_told_within_ten_seconds(tmp_path: Pat
         ds.sweep(SPEC, tmp_path / "none", cluster="nonsense")
 
 
+def test_what_answers_and_is_no_scheduler_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as web:
+
+        def answer() -> None:
+            caller, _ = web.accept()
+            caller.sendall(b"HTTP/1.1 400 Bad Request\r\nServer: no scheduler\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(DipsimError, match=r"cluster: no answer from 'tcp://127\.0\.0\.1"):
+            ds.sweep(SPEC, cluster=f"tcp://127.0.0.1:{web.getsockname()[1]}")
+
+
 # --- traces at URLs ---
 
 

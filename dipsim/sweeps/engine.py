@@ -45,8 +45,7 @@ def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -
     Raises:
         DipsimError: less than one worker, the cluster does not answer, or what it needs is not installed.
     """
-    if workers is not None and workers < 1:
-        raise DipsimError(f"workers: got {workers}; must be at least 1")
+    n_at_once = 2 * n_workers(workers)  # joblib may have sent so many
     left = {run.key: run for run in runs}
     with _backend(cluster, workers):
         while left:
@@ -55,13 +54,19 @@ def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -
                     del left[row["key"]]
                     yield row
             except WorkersDiedError:
-                for key in [*itertools.islice(left, _n_at_once(workers))]:
+                for key in [*itertools.islice(left, n_at_once)]:
                     yield _alone(left.pop(key))
 
 
-def _n_at_once(workers: int | None) -> int:
-    """How many runs joblib may have sent to its workers."""
-    return 2 * (workers or os.cpu_count() or 1)
+def n_workers(workers: int | None) -> int:
+    """So many as are wished; as many as this machine has cores, unless told.
+
+    Raises:
+        DipsimError: less than one.
+    """
+    if workers is not None and workers < 1:
+        raise DipsimError(f"workers: got {workers}; must be at least 1")
+    return workers or os.cpu_count() or 1
 
 
 def _alone(run: Run) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from dipsim.sweeps.engine import carried_out
+from dipsim.sweeps.engine import carried_out, n_workers
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run, runs_of
 from dipsim.sweeps.spec import Spec
@@ -119,14 +118,19 @@ def _carry_on(
 
 def estimate_s(runs: Sequence[Run], workers: int | None = None) -> float:
     """About how many seconds the runs take: the first tokens of some of them are tried, and what is compiled first is
-    not counted."""
+    not counted.
+
+    Raises:
+        DipsimError: less than one worker.
+    """
+    n_at_once = n_workers(workers)
     able = [run for run in runs if not run.error]
     if not able:
         return 0.0
     tried = able[:: -(-len(able) // _N_TRIED)]
     carry_out(_beginning(tried[0])[0])
     seconds = [_seconds(run) for run in tried]
-    return sum(seconds) / len(seconds) * len(able) / min(len(able), workers or os.cpu_count() or 1)
+    return sum(seconds) / len(seconds) * len(able) / min(len(able), n_at_once)
 
 
 def _seconds(run: Run) -> float:
