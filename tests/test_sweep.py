@@ -29,6 +29,7 @@ from dipsim.policies.scored import save_use_counts
 from dipsim.sweeps import Spec, estimate_s, plan, read_results, read_specs
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import registered_here, runs_of
+from dipsim.sweeps.work import carry_out
 
 pytestmark = tight_slots
 DIPSIM = Path(sys.executable).parent / "dipsim"
@@ -121,6 +122,23 @@ def test_a_row_is_what_a_single_simulation_gives(whole: Path) -> None:
         assert row["slots.down"].tolist() == own["slots"].tolist()
         again = ds.Simulation.from_config(json.loads(row["config"]), trace).run()
         assert again.to_dict()["tok_per_s"] == row["tok_per_s"]
+
+
+def test_what_is_named_by_place_stands_as_it_is_written(tmp_path: Path) -> None:
+    shutil.copy(shipped.names("traces", ".zarr.zip")["tiny"], tmp_path / "mine.zarr.zip")
+    (tmp_path / "spec.toml").write_text(
+        'trace = "mine.zarr.zip"\nmethod = "dip"\ntokens = 8\ndram = [2e6, "2 MB", "0.8x"]\n'
+    )
+    frame = ds.sweep(tmp_path / "spec.toml", workers=1)
+    assert frame["trace"].tolist() == ["mine.zarr.zip"] * 3
+    assert frame["dram"].tolist() == ["2000000B", "2 MB", "0.8x"]
+
+
+def test_a_worker_of_another_version_says_so() -> None:
+    (run, *_) = runs_of(Spec.load(GRID))
+    row = carry_out(run, "0.0.7")
+    assert row["error"] == f"worker: runs dipsim {ds.__version__}, the sweep 0.0.7; install the same"
+    assert "tok_per_s" not in row
 
 
 def test_values_of_several_kinds_are_text(tmp_path: Path) -> None:
