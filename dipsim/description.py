@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
@@ -22,7 +22,8 @@ from dipsim.units import parse_bytes
 
 # Other methods keep some matrices dense, so that no one density suits them.
 _DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
-Share = float | tuple[float, ...]
+Share = float | tuple[float, ...] | list[float]
+Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has its own bounds, and says so
 
 
 class Description(Record):
@@ -43,17 +44,17 @@ class Description(Record):
     keeps: str | None = None
     gamma: float | None = None
     rule: str | None = None
-    exempt_top: int | None = None
+    exempt_top: Whole | None = None
     gamma_warm_up: bool = False
     top_m: float | None = None
     calibration: str | None = None
-    rank: int | None = None
+    rank: Whole | None = None
     policy: str = "lfu"
     policy_option: dict[str, Any] = pydantic.Field(default_factory=dict)
     admission: str = "always"
     dram: str | float | None = None
     budget: str = "uniform"
-    context: int | None = None
+    context: Whole | None = None
     stream_pinned: bool = True
     layout: str = "column"
     layout_option: dict[str, Any] = pydantic.Field(default_factory=dict)
@@ -64,8 +65,8 @@ class Description(Record):
     model: str | None = None
     unit: str | None = None
     overlap: str = "pipelined"
-    tokens: int | None = None
-    warmup: int = 0
+    tokens: Whole | None = None
+    warmup: Whole = 0
 
     def device(self) -> HardwareProfile:
         """The profile with its other values.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import zarr
 from conftest import random_scores, small_model, write_trace
 
 from dipsim import HardwareProfile, Simulation, Trace, shipped
+from dipsim.description import Description
 from dipsim.masking import make
 from dipsim.policies import policies
 from dipsim.results.headroom import STEPS
@@ -553,3 +555,10 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert stderr == b"dipsim: interrupted\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_have_the_defaults_of_a_description() -> None:
+    from dipsim.cli.described import described
+
+    assert described() == Description()
+    assert {"set_values"} == {*inspect.signature(described).parameters} - {*Description.model_fields}

@@ -181,7 +181,7 @@ def test_origins_are_the_comments_of_a_profiles_file() -> None:
 def test_parameters_mean_what_the_help_says() -> None:
     found = meanings()
     assert found["budget"].startswith("How cache memory becomes slots")
-    assert {"density", "dram", "policy_option", "warm_up"} <= set(found)
+    assert {"trace", "density", "dram", "policy_option", "warm_up"} <= set(found)
 
 
 def test_the_command_reads_a_folder_and_writes_one_file(

@@ -482,6 +482,29 @@ def test_a_failed_run_that_another_sweep_moves_into_the_table_meanwhile(tmp_path
     assert late.frame()["error"].tolist() == ["on purpose"]
 
 
+def test_a_late_failure_does_not_replace_a_success(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    results = Results(tmp_path / "results")
+    frame = pd.read_parquet(whole)
+    results.keep(_plain(frame, 0) | {"error": None})
+    changed = frame.assign(error=["late", *[None] * 23])  # by another sweep, in the meantime
+    changed.to_parquet(tmp_path / "results" / "results.parquet", index=False)
+    results.close([])
+    assert pd.read_parquet(tmp_path / "results")["error"].isna().all()
+
+
+def test_rows_of_other_specs_come_in_the_order_of_their_keys(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "results")
+    ds.sweep(GRID | {"density": 0.9, "policy": "lru"}, tmp_path / "results", workers=1)
+    frame = pd.read_parquet(tmp_path / "results")
+    assert frame["density"].tolist()[:4] == [0.9] * 4
+    assert frame["key"].tolist()[4:] == sorted(pd.read_parquet(whole)["key"])
+
+
+def _plain(frame: pd.DataFrame, i: int) -> dict[str, Any]:
+    return json.loads(frame.iloc[[i]].to_json(orient="records"))[0]
+
+
 def test_results_of_another_version_are_refused(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole, tmp_path / "old")
     pd.read_parquet(whole).assign(dipsim_version="0.0.7").to_parquet(tmp_path / "old" / "results.parquet")

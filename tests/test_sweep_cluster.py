@@ -99,6 +99,14 @@ def test_what_answers_and_is_no_scheduler_is_told() -> None:
             ds.sweep(SPEC, cluster=f"tcp://127.0.0.1:{web.getsockname()[1]}")
 
 
+def test_who_answers_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(DipsimError, match="cluster: no answer"):
+            ds.sweep(SPEC, tmp_path / "none", cluster=f"tcp://127.0.0.1:{silent.getsockname()[1]}")
+    assert time.monotonic() - start < 15
+
+
 # --- traces at URLs ---
 
 

@@ -43,11 +43,13 @@ def report(
 
 def meanings() -> dict[str, str]:
     """Parameter -> what `dipsim simulate --help` says of it."""
-    from dipsim.cli.described import described_simulation
+    from dipsim.cli import options
+    from dipsim.cli.described import described
 
+    shared = {name: parameter.annotation for name, parameter in inspect.signature(described).parameters.items()}
     found = {}
-    for name, parameter in inspect.signature(described_simulation).parameters.items():
-        for told in getattr(parameter.annotation, "__metadata__", ()):
+    for name, annotation in {"trace": options.Trace, **shared}.items():
+        for told in getattr(annotation, "__metadata__", ()):
             found[_RENAMED.get(name, name)] = str(told.help)
     return found
 

@@ -7,9 +7,11 @@ import itertools
 import os
 import socket
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from importlib.util import find_spec
 from pickle import PicklingError
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -149,7 +151,7 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
     from distributed import Client
 
     try:
-        client: Any = Client(address, timeout=_SECONDS_TO_ANSWER)  # type: ignore[no-untyped-call]
+        client: Any = _within_time(lambda: Client(address, timeout=_SECONDS_TO_ANSWER))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever distributed makes of a stranger's answer
         raise _no_answer(address, error) from None
     with client, joblib.parallel_config("dask", n_jobs=workers or -1):
@@ -175,6 +177,20 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _within_time(connect: Callable[[], Any]) -> Any:
+    """What it returns or raises; who takes the connection and then says nothing is not waited for."""
+    answer: Future[Any] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(connect())
+        except Exception as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()
+    return answer.result(_SECONDS_TO_ANSWER + 1)  # the library's own time-out says more
 
 
 def _require(library: str, package: str) -> None:

@@ -40,8 +40,6 @@ def inputs(config: dict[str, Any]) -> Row:
     """Names and numbers of a configuration; the device's and the model's own names for what they are."""
     named = {key: config[key]["name"] for key in ("profile", "model")}
     plain = {key: value for key, value in config.items() if not isinstance(value, dict | list | tuple)}
-    if isinstance(plain.get("dram"), int | float):  # beside others such as 0.5x it is text
-        plain["dram"] = f"{plain['dram']:.15g}B"
     numbers = _flat({key: value for key, value in config["profile"].items() if key != "schema"})
     own = {key: value for key, value in numbers.items() if _is_number(value) and ".units." not in key}
     return plain | named | {f"profile.{key}": value for key, value in own.items()}

@@ -132,6 +132,8 @@ class Spec:
     def _of(cls, data: dict[str, Any], text: str, folder: Path, name: str) -> Self:
         if not isinstance(grids := data.get("grid", [{}]), list) or not all(isinstance(one, dict) for one in grids):
             raise DipsimError(f"{name}: grid: write each as [[grid]] and axes of its own below")
+        if not grids:
+            raise DipsimError(f"{name}: grid: got none; leave it out, or give one at least")
         common = {key: value for key, value in data.items() if key != "grid"}
         points: dict[str, Point] = {}
         for own in grids:
@@ -220,7 +222,7 @@ def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         name = f"{prefix}{key}"
         if name in ("zip", "filter"):
             continue
-        if isinstance(value, dict) and not {"start", "stop"} <= value.keys():
+        if isinstance(value, dict) and not ("start" in value and value.keys() <= Range.model_fields.keys()):
             yield from _flat(value, f"{name}.")
         else:
             yield name, value

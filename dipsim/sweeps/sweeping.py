@@ -18,7 +18,7 @@ from dipsim.sweeps.engine import carried_out, n_workers
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run, runs_of
 from dipsim.sweeps.spec import Spec
-from dipsim.sweeps.work import carry_out
+from dipsim.sweeps.work import carry_out, first_window
 
 OnProgress = Callable[[int, int], None]
 _N_TRIED, _TOKENS_TRIED = 5, 128  # for an estimate
@@ -117,8 +117,8 @@ def _carry_on(
 
 
 def estimate_s(runs: Sequence[Run], workers: int | None = None) -> float:
-    """About how many seconds the runs take: the first tokens of some of them are tried, and what is compiled first is
-    not counted.
+    """About how many seconds the runs take: the first tokens, or the first window, of some of them are tried, and what
+    is compiled first is not counted.
 
     Raises:
         DipsimError: less than one worker.
@@ -143,6 +143,6 @@ def _seconds(run: Run) -> float:
 def _beginning(run: Run) -> tuple[Run, float]:
     """The first tokens of a run, and how many times as many it has."""
     if run.text is not None:
-        return run, 1.0
+        return first_window(run, run.text)
     n_tokens = min(run.config["tokens"], _TOKENS_TRIED + run.config["warmup"])
     return replace(run, config=run.config | {"tokens": n_tokens}), run.config["tokens"] / n_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,8 +55,9 @@ def carry_out(
 
 
 def _as_written(point: dict[str, Any]) -> Row:
-    """What a spec names by place, as the spec has it."""
-    return {name: value for name, value in point.items() if name in ("trace", "dram") and isinstance(value, str)}
+    """What a spec names by place, as the spec has it; DRAM, which may be text, as text."""
+    named = {name: point[name] for name in ("trace", "dram") if name in point}
+    return {name: value if isinstance(value, str) else f"{value:.15g}B" for name, value in named.items()}
 
 
 def _outcome(run: Run, n_threads: int) -> Row:
@@ -89,6 +91,13 @@ def _evaluated(run: Run, text: Text) -> Row:
     return row_of(config, result, quality, result.headroom() if run.headroom else None)
 
 
+def first_window(run: Run, text: Text) -> tuple[Run, int]:
+    """A run on the first window of its text, and how many windows there are."""
+    _, ids, _ = _ready(text, run.sha256)
+    one = text.model_copy(update={"tokens": text.window_tokens})
+    return replace(run, text=one), len(ids)
+
+
 @lru_cache(maxsize=4)
 def _trace(path: str, sha256: str | None) -> Trace:
     """Opened once; `sha256` tells whether it is still the same."""
@@ -96,13 +105,22 @@ def _trace(path: str, sha256: str | None) -> Trace:
 
 
 @lru_cache(maxsize=1)
+def _model(name: str, device: str, dtype: str, sha256: str | None) -> LoadedModel:
+    """Loaded once; `sha256` tells whether it is still the same."""
+    from dipsim.sparsify.loading import load_model
+
+    return load_model(name, device, dtype)
+
+
+@lru_cache(maxsize=2)
 def _ready(text: Text, sha256: str | None) -> tuple[LoadedModel, NDArray[np.int64], Any]:
-    """Model, windows and predictors, loaded once; `sha256` tells whether they are still the same."""
-    from dipsim.sparsify.loading import load_model, read_text, windows
+    """Model, windows and predictors of a text."""
+    from dipsim.sparsify.loading import read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 
-    loaded = load_model(text.model, text.device, text.dtype)
-    ids = windows(loaded.tokenizer, read_text(text.text), text.window_tokens, n_tokens=text.tokens, stride=text.stride)
+    loaded = _model(text.model, text.device, text.dtype, sha256)
+    content = read_text(text.text)
+    ids = windows(loaded.tokenizer, content, text.window_tokens, n_tokens=text.tokens, stride=text.stride)
     if text.predictor is None:
         return loaded, ids, ()
     return loaded, ids, TrainedPredictors.load(Path(text.predictor)).fitting(loaded)
