@@ -101,7 +101,7 @@ def looking_rows(given: argparse.Namespace, folder: Path) -> list[Row]:
     many = many.assign(key=[f"{i:032x}" for i in range(len(many))], tok_per_s=many["tok_per_s"] * noise)
     many.to_parquet(results / "results.parquet", index=False)
     commands = {
-        "plot": ["plot", str(results), "pareto", "-o", str(figure), "--force"],
+        "plot": ["plot", str(results), "pareto", "--by", "policy", "-o", str(figure), "--force"],
         "report": ["report", str(results), "-o", str(page), "--force"],
     }
     rows = [{"what": "read", "s": spread(repeat(lambda: pd.read_parquet(results), given.runs))}]

@@ -29,7 +29,7 @@ from dipsim.files import replacing, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
 
-_SHARE_OF_TIME = 0.1  # spent on writing the table while a sweep runs, at most
+_SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs, at most
 _LEAST_S, _MOST_S = 0.5, 10.0  # between two tables
 
 
