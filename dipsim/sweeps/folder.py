@@ -81,7 +81,8 @@ class Results:
 
     def frame(self, keys: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of some runs, in that order, or of all; those that are not there left out."""
-        return frame_of([self._rows[key] for key in (keys or self._rows) if key in self._rows])
+        wanted = self._rows if keys is None else keys
+        return frame_of([self._rows[key] for key in wanted if key in self._rows])
 
     def refresh(self, order: Sequence[str]) -> None:
         """Writes the table anew, unless that was done just now; `order` as for `close`."""

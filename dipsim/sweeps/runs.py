@@ -119,12 +119,7 @@ class Opened:
             sha256 = _hash([name and self._sha256_of_file(name) for name in named])
         # Files count by what they hold, wherever they lie.
         content: list[object] = [__version__, headroom, sha256, text and text.model_dump(exclude=set(_HASHED))]
-        about: dict[str, Any] = {
-            "trace": placed.get("trace"),
-            "text": text,
-            "sha256": sha256,
-            "headroom": headroom,
-        }
+        about: Any = {"trace": placed.get("trace"), "text": text, "sha256": sha256, "headroom": headroom}
         try:
             config = description.simulation(trace, device).config
         except DipsimError as error:
@@ -208,11 +203,6 @@ def registered_here(used: Iterable[Run]) -> Iterator[tuple[str, str, Any]]:
     names = {(kind, run.config[kind]) for run in used for kind in REGISTRIES}
     for kind, registry in REGISTRIES.items():
         for name in registry:
-            entry = registry.loaded(name)
-            if (
-                entry is not None
-                and not _is_of(entry, "dipsim")
-                and (kind, name) in names
-                and name not in registry.offered
-            ):
+            entry = registry.loaded(name) if (kind, name) in names and name not in registry.offered else None
+            if entry is not None and not _is_of(entry, "dipsim"):
                 yield kind, name, entry
