@@ -36,10 +36,19 @@ GLOBAL = {"direct": "1", "ioengine": "libaio", "rw": "randread"}
 
 
 def entry(
-    options: dict[str, str], rate: float = 1e9, read_bytes: int = 4096, latency_s: float = 1e-4, **changes: object
+    options: dict[str, Any],
+    rate: float = 1e9,
+    read_bytes: int = 4096,
+    latency_s: float | None = None,
+    **changes: object,
 ) -> dict[str, Any]:
-    """What fio writes of a job that read for a second."""
+    """What fio writes of a job that read for a second, by default with as many in flight as its options say."""
     n_reads = round(rate / read_bytes)
+    if latency_s is None:
+        in_flight = 1
+        for value in (options.get("iodepth"), options.get("numjobs")):
+            in_flight *= int(value) if str(value).isdecimal() else 1
+        latency_s = in_flight / max(n_reads, 1)
     read = {"io_bytes": n_reads * read_bytes, "total_ios": n_reads, "bw_bytes": rate}
     read |= {"lat_ns": {"mean": latency_s * 1e9}, "clat_ns": {"mean": latency_s * 0.9e9}}
     return {"jobname": "a", "groupid": 0, "error": 0, "job options": options, "read": read} | changes
@@ -62,18 +71,21 @@ def test_what_fio_wrote_here_obeys_littles_law() -> None:
     assert described == [(True, 4096, 1), (True, 65536, 1), (True, 4096, 16), (True, 65536, 16), (False, 2**20, 16)]
     for p, per_s in zip(points, iops.values(), strict=True):
         assert p.bytes_per_s == pytest.approx(per_s * p.read_bytes, rel=1e-3)
+        assert p.latency_s is not None
         assert per_s * p.latency_s == pytest.approx(p.depth, rel=0.07)
     assert points[3].origin == "fio 3.33 randread bs=64k iodepth=8 numjobs=2"
 
 
 def test_copies_of_a_job_are_added_whether_fio_reports_them_together_or_not() -> None:
     options = {"bs": "4k", "iodepth": "8", "numjobs": "2"}
-    apart = entry(options, 4096e3, latency_s=3e-4), entry(options, 3 * 4096e3, latency_s=1e-4)
+    apart = entry(options, 4096e3, latency_s=8 / 1000), entry(options, 3 * 4096e3, latency_s=8 / 3000)
     (one,) = parse(result(*apart), "f")
     assert (one.depth, one.bytes_per_s) == (16, 4 * 4096e3)
-    assert one.latency_s == pytest.approx((1 * 3e-4 + 3 * 1e-4) / 4)  # of four reads, one took the longer time
+    assert one.latency_s == pytest.approx((1 * 8 / 1000 + 3 * 8 / 3000) / 4)  # one of four reads took the longer time
     (together,) = parse(result(entry(options, 4 * 4096e3, latency_s=one.latency_s)), "f")
     assert together == one
+    hidden = [job | {"job options": {"bs": "4k", "iodepth": "8"}} for job in apart]
+    assert parse(result(*hidden), "f") == [one]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +102,7 @@ def test_copies_of_a_job_are_added_whether_fio_reports_them_together_or_not() ->
         (",8k", 4096),  # of writes alone
         ("4k", 4000),  # with fio's kb_base=1000
         ("1m", 1_000_000),
+        ("1.0MB", 2**20),
     ],
 )
 def test_block_sizes_as_people_write_them(written: str, n_bytes: int) -> None:
@@ -105,10 +118,12 @@ def test_fio_has_defaults_and_jobs_overrule_what_is_global() -> None:
 
 
 def test_latency_is_from_submission_where_fio_says_so() -> None:
-    job = entry({}, latency_s=2e-4)
+    job = entry({}, 4096 / 2e-4)
     assert parse(result(job), "f")[0].latency_s == pytest.approx(2e-4)
     del job["read"]["lat_ns"]
     assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4)
+    job["read"] |= {"lat_ns": {"mean": 0.0, "N": 0}, "slat_ns": {"mean": 5e3}}  # disable_lat=1
+    assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4 + 5e-6)
 
 
 def test_threads_are_the_depth_of_an_engine_that_waits() -> None:
@@ -116,7 +131,7 @@ def test_threads_are_the_depth_of_an_engine_that_waits() -> None:
         (one,) = parse(result(entry({"numjobs": "4"}), shared=shared), "f")
         assert (one.depth, one.origin) == (4, "fio 3.33 randread bs=4k psync numjobs=4")
         with pytest.warns(DipsimWarning, match="iodepth does nothing with ioengine=psync; the depth is numjobs"):
-            (one,) = parse(result(entry({"numjobs": "4", "iodepth": "32"}), shared=shared), "f")
+            (one,) = parse(result(entry({"numjobs": "4", "iodepth": "32"}, latency_s=4 / 244141), shared=shared), "f")
         assert one.depth == 4
 
 
@@ -127,11 +142,12 @@ def test_notes_before_the_json_are_passed_over() -> None:
 
 def test_what_is_there_twice_counts_with_its_mean(tmp_path: Path) -> None:
     for name, rate in (("one", 1e9), ("two", 2e9), ("three", 6e9)):
-        (tmp_path / name).write_text(result(entry({"bs": "4k"}, rate, latency_s=rate * 1e-13)))
+        (tmp_path / name).write_text(result(entry({"bs": "4k"}, rate)))
     made = measured.calibrate_fio([tmp_path / n for n in ("one", "two", "three")], tmp_path / "o.toml", "a18-paper")
     numbers = {place: (value, origin) for place, value, origin in measured.numbers(made)}
     assert numbers["flash.read_curve"][0] == [[4096, 3e9, 1]]
-    assert numbers["flash.latency_s"] == (3e-4, "A: measured, fio 3.33 randread bs=4k iodepth=1, mean of 3")
+    mean_s = pytest.approx(4096 * (1 + 1 / 2 + 1 / 6) / 3e9, rel=1e-3)
+    assert numbers["flash.latency_s"] == (mean_s, "A: measured, fio 3.33 randread bs=4k iodepth=1, mean of 3")
 
 
 BAD = {
@@ -153,18 +169,18 @@ BAD = {
     result(entry({}, 0)): "job 'a': read nothing; give it a longer runtime",
     result(entry({}) | {"read": {"io_bytes": 4096, "total_ios": 1, "bw_bytes": 0}}): "job 'a': read nothing",
     result(entry({}) | {"read": None}): "job 'a': total_ios: got None; must be a number",
-    result(entry({}) | {"read": {"total_ios": 1, "bw_bytes": float("nan")}}): "job 'a': bw_bytes: got nan",
-    result(entry({}) | {"read": {"total_ios": -1, "bw_bytes": 1}}): "job 'a': total_ios: got -1",
     result(
-        entry({"bssplit": "4k/50:64k/50"}, 1e9, 20480)
-    ): "reads of 20480 bytes on average with bs=4k; must be of one",
+        entry({}) | {"read": {"total_ios": 1, "io_bytes": 4096, "bw_bytes": float("nan")}}
+    ): "job 'a': bw_bytes: got nan",
+    result(entry({}) | {"read": {"total_ios": -1, "bw_bytes": 1}}): "job 'a': total_ios: got -1",
+    result(entry({"bs": "4k"}, 1e9, 20480)): "reads of 20480 bytes on average with bs=4k; must be of one",
     result(entry({"bs": "huge"})): "reads of 4096 bytes on average with bs=huge",
     result(entry({"iodepth": "0"})): "job 'a': iodepth: got '0'; must be a count",
     result(entry({"numjobs": "-2"})): "job 'a': numjobs: got '-2'; must be a count",
     result(
         entry({}), entry({"bs": "8k"}, 1e9, 8192, jobname="b")
     ): "job 'a': ran at the same time as 'b'; put 'stonewall'",
-    result(entry({"rw": "read"})): "fio: no random reads, got sequential ones alone",
+    result(entry({"rw": "read"})): "r.json: no random reads, got sequential ones alone",
 }
 
 
@@ -191,7 +207,7 @@ def test_the_rate_is_the_sequential_one_unless_random_reads_are_faster() -> None
         ([point(2**20, 8, 3e9, random=False), point(2**20, 1, 1e9, random=False)], 3e9, "A: measured, 1048576 at 8"),
         ([point(2**20, 8, 2e9, random=False)], 2e9, "A: measured, 1048576 at 8"),
         ([point(2**20, 1, 1e9, random=False)], 2e9, "A: measured, 1048576 at 8, above sequential reads"),
-        ([], 2e9, "A: measured, 1048576 at 8, sequential reads not measured"),
+        ([], 2e9, "D: of random reads, 1048576 at 8; sequential reads not measured"),
     ):
         number = flash_numbers([small, large, *sequential])["read_bytes_per_s"]
         assert (number.value, number.origin) == (rate, origin)
@@ -204,7 +220,7 @@ def test_latency_and_page_are_of_the_smallest_read_alone() -> None:
     assert (numbers["page_bytes"].value, numbers["page_bytes"].origin[0]) == (2048, "d")
     deep = flash_numbers([point(65536, 4, 1e9, 3e-4), point(65536, 8, 1e9, 5e-4)])
     assert deep["latency_s"].value == 3e-4
-    assert "waiting at depth 4 included" in deep["latency_s"].origin
+    assert deep["latency_s"].origin == "D: measured at depth 4 alone, waiting included, 65536 at 4"
     assert (deep["page_bytes"].value, deep["page_bytes"].origin[0]) == (4096, "D")
 
 
@@ -215,7 +231,8 @@ def test_the_queue_is_as_deep_as_the_smallest_reads_profit_from() -> None:
     points += [point(65536, depth, 2e9) for depth in rates] + [point(512, 1, 1e7)]
     assert flash_numbers(points)["queue_depth"].value == 16
     assert flash_numbers([point(4096, d, 9.4e8 if d == 16 else r) for d, r in rates.items()])["queue_depth"].value == 32
-    assert flash_numbers([point(4096, 7, 1e9)])["queue_depth"].value == 7
+    only = flash_numbers([point(4096, 7, 1e9)])["queue_depth"]
+    assert (only.value, only.origin[:2]) == (7, "D:")
 
 
 def loaded(tmp_path: Path, points: list[Point]) -> FlashSpec:
