@@ -25,7 +25,7 @@ from dipsim import DipsimError, HardwareProfile
 from dipsim import calibration as measured
 from dipsim.calibration import cores, host
 from dipsim.calibration import job as job_module
-from dipsim.calibration.fio import Point, means, parse
+from dipsim.calibration.fio import Point, means, parse, read_results
 from dipsim.calibration.flash import flash_numbers
 from dipsim.calibration.profile import document
 from dipsim.errors import DipsimWarning
@@ -150,6 +150,161 @@ def test_what_is_there_twice_counts_with_its_mean(tmp_path: Path) -> None:
     assert numbers["flash.latency_s"] == (mean_s, "A: measured, fio 3.33 randread bs=4k iodepth=1, mean of 3")
 
 
+def test_the_rate_is_bytes_by_time_where_fio_writes_it_coarsely_or_not_at_all() -> None:
+    """fio 3.1 has no bw_bytes, and bw in whole KiB/s: of 13286 bytes/s it says 12."""
+    job = entry({"iodepth": "8"}, 13_286.0, latency_s=8 / 3.2437)
+    del job["read"]["bw_bytes"]
+    job["read"] |= {"io_bytes": 360 * 4096, "total_ios": 360, "runtime": 110_982, "bw": 12}
+    assert parse(result(job), "f")[0].bytes_per_s == pytest.approx(360 * 4096 / 110.982)
+    job["read"]["bw_bytes"] = 13_286
+    assert parse(result(job), "f")[0].bytes_per_s == pytest.approx(360 * 4096 / 110.982)
+    job["read"]["bw_bytes"] = 12 * 1024
+    with pytest.raises(DipsimError, match=r"f: job 'a': bw_bytes: got 12288, but io_bytes / runtime = 13286"):
+        parse(result(job), "f")
+
+
+NOTES = "fio: job {a} rejected, see {x}\r\nfio: this platform does not support process shared mutexes {\r\n"
+PLAIN = result(entry({"bs": "4k"}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (NOTES + PLAIN).encode(),
+        (PLAIN + "\nr4k: (groupid=0, jobs=1): err= 0: {}\n3;fio-3.33;a;0;0;{").encode(),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        (NOTES + PLAIN).encode("utf-16"),
+        (NOTES + PLAIN).encode("utf-16-le"),
+        NOTES.encode() + "Temps écoulé\n".encode("latin-1") + PLAIN.encode(),
+        json.dumps(json.loads(PLAIN), indent=2, sort_keys=True).replace("\n", "\r\n").encode(),
+        json.dumps({"status": [{"code": "OK"}], "raw": {"result": json.loads(PLAIN)}}).encode(),  # kubestr's own
+        ("x" + PLAIN).encode(),
+    ],
+)
+def test_the_document_is_found_wherever_and_however_it_was_written(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "r").write_bytes(data)
+    assert read_results([tmp_path / "r"]) == parse(PLAIN, "f")
+
+
+def test_two_results_in_a_file_are_one_too_many() -> None:
+    for text in (PLAIN + PLAIN, f"[{PLAIN}, {PLAIN}]", f"{PLAIN[:-9]}\n{PLAIN}"):
+        with pytest.raises(DipsimError, match=r"^f: holds several results of fio"):
+            parse(text, "f")
+
+
+def test_a_client_lists_the_jobs_of_its_servers_and_their_sum() -> None:
+    job = entry({"bs": "4k", "iodepth": "8"}) | {"hostname": "phone", "port": 8765}
+    text = json.loads(result(job, job | {"jobname": "All clients", "read": {}}))
+    text["client_stats"] = text.pop("jobs")
+    assert parse(json.dumps(text), "f") == parse(result(job), "f")
+    text["client_stats"].append(job | {"hostname": "tablet"})
+    with pytest.raises(DipsimError, match=r"^f: reads of 2 hosts \(phone, tablet\); run fio on one alone"):
+        parse(json.dumps(text), "f")
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "depth"), [(8.2, 8), (11.9, 8), (12.1, 12), (32, 32), (5.4, 8), (5.3, 5), (1, 1)]
+)
+def test_the_depth_is_what_was_in_flight_where_options_hide_it(in_flight: float, depth: int) -> None:
+    """Sections that group_reporting added up show in no option, nor does a queue that never filled."""
+    text = result(entry({"iodepth": "8"}, 4096e3, latency_s=in_flight / 1000))
+    if depth == 8:
+        assert parse(text, "f")[0].depth == 8
+        return
+    with pytest.warns(
+        DipsimWarning, match=f"fio: f: reads in flight, .* are not those of the options: 'a' {depth} for 8"
+    ):
+        (one,) = parse(text, "f")
+    assert (one.depth, one.origin) == (depth, f"fio 3.33 randread bs=4k iodepth=8, {depth} in flight")
+
+
+NOT_TIMED = {key: {"min": 0, "max": 0, "mean": 0.0, "stddev": 0.0, "N": 0} for key in ("lat_ns", "clat_ns", "slat_ns")}
+
+
+@pytest.mark.parametrize("untimed", [NOT_TIMED, {key: {"mean": 0.0} for key in NOT_TIMED}, dict.fromkeys(NOT_TIMED)])
+@pytest.mark.parametrize(
+    ("depth", "origin"),
+    [
+        (1, "derived: latency not measured, 1 in flight / 1000 reads per s, fio 3.33"),
+        (64, "D: latency not measured at depth 64 alone, waiting included, 64 in flight / 1000 reads per s, fio 3.33"),
+    ],
+)
+def test_a_latency_that_was_not_timed_is_not_called_measured(
+    tmp_path: Path, depth: int, origin: str, untimed: dict[str, Any]
+) -> None:
+    """As with gtod_reduce=1, of which fio says 0."""
+    job = entry({"iodepth": str(depth)}, 4096e3)
+    job["read"] |= untimed
+    (tmp_path / "r.json").write_text(result(job, shared=GLOBAL | {"gtod_reduce": "1"}))
+    made = measured.calibrate_fio([tmp_path / "r.json"], tmp_path / "o.toml", "a18-paper")
+    numbers = {place: (value, said) for place, value, said in measured.numbers(made)}
+    assert numbers["flash.latency_s"] == (depth / 1000, f"{origin} randread bs=4k iodepth={depth}")
+    assert numbers["flash.queue_depth"] == (depth, "D: the only depth measured, whether or not the device needs it")
+    measured.write(made, tmp_path / "o.toml")
+    assert HardwareProfile.load(tmp_path / "o.toml").flash.latency_s == depth / 1000
+
+
+SPOILED = {
+    "rate": ("100m", ",5m"),
+    "rate_iops": ("500", "0"),
+    "thinktime": ("10ms", "0"),
+    "latency_target": ("1ms", "0"),
+    "verify": ("crc32c", "0"),
+    "read_iolog": ("log", ""),
+    "bssplit": ("4k/50:64k/50", ""),
+    "bs_unaligned": ("", "0"),
+    "percentage_random": ("50", "100"),
+    "random_distribution": ("zipf:1.2", "random"),
+    "ioengine": ("mmap", "windowsaio"),
+    "bsrange": ("4k-8k", "4k-4k"),
+    "buffered": ("1", "0"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_does_not_show_how_fast_storage_is_is_refused_by_name(name: str) -> None:
+    bad, good = SPOILED[name]
+    for shared, options in (({name: bad}, {}), ({}, {name: bad}), ({name: good}, {name: bad})):
+        with pytest.raises(DipsimError, match=f"^f: job 'a': .*({name}: got|with bs=4k-8k)"):
+            parse(result(entry(options), shared=GLOBAL | shared), "f")
+    assert parse(result(entry({name: good}), shared=GLOBAL | {name: bad}), "f")[0].read_bytes == 4096
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rw": "randread", "bs": 4096, "iodepth": 4, "direct": 1},
+        {"readwrite": "randread", "blocksize": "4K", "iodepth": "4", "direct": True},
+        {"rw": "randread", "iodepth": "4", "buffered": "0"},
+        {"rw": "randrw", "rwmixread": "100", "iodepth": "4", "direct": "1"},
+        {"rw": "randread", "bs": "4KB,64k", "iodepth": "4", "direct": "1"},
+    ],
+)
+def test_options_have_other_names_and_types(options: dict[str, Any]) -> None:
+    (one,) = parse(result(entry(options), shared={"ioengine": "io_uring"}), "f")
+    assert (one.is_random, one.read_bytes, one.depth) == (True, 4096, 4)
+
+
+def test_reads_under_way_when_the_clock_started_are_no_other_size() -> None:
+    """With ramp_time, bytes of 64 reads count that are not counted as reads; a hundredth of a second size is none."""
+    job = entry({"bs": "1m", "iodepth": "64"}, 300e6, 2**20)
+    job["read"]["io_bytes"] += 50 * 2**20
+    assert parse(result(job), "f")[0].read_bytes == 2**20
+    job["read"]["io_bytes"] += 50 * 2**20
+    with pytest.raises(DipsimError, match="must be of one size"):
+        parse(result(job), "f")
+
+
+def test_jobs_that_write_are_left_out_beside_some_that_read() -> None:
+    written = {"write": {"total_ios": 9}, "read": {}}
+    jobs = [entry({}), entry({"rw": "randwrite"}, groupid=1, jobname="w") | written]
+    jobs.append(entry({"rw": "randrw", "rwmixread": "75"}, groupid=2, jobname="m") | written)
+    with pytest.warns(
+        DipsimWarning, match=r"f: left out, since they do not read alone: 'w' \(randwrite\), 'm' \(randrw\)"
+    ):
+        assert parse(result(*jobs), "f") == parse(result(entry({})), "f")
+
+
 BAD = {
     "": "not the JSON of fio; run it with --output-format=json",
     "[]": "not the JSON of fio",
@@ -157,6 +312,28 @@ BAD = {
     "4k: (g=0): rw=randread, bs=(R) 4096B-4096B": "not the JSON of fio",
     '{"a": ' + "[" * 100_000: "not the JSON of fio",
     '{"jobs": 3}': "not the JSON of fio",
+    '{"jobs": {"a": {}}}': "not the JSON of fio",
+    PLAIN[:200]: "r.json: the JSON of fio is damaged or cut off: Unterminated string",
+    '{"fio version": "fio-3.33", "jobs": ' + "[" * 90 + "]" * 90 + "}": "nested more than 64 deep",
+    '{"jobs": [' + "{}," * 10_000 + "{}]}": "holds 10,001 entries; at most 10,000 are read, split it",
+    result(*(entry({}, groupid=i) for i in range(1001))): "holds 1,001 jobs; at most 1,000 are read, split it",
+    PLAIN.replace("244141", "9" * 400): "r.json: holds a whole number of more than 30 digits",
+    PLAIN.replace("fio-3.33", "fio-2.17"): "r.json: written by fio 2.17, whose units are others; run fio 3 or later",
+    result(entry({}) | {"read": {"total_ios": 1, "lat": {"mean": 9}}}): "job 'a': lat: got microseconds, as fio 2",
+    result(entry({}) | {"jobname": "a\nb", "error": 5}): "job 'a b': error 5",
+    result(entry({}, latency_s=1e-6)): "got 0.24 reads in flight; storage waited for fio",
+    result(entry({}, latency_s=1e9)): "reads in flight; cannot be",
+    result(entry({}) | {"write": {"total_ios": 3}}): "job 'a': also wrote, or jobs that write ran at the same time",
+    result(entry({}), entry({"bs": "8k"}, 1e9, 8192)): "ran at the same time as others of its name",
+    result(
+        entry({}), entry({"new_group": ""}, groupid=1)
+    ): "new_group: ran at the same time as others; put 'stonewall'",
+    result(entry({}) | {"read": entry({})["read"] | {"runtime": 3}}): "read for 3 ms, too short to tell a rate",
+    result(entry({}) | {"read": entry({})["read"] | {"runtime": "1"}}): "job 'a': runtime: got '1'; must be a number",
+    result(entry({}) | {"read": entry({})["read"] | {"io_bytes": 1e999}}): "job 'a': io_bytes: got inf; must be",
+    result(entry({}) | {"read": entry({})["read"] | {"lat_ns": {"mean": -1}}}): "job 'a': mean: got -1; must be",
+    result({"jobname": "a", "job options": {}}): "job 'a': total_ios: got None; must be a number",
+    result(entry({"rw": "read:8k"})): "job 'a': rw: got 'read:8k'; must be randread or read",
     '{"jobs": []}': "no jobs; fio ran none",
     '{"jobs": [3]}': "jobs: got 3",
     result(entry({}) | {"error": 5}): "job 'a': error 5 (Input/output error)",

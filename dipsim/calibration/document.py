@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dipsim.documents import check_bounds, read_bytes
+from dipsim.documents import MOST_BYTES, check_bounds, read_bytes
 from dipsim.errors import DipsimError
 
 _OBJECT = re.compile(r'\{\s*"')
@@ -39,12 +39,16 @@ def find_document(text: str, where: str) -> dict[str, Any]:
         raise DipsimError(
             f"{where}: holds several results of fio, of several runs or of --status-interval; keep one, or split it"
         )
-    decoder, reason = json.JSONDecoder(), ""
+    decoder, reason, n_letters = json.JSONDecoder(), "", 0
     for place in islice(_OBJECT.finditer(text), _MOST_TRIES):
+        if n_letters > MOST_BYTES // 2:
+            break
         try:
-            found, _ = decoder.raw_decode(text, place.start())
+            found, end = decoder.raw_decode(text, place.start())
+            n_letters += end - place.start()
         except (ValueError, RecursionError) as error:
-            reason = reason or " ".join(str(error).split())[:200]
+            reason = reason or _reason(error)
+            n_letters += getattr(error, "pos", len(text)) - place.start()
             continue
         if isinstance(found, dict) and any(isinstance(found.get(key), list) for key in ("jobs", "client_stats")):
             check_bounds(found, where)
@@ -52,3 +56,9 @@ def find_document(text: str, where: str) -> dict[str, Any]:
     if n_results and reason:
         raise DipsimError(f"{where}: the JSON of fio is damaged or cut off: {reason}; copy it again, or run fio again")
     raise DipsimError(f"{where}: not the JSON of fio; run it with --output-format=json")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return " ".join(str(error).split())
+    return "nested too deep" if isinstance(error, RecursionError) else "a number of too many digits"

@@ -17,11 +17,12 @@ from dipsim.errors import DipsimError, DipsimWarning
 
 _NOT_ALLOWED = 22  # EINVAL
 _MOST_ERRORS = 4096  # of Linux
-_MOST_ENTRIES = 10_000
+_MOST_JOBS, _MOST_ENTRIES = 1000, 10_000
 _SHORTEST_MS = 10  # fio counts whole ones
-# By how much the reads in flight, counted by Little's law, may differ from what options say. fio's own time between two
-# reads lowers it (a third where a read takes 0.4 us, a few hundredths on Flash); a copy too many doubles it.
+# By how much reads in flight, counted by Little's law, may differ from what options say. What fio does between reads
+# lowers it (by a few hundredths on Flash), copies that options hide double it. Far below one, storage stood idle.
 _FACTOR = 1.5
+_IDLE = 0.5
 _MOST_IN_FLIGHT = 2**20
 _SAME = 0.05
 
@@ -108,9 +109,10 @@ def parse(text: str, where: str) -> list[Point]:
 
 
 def _points(result: Mapping[str, Any], where: str) -> list[Point]:
-    version = str(result.get("fio version", "fio")).replace("-", " ")
+    known = re.match(r"fio-[\w.-]{1,40}$", str(result.get("fio version")))
+    version = known[0].replace("-", " ") if known else "fio"
     if re.match(r"fio [12]\.", version):
-        raise DipsimError(f"{where}: written by {short(version)}, whose units are others; run fio 3 or later")
+        raise DipsimError(f"{where}: written by {version}, whose units are others; run fio 3 or later")
     shared = _mapping(result.get("global options"))
     points, writers, deviations = [], [], []
     for entries in _groups(result, where):
@@ -119,7 +121,7 @@ def _points(result: Mapping[str, Any], where: str) -> list[Point]:
         if not any(only_reads(each) for each in options):
             writers.append((name, short(option(options[0], "rw", "readwrite"))))
             continue
-        point, stated = _point(entries, options, short(version), f"{where}: job '{name}'")
+        point, stated = _point(entries, options, version, f"{where}: job '{name}'")
         points.append(point)
         if point.depth != stated:
             deviations.append(f"'{name}' {point.depth} for {stated}")
@@ -143,7 +145,7 @@ def _groups(result: Mapping[str, Any], where: str) -> list[list[dict[str, Any]]]
     """
     entries = next(filter(None, (_list(result.get(key)) for key in ("jobs", "client_stats"))), [])
     if len(entries) > _MOST_ENTRIES:
-        raise DipsimError(f"{where}: holds {len(entries):,} jobs; at most {_MOST_ENTRIES:,} are read, split it")
+        raise DipsimError(f"{where}: holds {len(entries):,} entries; at most {_MOST_ENTRIES:,} are read, split it")
     groups: dict[str, list[dict[str, Any]]] = {}
     hosts = set()
     for entry in entries:
@@ -157,6 +159,8 @@ def _groups(result: Mapping[str, Any], where: str) -> list[list[dict[str, Any]]]
         raise DipsimError(f"{where}: reads of {len(hosts)} hosts ({_some(sorted(hosts))}); run fio on one alone")
     if not groups:
         raise DipsimError(f"{where}: no jobs; fio ran none")
+    if len(groups) > _MOST_JOBS:
+        raise DipsimError(f"{where}: holds {len(groups):,} jobs; at most {_MOST_JOBS:,} are read, split it")
     return list(groups.values())
 
 
@@ -188,6 +192,11 @@ def _depth(in_flight: float, stated: int, where: str) -> int:
     """What options state, unless the measurement says something else."""
     if in_flight > _MOST_IN_FLIGHT:
         raise DipsimError(f"{where}: reads/s x mean latency: got {in_flight:.3g} reads in flight; cannot be")
+    if in_flight < _IDLE:
+        raise DipsimError(
+            f"{where}: reads/s x mean latency: got {in_flight:.2g} reads in flight; storage waited for fio, so run it "
+            "without what slows it down"
+        )
     return stated if stated / _FACTOR <= in_flight <= stated * _FACTOR else max(1, round(in_flight))
 
 
@@ -230,7 +239,7 @@ def _reads(entry: dict[str, Any], where: str) -> _Reads:
     if "lat_ns" not in read and "lat" in read:
         raise DipsimError(f"{where}: lat: got microseconds, as fio 2 writes them; run fio 3 or later")
     n_reads, n_bytes = _number(read, "total_ios", where), _number(read, "io_bytes", where)
-    if not n_reads or not n_bytes:
+    if n_reads < 1 or n_bytes < 1:
         raise DipsimError(f"{where}: read nothing; give it a longer runtime")
     return _Reads(n_reads, n_bytes, _rate(read, n_bytes, where), _latency_s(read, where))
 
