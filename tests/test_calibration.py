@@ -124,6 +124,8 @@ def test_latency_is_from_submission_where_fio_says_so() -> None:
     assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4)
     job["read"] |= {"lat_ns": {"mean": 0.0, "N": 0}, "slat_ns": {"mean": 5e3}}  # disable_lat=1
     assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4 + 5e-6)
+    del job["read"]["lat_ns"]["N"]  # as before fio 3.3
+    assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4 + 5e-6)
 
 
 def test_threads_are_the_depth_of_an_engine_that_waits() -> None:
@@ -221,7 +223,15 @@ def test_the_depth_is_what_was_in_flight_where_options_hide_it(in_flight: float,
 NOT_TIMED = {key: {"min": 0, "max": 0, "mean": 0.0, "stddev": 0.0, "N": 0} for key in ("lat_ns", "clat_ns", "slat_ns")}
 
 
-@pytest.mark.parametrize("untimed", [NOT_TIMED, {key: {"mean": 0.0} for key in NOT_TIMED}, dict.fromkeys(NOT_TIMED)])
+@pytest.mark.parametrize(
+    "untimed",
+    [
+        NOT_TIMED,
+        {key: {"mean": 0.0} for key in NOT_TIMED},
+        {key: {"mean": 5.0, "N": 0} for key in NOT_TIMED},
+        dict.fromkeys(NOT_TIMED),
+    ],
+)
 @pytest.mark.parametrize(
     ("depth", "origin"),
     [
@@ -345,6 +355,7 @@ BAD = {
     result(entry({"rw": "randrw"})): "rw: got 'randrw'",
     result(entry({}, 0)): "job 'a': read nothing; give it a longer runtime",
     result(entry({}) | {"read": {"io_bytes": 4096, "total_ios": 1, "bw_bytes": 0}}): "job 'a': read nothing",
+    result(entry({}) | {"read": {"io_bytes": 9, "total_ios": 0, "bw_bytes": 9}}): "job 'a': read nothing",
     result(entry({}) | {"read": None}): "job 'a': total_ios: got None; must be a number",
     result(
         entry({}) | {"read": {"total_ios": 1, "io_bytes": 4096, "bw_bytes": float("nan")}}

@@ -100,7 +100,7 @@ def read_size(options: Mapping[str, Any], n_bytes: float, n_reads: float, in_fli
     written = _written_size(options).lower()
     if match := _SIZE.fullmatch(written.split(",")[0].strip() or "4k"):
         power = "kmg".index(match["prefix"]) + 1 if match["prefix"] else 0
-        sizes = {round(float(match["number"]) * base**power) for base in (1024, 1000)}
+        sizes: set[int] = {round(float(match["number"]) * base**power) for base in (1024, 1000)}
         size = min(sizes, key=lambda size: abs(size * n_reads - n_bytes))
         # A hundredth tells 1024 from 1000; the last read of a file may be short.
         spare = max(0.01 * n_reads, min(in_flight, 0.2 * n_reads))
