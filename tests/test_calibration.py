@@ -25,7 +25,7 @@ from dipsim import DipsimError, HardwareProfile
 from dipsim import calibration as measured
 from dipsim.calibration import cores, host
 from dipsim.calibration import job as job_module
-from dipsim.calibration.fio import Point, means, parse
+from dipsim.calibration.fio import Point, means, parse, read_results
 from dipsim.calibration.flash import flash_numbers
 from dipsim.calibration.profile import document
 from dipsim.errors import DipsimWarning
@@ -36,10 +36,19 @@ GLOBAL = {"direct": "1", "ioengine": "libaio", "rw": "randread"}
 
 
 def entry(
-    options: dict[str, str], rate: float = 1e9, read_bytes: int = 4096, latency_s: float = 1e-4, **changes: object
+    options: dict[str, Any],
+    rate: float = 1e9,
+    read_bytes: int = 4096,
+    latency_s: float | None = None,
+    **changes: object,
 ) -> dict[str, Any]:
-    """What fio writes of a job that read for a second."""
+    """What fio writes of a job that read for a second, by default with as many in flight as its options say."""
     n_reads = round(rate / read_bytes)
+    if latency_s is None:
+        in_flight = 1
+        for value in (options.get("iodepth"), options.get("numjobs")):
+            in_flight *= int(value) if str(value).isdecimal() else 1
+        latency_s = in_flight / max(n_reads, 1)
     read = {"io_bytes": n_reads * read_bytes, "total_ios": n_reads, "bw_bytes": rate}
     read |= {"lat_ns": {"mean": latency_s * 1e9}, "clat_ns": {"mean": latency_s * 0.9e9}}
     return {"jobname": "a", "groupid": 0, "error": 0, "job options": options, "read": read} | changes
@@ -62,18 +71,21 @@ def test_what_fio_wrote_here_obeys_littles_law() -> None:
     assert described == [(True, 4096, 1), (True, 65536, 1), (True, 4096, 16), (True, 65536, 16), (False, 2**20, 16)]
     for p, per_s in zip(points, iops.values(), strict=True):
         assert p.bytes_per_s == pytest.approx(per_s * p.read_bytes, rel=1e-3)
+        assert p.latency_s is not None
         assert per_s * p.latency_s == pytest.approx(p.depth, rel=0.07)
     assert points[3].origin == "fio 3.33 randread bs=64k iodepth=8 numjobs=2"
 
 
 def test_copies_of_a_job_are_added_whether_fio_reports_them_together_or_not() -> None:
     options = {"bs": "4k", "iodepth": "8", "numjobs": "2"}
-    apart = entry(options, 4096e3, latency_s=3e-4), entry(options, 3 * 4096e3, latency_s=1e-4)
+    apart = entry(options, 4096e3, latency_s=8 / 1000), entry(options, 3 * 4096e3, latency_s=8 / 3000)
     (one,) = parse(result(*apart), "f")
     assert (one.depth, one.bytes_per_s) == (16, 4 * 4096e3)
-    assert one.latency_s == pytest.approx((1 * 3e-4 + 3 * 1e-4) / 4)  # of four reads, one took the longer time
+    assert one.latency_s == pytest.approx((1 * 8 / 1000 + 3 * 8 / 3000) / 4)  # one of four reads took the longer time
     (together,) = parse(result(entry(options, 4 * 4096e3, latency_s=one.latency_s)), "f")
     assert together == one
+    hidden = [job | {"job options": {"bs": "4k", "iodepth": "8"}} for job in apart]
+    assert parse(result(*hidden), "f") == [one]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +102,7 @@ def test_copies_of_a_job_are_added_whether_fio_reports_them_together_or_not() ->
         (",8k", 4096),  # of writes alone
         ("4k", 4000),  # with fio's kb_base=1000
         ("1m", 1_000_000),
+        ("1.0MB", 2**20),
     ],
 )
 def test_block_sizes_as_people_write_them(written: str, n_bytes: int) -> None:
@@ -105,10 +118,14 @@ def test_fio_has_defaults_and_jobs_overrule_what_is_global() -> None:
 
 
 def test_latency_is_from_submission_where_fio_says_so() -> None:
-    job = entry({}, latency_s=2e-4)
+    job = entry({}, 4096 / 2e-4)
     assert parse(result(job), "f")[0].latency_s == pytest.approx(2e-4)
     del job["read"]["lat_ns"]
     assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4)
+    job["read"] |= {"lat_ns": {"mean": 0.0, "N": 0}, "slat_ns": {"mean": 5e3}}  # disable_lat=1
+    assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4 + 5e-6)
+    del job["read"]["lat_ns"]["N"]  # as before fio 3.3
+    assert parse(result(job), "f")[0].latency_s == pytest.approx(0.9 * 2e-4 + 5e-6)
 
 
 def test_threads_are_the_depth_of_an_engine_that_waits() -> None:
@@ -116,7 +133,7 @@ def test_threads_are_the_depth_of_an_engine_that_waits() -> None:
         (one,) = parse(result(entry({"numjobs": "4"}), shared=shared), "f")
         assert (one.depth, one.origin) == (4, "fio 3.33 randread bs=4k psync numjobs=4")
         with pytest.warns(DipsimWarning, match="iodepth does nothing with ioengine=psync; the depth is numjobs"):
-            (one,) = parse(result(entry({"numjobs": "4", "iodepth": "32"}), shared=shared), "f")
+            (one,) = parse(result(entry({"numjobs": "4", "iodepth": "32"}, latency_s=4 / 244141), shared=shared), "f")
         assert one.depth == 4
 
 
@@ -127,11 +144,175 @@ def test_notes_before_the_json_are_passed_over() -> None:
 
 def test_what_is_there_twice_counts_with_its_mean(tmp_path: Path) -> None:
     for name, rate in (("one", 1e9), ("two", 2e9), ("three", 6e9)):
-        (tmp_path / name).write_text(result(entry({"bs": "4k"}, rate, latency_s=rate * 1e-13)))
+        (tmp_path / name).write_text(result(entry({"bs": "4k"}, rate)))
     made = measured.calibrate_fio([tmp_path / n for n in ("one", "two", "three")], tmp_path / "o.toml", "a18-paper")
     numbers = {place: (value, origin) for place, value, origin in measured.numbers(made)}
     assert numbers["flash.read_curve"][0] == [[4096, 3e9, 1]]
-    assert numbers["flash.latency_s"] == (3e-4, "A: measured, fio 3.33 randread bs=4k iodepth=1, mean of 3")
+    mean_s = pytest.approx(4096 * (1 + 1 / 2 + 1 / 6) / 3e9, rel=1e-3)
+    assert numbers["flash.latency_s"] == (mean_s, "A: measured, fio 3.33 randread bs=4k iodepth=1, mean of 3")
+
+
+def test_the_rate_is_bytes_by_time_where_fio_writes_it_coarsely_or_not_at_all() -> None:
+    """fio 3.1 has no bw_bytes, and bw in whole KiB/s: of 13286 bytes/s it says 12."""
+    job = entry({"iodepth": "8"}, 13_286.0, latency_s=8 / 3.2437)
+    del job["read"]["bw_bytes"]
+    job["read"] |= {"io_bytes": 360 * 4096, "total_ios": 360, "runtime": 110_982, "bw": 12}
+    assert parse(result(job), "f")[0].bytes_per_s == pytest.approx(360 * 4096 / 110.982)
+    job["read"]["bw_bytes"] = 13_286
+    assert parse(result(job), "f")[0].bytes_per_s == pytest.approx(360 * 4096 / 110.982)
+    job["read"]["bw_bytes"] = 12 * 1024
+    with pytest.raises(DipsimError, match=r"f: job 'a': bw_bytes: got 12288, but io_bytes / runtime = 13286"):
+        parse(result(job), "f")
+
+
+NOTES = "fio: job {a} rejected, see {x}\r\nfio: this platform does not support process shared mutexes {\r\n"
+PLAIN = result(entry({"bs": "4k"}))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (NOTES + PLAIN).encode(),
+        (PLAIN + "\nr4k: (groupid=0, jobs=1): err= 0: {}\n3;fio-3.33;a;0;0;{").encode(),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        (NOTES + PLAIN).encode("utf-16"),
+        (NOTES + PLAIN).encode("utf-16-le"),
+        NOTES.encode() + "Temps écoulé\n".encode("latin-1") + PLAIN.encode(),
+        json.dumps(json.loads(PLAIN), indent=2, sort_keys=True).replace("\n", "\r\n").encode(),
+        json.dumps({"status": [{"code": "OK"}], "raw": {"result": json.loads(PLAIN)}}).encode(),  # kubestr's own
+        ("x" + PLAIN).encode(),
+    ],
+)
+def test_the_document_is_found_wherever_and_however_it_was_written(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "r").write_bytes(data)
+    assert read_results([tmp_path / "r"]) == parse(PLAIN, "f")
+
+
+def test_two_results_in_a_file_are_one_too_many() -> None:
+    for text in (PLAIN + PLAIN, f"[{PLAIN}, {PLAIN}]", f"{PLAIN[:-9]}\n{PLAIN}"):
+        with pytest.raises(DipsimError, match=r"^f: holds several results of fio"):
+            parse(text, "f")
+
+
+def test_a_client_lists_the_jobs_of_its_servers_and_their_sum() -> None:
+    job = entry({"bs": "4k", "iodepth": "8"}) | {"hostname": "phone", "port": 8765}
+    text = json.loads(result(job, job | {"jobname": "All clients", "read": {}}))
+    text["client_stats"] = text.pop("jobs")
+    assert parse(json.dumps(text), "f") == parse(result(job), "f")
+    text["client_stats"].append(job | {"hostname": "tablet"})
+    with pytest.raises(DipsimError, match=r"^f: reads of 2 hosts \(phone, tablet\); run fio on one alone"):
+        parse(json.dumps(text), "f")
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "depth"), [(8.2, 8), (11.9, 8), (12.1, 12), (32, 32), (5.4, 8), (5.3, 5), (1, 1)]
+)
+def test_the_depth_is_what_was_in_flight_where_options_hide_it(in_flight: float, depth: int) -> None:
+    """Sections that group_reporting added up show in no option, nor does a queue that never filled."""
+    text = result(entry({"iodepth": "8"}, 4096e3, latency_s=in_flight / 1000))
+    if depth == 8:
+        assert parse(text, "f")[0].depth == 8
+        return
+    with pytest.warns(
+        DipsimWarning, match=f"fio: f: reads in flight, .* are not those of the options: 'a' {depth} for 8"
+    ):
+        (one,) = parse(text, "f")
+    assert (one.depth, one.origin) == (depth, f"fio 3.33 randread bs=4k iodepth=8, {depth} in flight")
+
+
+NOT_TIMED = {key: {"min": 0, "max": 0, "mean": 0.0, "stddev": 0.0, "N": 0} for key in ("lat_ns", "clat_ns", "slat_ns")}
+
+
+@pytest.mark.parametrize(
+    "untimed",
+    [
+        NOT_TIMED,
+        {key: {"mean": 0.0} for key in NOT_TIMED},
+        {key: {"mean": 5.0, "N": 0} for key in NOT_TIMED},
+        dict.fromkeys(NOT_TIMED),
+    ],
+)
+@pytest.mark.parametrize(
+    ("depth", "origin"),
+    [
+        (1, "derived: latency not measured, 1 in flight / 1000 reads per s, fio 3.33"),
+        (64, "D: latency not measured at depth 64 alone, waiting included, 64 in flight / 1000 reads per s, fio 3.33"),
+    ],
+)
+def test_a_latency_that_was_not_timed_is_not_called_measured(
+    tmp_path: Path, depth: int, origin: str, untimed: dict[str, Any]
+) -> None:
+    """As with gtod_reduce=1, of which fio says 0."""
+    job = entry({"iodepth": str(depth)}, 4096e3)
+    job["read"] |= untimed
+    (tmp_path / "r.json").write_text(result(job, shared=GLOBAL | {"gtod_reduce": "1"}))
+    made = measured.calibrate_fio([tmp_path / "r.json"], tmp_path / "o.toml", "a18-paper")
+    numbers = {place: (value, said) for place, value, said in measured.numbers(made)}
+    assert numbers["flash.latency_s"] == (depth / 1000, f"{origin} randread bs=4k iodepth={depth}")
+    assert numbers["flash.queue_depth"] == (depth, "D: the only depth measured, whether or not the device needs it")
+    measured.write(made, tmp_path / "o.toml")
+    assert HardwareProfile.load(tmp_path / "o.toml").flash.latency_s == depth / 1000
+
+
+SPOILED = {
+    "rate": ("100m", ",5m"),
+    "rate_iops": ("500", "0"),
+    "thinktime": ("10ms", "0"),
+    "latency_target": ("1ms", "0"),
+    "verify": ("crc32c", "0"),
+    "read_iolog": ("log", ""),
+    "bssplit": ("4k/50:64k/50", ""),
+    "bs_unaligned": ("", "0"),
+    "percentage_random": ("50", "100"),
+    "random_distribution": ("zipf:1.2", "random"),
+    "ioengine": ("mmap", "windowsaio"),
+    "bsrange": ("4k-8k", "4k-4k"),
+    "buffered": ("1", "0"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_does_not_show_how_fast_storage_is_is_refused_by_name(name: str) -> None:
+    bad, good = SPOILED[name]
+    for shared, options in (({name: bad}, {}), ({}, {name: bad}), ({name: good}, {name: bad})):
+        with pytest.raises(DipsimError, match=f"^f: job 'a': .*({name}: got|with bs=4k-8k)"):
+            parse(result(entry(options), shared=GLOBAL | shared), "f")
+    assert parse(result(entry({name: good}), shared=GLOBAL | {name: bad}), "f")[0].read_bytes == 4096
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rw": "randread", "bs": 4096, "iodepth": 4, "direct": 1},
+        {"readwrite": "randread", "blocksize": "4K", "iodepth": "4", "direct": True},
+        {"rw": "randread", "iodepth": "4", "buffered": "0"},
+        {"rw": "randrw", "rwmixread": "100", "iodepth": "4", "direct": "1"},
+        {"rw": "randread", "bs": "4KB,64k", "iodepth": "4", "direct": "1"},
+    ],
+)
+def test_options_have_other_names_and_types(options: dict[str, Any]) -> None:
+    (one,) = parse(result(entry(options), shared={"ioengine": "io_uring"}), "f")
+    assert (one.is_random, one.read_bytes, one.depth) == (True, 4096, 4)
+
+
+def test_reads_under_way_when_the_clock_started_are_no_other_size() -> None:
+    """With ramp_time, bytes of 64 reads count that are not counted as reads; a hundredth of a second size is none."""
+    job = entry({"bs": "1m", "iodepth": "64"}, 300e6, 2**20)
+    job["read"]["io_bytes"] += 50 * 2**20
+    assert parse(result(job), "f")[0].read_bytes == 2**20
+    job["read"]["io_bytes"] += 50 * 2**20
+    with pytest.raises(DipsimError, match="must be of one size"):
+        parse(result(job), "f")
+
+
+def test_jobs_that_write_are_left_out_beside_some_that_read() -> None:
+    written = {"write": {"total_ios": 9}, "read": {}}
+    jobs = [entry({}), entry({"rw": "randwrite"}, groupid=1, jobname="w") | written]
+    jobs.append(entry({"rw": "randrw", "rwmixread": "75"}, groupid=2, jobname="m") | written)
+    with pytest.warns(
+        DipsimWarning, match=r"f: left out, since they do not read alone: 'w' \(randwrite\), 'm' \(randrw\)"
+    ):
+        assert parse(result(*jobs), "f") == parse(result(entry({})), "f")
 
 
 BAD = {
@@ -141,6 +322,28 @@ BAD = {
     "4k: (g=0): rw=randread, bs=(R) 4096B-4096B": "not the JSON of fio",
     '{"a": ' + "[" * 100_000: "not the JSON of fio",
     '{"jobs": 3}': "not the JSON of fio",
+    '{"jobs": {"a": {}}}': "not the JSON of fio",
+    PLAIN[:200]: "r.json: the JSON of fio is damaged or cut off: Unterminated string",
+    '{"fio version": "fio-3.33", "jobs": ' + "[" * 90 + "]" * 90 + "}": "nested more than 64 deep",
+    '{"jobs": [' + "{}," * 10_000 + "{}]}": "holds 10,001 entries; at most 10,000 are read, split it",
+    result(*(entry({}, groupid=i) for i in range(1001))): "holds 1,001 jobs; at most 1,000 are read, split it",
+    PLAIN.replace("244141", "9" * 400): "r.json: holds a whole number of more than 30 digits",
+    PLAIN.replace("fio-3.33", "fio-2.17"): "r.json: written by fio 2.17, whose units are others; run fio 3 or later",
+    result(entry({}) | {"read": {"total_ios": 1, "lat": {"mean": 9}}}): "job 'a': lat: got microseconds, as fio 2",
+    result(entry({}) | {"jobname": "a\nb", "error": 5}): "job 'a b': error 5",
+    result(entry({}, latency_s=1e-6)): "got 0.24 reads in flight; storage waited for fio",
+    result(entry({}, latency_s=1e9)): "reads in flight; cannot be",
+    result(entry({}) | {"write": {"total_ios": 3}}): "job 'a': also wrote, or jobs that write ran at the same time",
+    result(entry({}), entry({"bs": "8k"}, 1e9, 8192)): "ran at the same time as others of its name",
+    result(
+        entry({}), entry({"new_group": ""}, groupid=1)
+    ): "new_group: ran at the same time as others; put 'stonewall'",
+    result(entry({}) | {"read": entry({})["read"] | {"runtime": 3}}): "read for 3 ms, too short to tell a rate",
+    result(entry({}) | {"read": entry({})["read"] | {"runtime": "1"}}): "job 'a': runtime: got '1'; must be a number",
+    result(entry({}) | {"read": entry({})["read"] | {"io_bytes": 1e999}}): "job 'a': io_bytes: got inf; must be",
+    result(entry({}) | {"read": entry({})["read"] | {"lat_ns": {"mean": -1}}}): "job 'a': mean: got -1; must be",
+    result({"jobname": "a", "job options": {}}): "job 'a': total_ios: got None; must be a number",
+    result(entry({"rw": "read:8k"})): "job 'a': rw: got 'read:8k'; must be randread or read",
     '{"jobs": []}': "no jobs; fio ran none",
     '{"jobs": [3]}': "jobs: got 3",
     result(entry({}) | {"error": 5}): "job 'a': error 5 (Input/output error)",
@@ -152,19 +355,20 @@ BAD = {
     result(entry({"rw": "randrw"})): "rw: got 'randrw'",
     result(entry({}, 0)): "job 'a': read nothing; give it a longer runtime",
     result(entry({}) | {"read": {"io_bytes": 4096, "total_ios": 1, "bw_bytes": 0}}): "job 'a': read nothing",
+    result(entry({}) | {"read": {"io_bytes": 9, "total_ios": 0, "bw_bytes": 9}}): "job 'a': read nothing",
     result(entry({}) | {"read": None}): "job 'a': total_ios: got None; must be a number",
-    result(entry({}) | {"read": {"total_ios": 1, "bw_bytes": float("nan")}}): "job 'a': bw_bytes: got nan",
-    result(entry({}) | {"read": {"total_ios": -1, "bw_bytes": 1}}): "job 'a': total_ios: got -1",
     result(
-        entry({"bssplit": "4k/50:64k/50"}, 1e9, 20480)
-    ): "reads of 20480 bytes on average with bs=4k; must be of one",
+        entry({}) | {"read": {"total_ios": 1, "io_bytes": 4096, "bw_bytes": float("nan")}}
+    ): "job 'a': bw_bytes: got nan",
+    result(entry({}) | {"read": {"total_ios": -1, "bw_bytes": 1}}): "job 'a': total_ios: got -1",
+    result(entry({"bs": "4k"}, 1e9, 20480)): "reads of 20480 bytes on average with bs=4k; must be of one",
     result(entry({"bs": "huge"})): "reads of 4096 bytes on average with bs=huge",
     result(entry({"iodepth": "0"})): "job 'a': iodepth: got '0'; must be a count",
     result(entry({"numjobs": "-2"})): "job 'a': numjobs: got '-2'; must be a count",
     result(
         entry({}), entry({"bs": "8k"}, 1e9, 8192, jobname="b")
     ): "job 'a': ran at the same time as 'b'; put 'stonewall'",
-    result(entry({"rw": "read"})): "fio: no random reads, got sequential ones alone",
+    result(entry({"rw": "read"})): "r.json: no random reads, got sequential ones alone",
 }
 
 
@@ -191,7 +395,7 @@ def test_the_rate_is_the_sequential_one_unless_random_reads_are_faster() -> None
         ([point(2**20, 8, 3e9, random=False), point(2**20, 1, 1e9, random=False)], 3e9, "A: measured, 1048576 at 8"),
         ([point(2**20, 8, 2e9, random=False)], 2e9, "A: measured, 1048576 at 8"),
         ([point(2**20, 1, 1e9, random=False)], 2e9, "A: measured, 1048576 at 8, above sequential reads"),
-        ([], 2e9, "A: measured, 1048576 at 8, sequential reads not measured"),
+        ([], 2e9, "D: of random reads, 1048576 at 8; sequential reads not measured"),
     ):
         number = flash_numbers([small, large, *sequential])["read_bytes_per_s"]
         assert (number.value, number.origin) == (rate, origin)
@@ -204,7 +408,7 @@ def test_latency_and_page_are_of_the_smallest_read_alone() -> None:
     assert (numbers["page_bytes"].value, numbers["page_bytes"].origin[0]) == (2048, "d")
     deep = flash_numbers([point(65536, 4, 1e9, 3e-4), point(65536, 8, 1e9, 5e-4)])
     assert deep["latency_s"].value == 3e-4
-    assert "waiting at depth 4 included" in deep["latency_s"].origin
+    assert deep["latency_s"].origin == "D: measured at depth 4 alone, waiting included, 65536 at 4"
     assert (deep["page_bytes"].value, deep["page_bytes"].origin[0]) == (4096, "D")
 
 
@@ -215,7 +419,8 @@ def test_the_queue_is_as_deep_as_the_smallest_reads_profit_from() -> None:
     points += [point(65536, depth, 2e9) for depth in rates] + [point(512, 1, 1e7)]
     assert flash_numbers(points)["queue_depth"].value == 16
     assert flash_numbers([point(4096, d, 9.4e8 if d == 16 else r) for d, r in rates.items()])["queue_depth"].value == 32
-    assert flash_numbers([point(4096, 7, 1e9)])["queue_depth"].value == 7
+    only = flash_numbers([point(4096, 7, 1e9)])["queue_depth"]
+    assert (only.value, only.origin[:2]) == (7, "D:")
 
 
 def loaded(tmp_path: Path, points: list[Point]) -> FlashSpec:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from dipsim.calibration.fio import Point
 from dipsim.calibration.profile import Measured, Section
-from dipsim.errors import DipsimError
 
 _FULL = 0.95
 _PAGE_BYTES = 4096
@@ -17,14 +16,9 @@ def flash_numbers(points: Sequence[Point]) -> Section:
     """All that a profile says of Flash.
 
     Args:
-        points: each kind, size and depth once.
-
-    Raises:
-        DipsimError: no random reads.
+        points: each kind, size and depth once; some are random.
     """
     random = [point for point in points if point.is_random]
-    if not random:
-        raise DipsimError("fio: no random reads, got sequential ones alone; the curve needs jobs with rw=randread")
     return {
         "read_bytes_per_s": _highest_rate(points),
         "latency_s": _latency(random),
@@ -39,17 +33,22 @@ def flash_numbers(points: Sequence[Point]) -> Section:
 def _highest_rate(points: Sequence[Point]) -> Measured:
     """The sequential rate; the largest random one where that is larger, since this number bounds them all."""
     best = max(points, key=lambda point: (point.bytes_per_s, not point.is_random))
-    why = ""
-    if best.is_random:
-        why = ", sequential reads not measured" if all(p.is_random for p in points) else ", above sequential reads"
-    return Measured(best.bytes_per_s, f"A: measured, {best.origin}{why}")
+    if all(point.is_random for point in points):
+        return Measured(best.bytes_per_s, f"D: of random reads, {best.origin}; sequential reads not measured")
+    return Measured(best.bytes_per_s, f"A: measured, {best.origin}{', above sequential reads' * best.is_random}")
 
 
 def _latency(random: Sequence[Point]) -> Measured:
-    """The mean of the smallest read at the least depth."""
+    """The mean of the smallest read at the least depth; by Little's law where fio counted reads, but timed none."""
     first = min(random, key=lambda point: (point.depth, point.read_bytes))
-    waiting = "" if first.depth == 1 else f", waiting at depth {first.depth} included: depth 1 not measured"
-    return Measured(first.latency_s, f"A: measured, {first.origin}{waiting}")
+    latency_s, grade, origin = first.latency_s, "A: measured", first.origin
+    if latency_s is None:
+        per_s = first.bytes_per_s / first.read_bytes
+        latency_s, grade = first.depth / per_s, "derived: latency not measured"
+        origin = f"{first.depth} in flight / {per_s:.4g} reads per s, {origin}"
+    if first.depth > 1:
+        grade = f"D: {grade.split(': ')[1]} at depth {first.depth} alone, waiting included"
+    return Measured(latency_s, f"{grade}, {origin}")
 
 
 def _queue_depth(random: Sequence[Point]) -> Measured:
@@ -59,6 +58,8 @@ def _queue_depth(random: Sequence[Point]) -> Measured:
     size = min(n_depths, key=lambda size: (-n_depths[size], size))
     rates = {point.depth: point.bytes_per_s for point in random if point.read_bytes == size}
     depth = min(depth for depth, rate in rates.items() if rate >= _FULL * max(rates.values()))
+    if len(rates) == 1:
+        return Measured(depth, "D: the only depth measured, whether or not the device needs it")
     return Measured(depth, f"derived: least depth with {_FULL:.0%} of the best rate of {size}-byte reads")
 
 

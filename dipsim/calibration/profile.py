@@ -40,7 +40,7 @@ def document(
     """
     made = tomlkit.document()
     for fact in (*facts, GRADES):
-        made.add(tomlkit.comment(fact))
+        made.add(tomlkit.comment(_one_line(fact)))
     made.add(tomlkit.nl())
     made.add("schema", tomlkit.item(1))
     if extends is not None:

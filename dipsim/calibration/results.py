@@ -27,7 +27,7 @@ def calibrate_fio(results: Sequence[Path], path: Path, extends: str) -> TOMLDocu
         extends: DRAM, compute and energy come from this profile, a name or a file.
 
     Raises:
-        DipsimError: no such profile, or as `read_results` and `flash_numbers`.
+        DipsimError: no such profile, or as `read_results`.
     """
     points = read_results(results)
     numbers = dict(flash_numbers(points))
