@@ -246,6 +246,14 @@ def test_what_python_warns_of_does_not_reach_anybody() -> None:
             holds("1 is 1")
 
 
+def test_the_examples_of_the_documentation_are_expressions() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sweep.md").read_text()
+    (examples,) = re.findall("^## Expressions\n.*?^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names = ["method", "density", "headroom", "policy", "profile.flash.derate", "gamma", "keep_input", "keep_glu"]
+    row = dict.fromkeys(names) | {"method": "dip", "density": 0.5, "policy": "lru"}
+    assert [holds(line, row) for line in examples.splitlines()] == [True] * 4
+
+
 def test_ten_thousand_rows_are_quick() -> None:
     chosen = Expression.parse("name in ['lru', 'lfu'] and 0.1 < x * 2 <= n and not on", ["name", "x", "n", "on"], "x")
     rows = [{"name": "lfu", "x": i / 1e4, "n": i % 7, "on": i % 2 == 0} for i in range(10_000)]

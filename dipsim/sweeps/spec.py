@@ -193,7 +193,7 @@ def _zips(data: dict[str, Any], where: str) -> list[list[str]]:
 
 
 def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any] | Range]]:
-    for name, value in _flat(data):
+    for name, value in _flat(data, where):
         _check_name(name, where)
         if isinstance(value, dict):
             yield _renamed(name), Range.parse(value, f"{where}: {name}")
@@ -215,14 +215,16 @@ def _check_value(value: object, where: str) -> None:
         raise DipsimError(f"{where}: got {_short(value)}; must be text, a number, true, false, or a list of these")
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(data: dict[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and their values; a table that is a range is a value."""
     for key, value in data.items():
         name = f"{prefix}{key}"
         if name in ("zip", "filter"):
             continue
         if isinstance(value, dict) and not ("start" in value and value.keys() <= Range.model_fields.keys()):
-            yield from _flat(value, f"{name}.")
+            if not value:
+                raise DipsimError(f"{where}: {name}: got an empty table; leave it out")
+            yield from _flat(value, where, f"{name}.")
         else:
             yield name, value
 
