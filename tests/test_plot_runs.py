@@ -103,6 +103,13 @@ def test_runs_that_are_there_twice_are_refused() -> None:
         plots.curves(pd.concat([frame, frame]), "dram.capacity_bytes")
 
 
+def test_missing_values_of_every_kind_are_null() -> None:
+    frame = sweep(("dip", "dense"))
+    for own in (frame, frame.convert_dtypes(), frame.astype(object), frame.convert_dtypes(dtype_backend="pyarrow")):
+        assert drawn_of(own, "pareto", where="gamma is null and method != 'dip' and density is null") == 12
+        assert drawn_of(own, "pareto", where="density != 0.5 and density not in [0.25]") == 12
+
+
 def test_a_scatter_takes_all() -> None:
     assert drawn_of(sweep(), "pareto") == 24
 

@@ -53,8 +53,8 @@ def test_ranges_of_whole_numbers_are_whole(tmp_path: Path) -> None:
     assert found == [{"tokens": tokens, "warmup": warmup} for tokens in (8, 16, 24) for warmup in (0, 4)]
     assert all(isinstance(value, int) for point in found for value in point.values())
     assert values("{start = 0, stop = 1, num = 3}", tmp_path) == [0.0, 0.5, 1.0]
-    long = points(f"tokens = {{start = {2**39 + 1}, stop = {2**39 + 6}, step = 2}}", tmp_path)
-    assert [point["tokens"] for point in long] == [2**39 + 1, 2**39 + 3, 2**39 + 5]
+    long = points(f"tokens = {{start = {2**40 - 7}, stop = {2**40 - 2}, step = 2}}", tmp_path)
+    assert [point["tokens"] for point in long] == [2**40 - 7, 2**40 - 5, 2**40 - 3]
 
 
 def test_zipped_axes_walk_together(tmp_path: Path) -> None:
@@ -205,6 +205,11 @@ def test_axes_are_what_varies() -> None:
         (
             "density = {start = 0, stop = 1, num = 10001}\ngamma = {start = 0, stop = 1, num = 100}",
             "1,000,100 points, before filters; at most 1,000,000",
+        ),
+        (
+            "density = {start = 0, stop = 1, num = 2000}\ngamma = {start = 0, stop = 1, num = 2000}\n"
+            'zip = [["density", "gamma"]]\ntokens = {start = 1, stop = 1000, step = 1}',
+            "2,000,000 points",
         ),
         ("[[grid]]\ndensity = {start = 0, stop = 1, num = 600000}\n" * 2, "1,200,000 points"),
         ("\n".join(f"profile.x{i} = [1, 2]" for i in range(2000)), "inf points, before filters"),
