@@ -33,10 +33,10 @@ def drawn_of(frame: pd.DataFrame, kind: str, **options: Any) -> int:
         ("dram", {"panels": "profile"}, "panels: column 'profile' was not swept, all 24 runs have phone; those that"),
         ("dram", {"y": "bound", "where": ONE}, "y: column 'bound' has no numbers, got 'flash'"),
         ("dram", {"where": "policy == 'arc'"}, "where: none of 24 runs has policy == 'arc'"),
-        ("dram", {"where": "polcy == 'lfu'"}, "where: got 'polcy == 'lfu''; name 'polcy' is not defined; write"),
+        ("dram", {"where": "polcy == 'lfu'"}, "where: got .polcy == 'lfu'.; no column 'polcy'; did you mean 'policy'?"),
         ("dram", {"where": "policy =="}, "where: got 'policy =='; invalid syntax"),
-        ("dram", {"where": "policy"}, "where: got 'policy'; "),
-        ("dram", {"where": "@pd"}, "where: got '@pd'; local variable 'pd' is not defined"),
+        ("dram", {"where": "policy"}, "where: got 'policy'; 'lru' is neither true nor false; write"),
+        ("dram", {"where": "@pd"}, "where: got '@pd'; '@' may not stand in it; write"),
         ("headroom", {}, r"plot: the results have no columns headroom\.\*; sweep with headroom = true"),
         ("latency", {}, "plot: 24 lines cannot be told apart, at most 14 can; choose with --where"),
         ("regimes", {"x": "dram.capacity_bytes", "y": "dram"}, "y: column 'dram' has no numbers, got '3GB'"),
@@ -101,6 +101,13 @@ def test_runs_that_are_there_twice_are_refused() -> None:
     frame = sweep(("dip",), ("lru",)).query("density == 0.5")
     with pytest.raises(DipsimError, match="runs are there twice, with the same parameters"):
         plots.curves(pd.concat([frame, frame]), "dram.capacity_bytes")
+
+
+def test_missing_values_of_every_kind_are_null() -> None:
+    frame = sweep(("dip", "dense"))
+    for own in (frame, frame.convert_dtypes(), frame.astype(object), frame.convert_dtypes(dtype_backend="pyarrow")):
+        assert drawn_of(own, "pareto", where="gamma is null and method != 'dip' and density is null") == 12
+        assert drawn_of(own, "pareto", where="density != 0.5 and density not in [0.25]") == 12
 
 
 def test_a_scatter_takes_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def test_ranges_of_whole_numbers_are_whole(tmp_path: Path) -> None:
     assert found == [{"tokens": tokens, "warmup": warmup} for tokens in (8, 16, 24) for warmup in (0, 4)]
     assert all(isinstance(value, int) for point in found for value in point.values())
     assert values("{start = 0, stop = 1, num = 3}", tmp_path) == [0.0, 0.5, 1.0]
+    long = points(f"tokens = {{start = {2**40 - 7}, stop = {2**40 - 2}, step = 2}}", tmp_path)
+    assert [point["tokens"] for point in long] == [2**40 - 7, 2**40 - 5, 2**40 - 3]
 
 
 def test_zipped_axes_walk_together(tmp_path: Path) -> None:
@@ -68,6 +71,36 @@ def test_a_filter_keeps_points_for_which_it_is_true(tmp_path: Path) -> None:
     assert kept == [("dip", 0.3), ("dip", 0.5), ("dip", 0.7), ("dip-ca", 0.3), ("dip-ca", 0.5)]
     dotted = 'profile.flash.derate = [0.5, 1.0]\nfilter = "`profile.flash.derate` < 1"'
     assert points(dotted, tmp_path) == [{"profile.flash.derate": 0.5}]
+
+
+def test_every_filter_is_an_expression_of_its_own(tmp_path: Path) -> None:
+    text = (
+        'filter = "density > 0.3 or density < 0.2"\n[[grid]]\ndensity = [0.1, 0.3, 0.5, 0.7]\nfilter = "density < 0.6"'
+    )
+    assert [point["density"] for point in points(text, tmp_path)] == [0.1, 0.5]
+    with pytest.raises(DipsimError, match=r"filter: got 'density > 1\) or \(density < 9'; unmatched"):
+        points('density = [0.5]\nfilter = "density > 1) or (density < 9"', tmp_path)
+    with pytest.raises(DipsimError, match="filter: got 'density > 9'; no column 'density'"):
+        points('filter = "density > 9"\n[[grid]]\ndensity = 0.5\n[[grid]]\ngamma = 0.5', tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["density.to_csv('ran') == 0", "9**9**9 > density", "@pd.io.common.os.system('> ran')"]
+)
+def test_a_filter_runs_nothing(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DipsimError, match="filter: got "):
+        points(f'density = [0.3, 0.5]\nfilter = """{text}"""', tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.toml"]
+
+
+def test_a_hundred_thousand_points_are_read_in_seconds(tmp_path: Path) -> None:
+    text = "density = {start = 0.0001, stop = 1, num = 500}\ngamma = {start = 0, stop = 1, num = 200}"
+    start = time.process_time()
+    found = points(text, tmp_path)
+    assert time.process_time() - start < 10
+    assert len(found) == 100_000
+    assert found[200] == {"density": pytest.approx(0.0001 + 0.9999 / 499, rel=1e-9), "gamma": 0.0}
 
 
 def test_grids_have_what_is_common_and_go_before_it(tmp_path: Path) -> None:
@@ -113,7 +146,10 @@ def test_a_dict_may_hold_what_python_has_for_lists() -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(DipsimError, match="not valid TOML"):
+    with pytest.raises(DipsimError, match=r"spec\.toml: not UTF-8"):
+        Spec.load(tmp_path / "spec.toml")
+    (tmp_path / "spec.toml").write_bytes(b"#" * 3 * 2**20)
+    with pytest.raises(DipsimError, match=r"spec\.toml: has more than 2,097,152 bytes"):
         Spec.load(tmp_path / "spec.toml")
 
 
@@ -134,7 +170,7 @@ def test_axes_are_what_varies() -> None:
         ("tokens = [8, 99999999999999999999999]", "tokens: got 9{20,}"),
         ("density = [0.4, 'a']".replace("'", '"'), "density: got 'a'; input should be a valid number"),
         ('density = [0.4]\nfilter = "density > 1"', "no runs"),
-        ('filter = "nothing > 1"', "filter: got .*'nothing' is not defined"),
+        ('filter = "nothing > 1"', "filter: got .*no column 'nothing'; choices: trace; text stands"),
         ('density = [0.4, 0.5]\npolicy = ["lru"]\nzip = [["density", "policy"]]', "zip: got .*as many values each"),
         ('zip = [["density", "polic"]]\ndensity = [0.4]', "zip: polic: unknown axis; did you mean 'policy'"),
         ('zip = [["density", "policy"]]\ndensity = [0.4]', "zip: 'policy' is no axis"),
@@ -153,6 +189,45 @@ def test_axes_are_what_varies() -> None:
         ("grid = 3", "grid: write each as"),
         ('profile = "a18-paper"\nprofile.flash.derate = [0.5]', "put the name of its field into quotes"),
         ("density = [", "not valid TOML"),
+        ("density = {start = 0.1, stop = 1, num = 1000000000}", "density: .*1,000,000,000 values; at most 1,000,000"),
+        ("density = {start = 0, stop = 1, step = 1e-12}", "density: .*1,000,000,000,001 values; at most"),
+        ("density = {start = 0, stop = 1, step = 5e-324}", "density: .*1e.30 values; at most"),
+        ("tokens = {start = 0, stop = 999999999999999999, step = 1}", "tokens: .* values; at most 1,000,000"),
+        ("density = {start = -1e308, stop = 1e308, num = 3}", "density: .*between -1e.30 and 1e.30"),
+        ("density = {start = 0, stop = inf, num = 3}", "density: stop.*: got inf; input should be"),
+        ("density = {start = 0, stop = nan, num = 3}", "density: stop.*: got nan; input should be"),
+        ("density = {start = 0, stop = 1, step = nan}", "density: step.*: got nan; input should be"),
+        ("density = {start = 0, stop = 1, step = 0}", "density: step.*: got 0; input should be greater than 0"),
+        ("density = {start = 1e20, stop = 1.0000000000000005e20, step = 1e4}", "density: .*same to 12 digits"),
+        ("density = {start = 0.5, stop = 0.5000000000001, num = 3}", "density: 3 values, .*same to 12 digits"),
+        ("density = {start = true, stop = 1, num = 3}", "density: start.*: got True"),
+        ("layout = {start = 1, stop = 2, num = 2}", "layout: got 1; input should be a valid string"),
+        (
+            "density = {start = 0, stop = 1, num = 10001}\ngamma = {start = 0, stop = 1, num = 100}",
+            "1,000,100 points, before filters; at most 1,000,000",
+        ),
+        (
+            "density = {start = 0, stop = 1, num = 2000}\ngamma = {start = 0, stop = 1, num = 2000}\n"
+            'zip = [["density", "gamma"]]\ntokens = {start = 1, stop = 1000, step = 1}',
+            "2,000,000 points",
+        ),
+        ("[[grid]]\ndensity = {start = 0, stop = 1, num = 600000}\n" * 2, "1,200,000 points"),
+        ("\n".join(f"profile.x{i} = [1, 2]" for i in range(2000)), "inf points, before filters"),
+        (
+            f'policy_option.x = "{"x" * 100000}"\ndensity = {{start = 0, stop = 1, num = 3000}}',
+            "3,000 points of 3 axes are 300,.* characters written out; at most 200,000,000",
+        ),
+        ("density = [1979-05-27]", "density: got datetime.date.*; must be text, a number"),
+        ("policy_option.x = 07:32:00", "policy_option.x: got datetime.time"),
+        ("policy_option.x = [{a = 1}]", "policy_option.x: got {'a': 1}; must be text"),
+        ("policy_option.x = [[nan]]", "policy_option.x: got nan; must be text"),
+        ("density = {}", "density: got an empty table"),
+        ("filter = 3", "filter: got 3; must be text"),
+        ('filter = ["density > 1"]', "filter: got .*; must be text"),
+        ("zip = [" + "1, " * 1000 + "]", "zip: got .{60}; must be lists of names"),
+        ("density.to_csv = 1", "density.to_csv: unknown axis"),
+        ('"a\\u0000b" = 1', "holds text with a NUL"),
+        ("tokens = 1" + "0" * 40, "more than 30 digits"),
     ],
 )
 def test_what_is_wrong_is_one_line(text: str, message: str, tmp_path: Path) -> None:

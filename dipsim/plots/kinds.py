@@ -87,7 +87,7 @@ def draw(frame: pd.DataFrame, kind: str, where: str | None = None, **options: An
     Args:
         frame: results, one row per run.
         kind: a name of `KINDS`.
-        where: which runs, as an expression of `DataFrame.query`.
+        where: which runs, as an expression of `dipsim.expressions`.
         options: of the kind's own (`x`, `y`, `by`, `panels`, `title` ...); those that are None count as not given.
 
     Raises:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dipsim.errors import DipsimError, DipsimWarning, suggestion
+from dipsim.expressions import Expression
 from dipsim.plots.quantities import as_text
 
 # What a run yields, and where its row came from; every other column is a parameter.
@@ -34,18 +35,15 @@ def is_result(column: str) -> bool:
 
 
 def matching(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The rows for which an expression of `DataFrame.query` holds; it sees the columns and nothing else.
+    """The rows for which an expression holds, in the language of `dipsim.expressions`.
 
     Raises:
         DipsimError: the expression cannot be understood, or no row is left.
     """
-    try:
-        left = frame.query(where, local_dict={}, global_dict={})
-    except Exception as error:  # whatever a stranger's expression may raise
-        said = " ".join(str(error).split())[:100]
-        # In the shell, backticks must stand between single quotes.
-        rule = """write 'policy == "lfu"'; a column with a dot stands in backticks: '`dram.cache_bytes` > 1e9'"""
-        raise DipsimError(f"where: got '{where}'; {said}; {rule}") from None
+    expression = Expression.parse(where, [name for name in frame if isinstance(name, str)], "where")
+    own = frame[[*expression.names]].astype(object)
+    rows = zip(*(own[name].where(own[name].notna(), None) for name in expression.names), strict=True)
+    left = frame[[expression.holds(dict(zip(expression.names, row, strict=True))) for row in rows]]
     if left.empty:
         raise DipsimError(f"where: none of {len(frame)} runs has {where}")
     return left

@@ -25,7 +25,8 @@ from dipsim.policies import policies
 from dipsim.prefetch import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.registry import Registry
-from dipsim.sweeps.spec import HEADROOM, Point, Spec, Text, describe
+from dipsim.sweeps.grid import Point
+from dipsim.sweeps.spec import HEADROOM, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
 
 OnProgress = Callable[[int, int], None]

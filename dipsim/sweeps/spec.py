@@ -7,22 +7,23 @@ Keys are the names of `dipsim simulate`'s options; a list is an axis. Dotted key
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import pandas as pd
-import pydantic
 import tomlkit
 
 from dipsim.description import Description
+from dipsim.documents import check_bounds, read_text, read_toml
 from dipsim.errors import DipsimError, suggestion
 from dipsim.schema import Count, CountOrZero, Record
-from dipsim.sweeps.values import Range, as_toml
+from dipsim.sweeps.grid import Grid, Key, Point
+from dipsim.sweeps.values import MOST_POINTS, Range, as_toml
 
-Point = dict[str, Any]
+_MOST_BYTES = 2 * 2**20  # of a file: 100,000 numbers, written out
+# Of all points, written out: so much is held in memory.
+_MOST_CHARACTERS = 200_000_000
 
 HEADROOM = "headroom"
 _PLUGGED = ("policy_option", "layout_option", "prefetch_option")
@@ -45,48 +46,6 @@ class Text(Record):
     batch: Count = 1
     device: str = "cpu"
     dtype: str = "auto"
-
-
-class Grid(Record):
-    """One product of axes.
-
-    Attributes:
-        axes: dotted name -> its values, in the order of the spec.
-        zip: axes that walk together instead of being multiplied, as lists of their names.
-        filter: an expression over the axes; points for which it is false are left out.
-    """
-
-    axes: dict[str, list[Any]]
-    zip: list[list[str]] = pydantic.Field(default_factory=list)
-    filter: str | None = None
-
-    def points(self, where: str) -> list[Point]:
-        """The points, last axis fastest.
-
-        Raises:
-            DipsimError: zipped axes of unequal length, or a filter that cannot be evaluated.
-        """
-        bundles = self._bundles(where)
-        points = [dict(itertools.chain.from_iterable(parts)) for parts in itertools.product(*bundles)]
-        ordered = [{name: point[name] for name in self.axes} for point in points]
-        return ordered if self.filter is None else list(_kept(ordered, self.filter, where))
-
-    def _bundles(self, where: str) -> list[list[tuple[tuple[str, Any], ...]]]:
-        """Axes as lists of (name, value) pairs that go together."""
-        zipped = {name: group[0] for group in self.zip for name in group}
-        if sum(map(len, self.zip)) > len(zipped):
-            raise DipsimError(f"{where}: zip: got {self.zip}; an axis may stand in one list, once")
-        for group in self.zip:
-            if missing := [name for name in group if name not in self.axes]:
-                raise DipsimError(f"{where}: zip: '{missing[0]}' is no axis{suggestion(missing[0], self.axes)}")
-            if len(sizes := {name: len(self.axes[name]) for name in group}) < 2 or len(set(sizes.values())) > 1:
-                raise DipsimError(f"{where}: zip: got {sizes}; needs two axes or more, of as many values each")
-        bundles: dict[str, list[tuple[tuple[str, Any], ...]]] = {}
-        for name, values in self.axes.items():
-            own: list[tuple[tuple[str, Any], ...]] = [((name, value),) for value in values]
-            leader = zipped.get(name, name)
-            bundles[leader] = [a + b for a, b in zip(bundles[leader], own, strict=True)] if leader in bundles else own
-        return list(bundles.values())
 
 
 @dataclass(frozen=True)
@@ -114,35 +73,30 @@ class Spec:
             DipsimError: not readable, not TOML, an unknown axis, a value of the wrong kind, or no points.
         """
         if isinstance(spec, dict):
+            check_bounds(spec, "spec")
             data = as_toml(spec, "spec")
             return cls._of(data, tomlkit.dumps(data), Path.cwd(), "spec")
         path = Path(spec)
         try:
-            text = path.read_text(encoding="utf-8")
-            data = tomllib.loads(text)
-        except OSError as error:
-            raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            is_text = not isinstance(error, UnicodeDecodeError)
-            hint = _HINT if is_text and ("profile" in str(error) or _names_profile_twice(path)) else ""
-            raise DipsimError(f"{path}: not valid TOML: {error}{hint}") from None
+            data, text = read_toml(path, str(path), _MOST_BYTES)
+        except DipsimError as error:
+            raise DipsimError(f"{error}{_hint(path) if 'not valid TOML' in str(error) else ''}") from None
         return cls._of(data, text, path.resolve().parent, path.name)
 
     @classmethod
     def _of(cls, data: dict[str, Any], text: str, folder: Path, name: str) -> Self:
-        if not isinstance(grids := data.get("grid", [{}]), list) or not all(isinstance(one, dict) for one in grids):
-            raise DipsimError(f"{name}: grid: write each as [[grid]] and axes of its own below")
-        if not grids:
-            raise DipsimError(f"{name}: grid: got none; leave it out, or give one at least")
-        common = {key: value for key, value in data.items() if key != "grid"}
-        points: dict[str, Point] = {}
-        for own in grids:
-            for point in _grid(common, own, name).points(name):
-                points.setdefault(repr(point), point)
+        points: dict[Key, Point] = {}
+        for grid in _grids(data, name):
+            for key, point in grid.points(name):
+                points.setdefault(key, point)
         if not points:
             raise DipsimError(f"{name}: no runs; the filter leaves none")
-        for point in points.values():
-            describe(point, name)
+        known: set[object] = set()
+        for key, point in points.items():
+            # Values are checked each on its own, so that one which was seen elsewhere need not be again.
+            if new := {key[0], *zip(*key, strict=True)} - known:
+                describe(point, name)
+                known |= new
         return cls(tuple(points.values()), folder, text, name)
 
     @property
@@ -180,50 +134,97 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
     return description, text
 
 
-_HINT = '; beside profile = ..., put the name of its field into quotes: "profile.flash.read_bytes_per_s" = [1e9, 2e9]'
+def _hint(path: Path) -> str:
+    """For who names a device, and then a field of it below."""
+    starts = [line.split("=")[0].strip() for line in read_text(path, str(path)).splitlines() if "=" in line]
+    if "profile" not in starts or not any(start.startswith("profile.") for start in starts):
+        return ""
+    return (
+        '; beside profile = ..., put the name of its field into quotes: "profile.flash.read_bytes_per_s" = [1e9, 2e9]'
+    )
 
 
-def _names_profile_twice(path: Path) -> bool:
-    starts = [line.split("=")[0].strip() for line in path.read_text(encoding="utf-8").splitlines() if "=" in line]
-    return "profile" in starts and any(start.startswith("profile.") for start in starts)
+def _grids(data: dict[str, Any], where: str) -> list[Grid]:
+    """The grids, none of which is unfolded before all are known to be few enough.
+
+    Raises:
+        DipsimError: what stands in the spec makes none, or too many points.
+    """
+    if not isinstance(tables := data.get("grid", [{}]), list) or not all(isinstance(one, dict) for one in tables):
+        raise DipsimError(f"{where}: grid: write each as [[grid]] and axes of its own below")
+    if not tables:
+        raise DipsimError(f"{where}: grid: got none; leave it out, or give one at least")
+    common = _grid({key: value for key, value in data.items() if key != "grid"}, where)
+    grids: list[Grid] = []
+    n_points = n_characters = 0.0
+    for own in (_grid(table, where) for table in tables):
+        axes = common.axes | own.axes
+        zips = [group for group in (*common.zip, *own.zip) if not axes.keys().isdisjoint(group)]
+        grids.append(grid := Grid(axes, zips, [*common.filters, *own.filters]))
+        n_points += (n := grid.n_points(where))
+        n_characters += n * grid.n_characters
+        if n_points > MOST_POINTS:
+            raise DipsimError(f"{where}: {n_points:,.15g} points, before filters; at most {MOST_POINTS:,}")
+        if n_characters > _MOST_CHARACTERS:
+            raise DipsimError(
+                f"{where}: {n_points:,.15g} points of {len(axes)} axes are {n_characters:,.15g} characters written "
+                f"out; at most {_MOST_CHARACTERS:,}"
+            )
+    return grids
 
 
-def _grid(common: dict[str, Any], own: dict[str, Any], where: str) -> Grid:
-    """Common keys and a grid's own, which go before."""
-    axes = dict(_axes(common, where)) | dict(_axes(own, where))
-    zips = [group for group in (*_zips(common, where), *_zips(own, where)) if not set(group).isdisjoint(axes)]
-    filters = [f"({data['filter']})" for data in (common, own) if data.get("filter") is not None]
-    return Grid.parse({"axes": axes, "zip": zips, "filter": " and ".join(filters) or None}, where)
+def _grid(data: dict[str, Any], where: str) -> Grid:
+    """What one table says."""
+    text = data.get("filter")
+    if text is not None and not isinstance(text, str):
+        raise DipsimError(f'{where}: filter: got {_short(text)}; must be text, as "density < 0.5"')
+    return Grid(dict(_axes(data, where)), _zips(data, where), [] if text is None else [text])
 
 
 def _zips(data: dict[str, Any], where: str) -> list[list[str]]:
     zips = data.get("zip", [])
     if not isinstance(zips, list) or not all(isinstance(group, list) for group in zips):
-        raise DipsimError(f'{where}: zip: got {zips!r}; must be lists of names: zip = [["keep_input", "keep_glu"]]')
+        raise DipsimError(
+            f'{where}: zip: got {_short(zips)}; must be lists of names: zip = [["keep_input", "keep_glu"]]'
+        )
     for name in itertools.chain.from_iterable(zips):
         _check_name(str(name), f"{where}: zip")
     return [[_renamed(name) for name in group] for group in zips]
 
 
-def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any]]]:
-    for name, value in _flat(data):
+def _axes(data: dict[str, Any], where: str) -> Iterator[tuple[str, list[Any] | Range]]:
+    for name, value in _flat(data, where):
         _check_name(name, where)
         if isinstance(value, dict):
-            yield _renamed(name), Range.parse(value, f"{where}: {name}").values()
-        else:
-            if value == []:
-                raise DipsimError(f"{where}: {name}: got no value; an axis needs one at least")
-            yield _renamed(name), value if isinstance(value, list) else [value]
+            yield _renamed(name), Range.parse(value, f"{where}: {name}")
+            continue
+        values = value if isinstance(value, list) else [value]
+        if not values:
+            raise DipsimError(f"{where}: {name}: got no value; an axis needs one at least")
+        for one in values:
+            _check_value(one, f"{where}: {name}")
+        yield _renamed(name), values
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _check_value(value: object, where: str) -> None:
+    """Text, numbers, true and false, or lists of these: TOML has tables, dates and times beside them."""
+    if isinstance(value, list | tuple):
+        for one in value:
+            _check_value(one, where)
+    elif not isinstance(value, str | int | float) or value != value:
+        raise DipsimError(f"{where}: got {_short(value)}; must be text, a number, true, false, or a list of these")
+
+
+def _flat(data: dict[str, Any], where: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and their values; a table that is a range is a value."""
     for key, value in data.items():
         name = f"{prefix}{key}"
         if name in ("zip", "filter"):
             continue
         if isinstance(value, dict) and not ("start" in value and value.keys() <= Range.model_fields.keys()):
-            yield from _flat(value, f"{name}.")
+            if not value:
+                raise DipsimError(f"{where}: {name}: got an empty table; leave it out")
+            yield from _flat(value, where, f"{name}.")
         else:
             yield name, value
 
@@ -234,29 +235,18 @@ def _renamed(name: str) -> str:
 
 
 def _check_name(name: str, where: str) -> None:
-    known = [key for key in Description.model_fields if key not in ("profile_values", *_PLUGGED)]
     table, _, rest = name.partition(".")
     if rest and table in _TABLES:
         return
+    known = [key for key in Description.model_fields if key not in ("profile_values", *_PLUGGED)]
     if name not in ("trace", HEADROOM, *known):
         choices = ["trace", "zip", "filter", HEADROOM, "grid", *known, *(f"{own}.*" for own in _TABLES)]
         raise DipsimError(f"{where}: {name}: unknown axis{suggestion(name, choices)}")
 
 
-def _kept(points: list[Point], expression: str, where: str) -> Iterator[Point]:
-    frame = pd.DataFrame(points)
-    try:
-        is_kept = frame.eval(expression, engine="python", local_dict={}, global_dict={})
-        if not isinstance(is_kept, pd.Series) or is_kept.dtype != bool:
-            raise TypeError("it is neither true nor false")
-    except Exception as error:  # whatever pandas makes of a stranger's expression
-        message = " ".join(str(error).split())[:200]
-        raise DipsimError(
-            f"{where}: filter: got {expression!r}: {message}; an expression over {', '.join(map(repr, frame.columns))} "
-            "(names with a dot in backticks)"
-        ) from None
-    return itertools.compress(points, is_kept)
-
-
 def _hashable(value: object) -> object:
     return repr(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _short(value: object) -> str:
+    return said if len(said := repr(value)) <= 60 else f"{said[:57]}..."
