@@ -11,6 +11,8 @@ from dipsim.errors import DipsimError, suggestion
 # Bounded, so that arithmetic on what a stranger's file says cannot overflow.
 Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
 CountOrZero = Annotated[int, pydantic.Field(ge=0, le=2**40)]
+# One for each sequence of a trace: sequences are objects in memory.
+Counts = Annotated[list[CountOrZero], pydantic.Field(max_length=2**20)]
 
 
 class Record(pydantic.BaseModel):
