@@ -247,10 +247,10 @@ def test_damaged_zip_files(tmp_path: Path) -> None:
     write(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DipsimError, match="t.zarr.zip: cannot be read as a zip"):
+    with pytest.raises(DipsimError, match=r"t\.zarr\.zip: cannot be read as a zip"):
         Trace.open(path)
     path.write_bytes(b"")
-    with pytest.raises(DipsimError, match="t.zarr.zip: cannot be read as a zip"):
+    with pytest.raises(DipsimError, match=r"t\.zarr\.zip: cannot be read as a zip"):
         Trace.open(path)
     broken = bytearray(whole)
     with zipfile.ZipFile(tmp_path / "t.zarr.zip", "w"):
@@ -262,7 +262,7 @@ def test_damaged_zip_files(tmp_path: Path) -> None:
         offset = archive.getinfo("scores/glu/c.0.0.0").header_offset
     broken[offset + 100] ^= 0xFF
     path.write_bytes(broken)
-    with pytest.raises(DipsimError, match="'scores/glu/c.0.0.0' is damaged: Bad CRC-32"):
+    with pytest.raises(DipsimError, match=r"'scores/glu/c\.0\.0\.0' is damaged: Bad CRC-32"):
         Trace.open(path).read("glu", 0, 1)
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from dipsim.archives import check_fold
 from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
-from dipsim.schema import Count, Record
-from dipsim.trace.codecs import Codec, Codecs
+from dipsim.schema import Record, Sizes
+from dipsim.trace.codecs import Codecs
 from dipsim.trace.format import CHUNK_TOKENS
 from dipsim.trace.members import Members
 
 METADATA = "zarr.json"
-MOST_METADATA_BYTES = 2**20
+MOST_METADATA_BYTES = 2**21
 _MOST_CHUNKS = 2**20
 # What may have to be decoded to read the scores of 128 tokens at one layer; and what all chunks may hold together, in
 # times of what the array holds, if that is more than a small array may have.
@@ -32,7 +32,7 @@ _MOST_OVERHANG, _LEAST_CHUNKS_BYTES = 4, 64 * 2**20
 
 
 class _Shape(Record):
-    chunk_shape: list[Count]
+    chunk_shape: Sizes
 
 
 class _Grid(Record):
@@ -52,12 +52,12 @@ class _Keys(Record):
 class _Document(Record):
     zarr_format: Literal[3]
     node_type: Literal["array"]
-    shape: list[Count]
+    shape: Sizes
     data_type: str
     chunk_grid: _Grid
     chunk_key_encoding: _Keys
     fill_value: Any
-    codecs: list[Codec]
+    codecs: list[Any]
     attributes: Any = None
     dimension_names: Any = None
     storage_transformers: Any = None

@@ -9,11 +9,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from dipsim.documents import MOST_BYTES, parse_json
+from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
 from dipsim.schema import Count, Record
-from dipsim.trace.arrays import METADATA
+from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES
 from dipsim.trace.members import Folder, open_members
 
 DRIFT_ATTRIBUTE = "dipsim_drift"
@@ -94,7 +94,7 @@ def add_certificate(path: Path, certificate: Certificate) -> None:
         DipsimError: it is no trace any more.
     """
     members = open_members(path, str(path))
-    group = members.read(METADATA, MOST_BYTES)
+    group = members.read(METADATA, MOST_METADATA_BYTES)
     if group is None:
         raise DipsimError(f"{path}: has no {METADATA}")
     metadata = _with_certificate(bytes(group), certificate, str(path))

@@ -43,12 +43,13 @@ class Codecs:
     packing: tuple[str, ...]
 
     @classmethod
-    def of(cls, codecs: list[Codec], n_dims: int, where: str) -> Self:
+    def of(cls, said: list[Any], n_dims: int, where: str) -> Self:
         """From an array's metadata.
 
         Raises:
             DipsimError: they cannot be read, among them sharding and two compressors, one over the other.
         """
+        codecs = [Codec.parse(one, f"{where}: codecs") for one in said[: _MOST_CODECS + 1]]
         names = [codec.name for codec in codecs]
         to_bytes = names.index("bytes") if "bytes" in names else 0
         packing = names[to_bytes + 1 :]

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipsim import kernels, shipped
-from dipsim.documents import MOST_BYTES, parse_json
+from dipsim.documents import parse_json
 from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
-from dipsim.trace.arrays import METADATA, StoredArray
+from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES, StoredArray
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, MOST_TOKENS, TraceAttributes, site_columns
 from dipsim.trace.members import Members, open_members
@@ -224,7 +224,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _group_attributes(members: Members, where: str) -> dict[str, Any]:
-    text = members.read(METADATA, MOST_BYTES)
+    text = members.read(METADATA, MOST_METADATA_BYTES)
     if text is None:
         raise DipsimError(f"{where}: has no {METADATA}")
     group = parse_json(bytes(text), f"{where}: {METADATA}")
@@ -278,9 +278,8 @@ def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | 
     if np.unique(ids).size != n_sequences:
         raise DipsimError(f"{where}: sequence_ids: a sequence comes back after another; its tokens must be adjacent")
     if len(prompt_lengths) != n_sequences:
-        raise DipsimError(
-            f"{where}: prompt_lengths: got {len(prompt_lengths)} for {n_sequences} sequences; one for each"
-        )
+        n_prompts = len(prompt_lengths)
+        raise DipsimError(f"{where}: prompt_lengths: got {n_prompts} for {n_sequences} sequences; one for each")
     edges = [0, *inner.tolist(), ids.size]
     pairs = zip(itertools.pairwise(edges), prompt_lengths, strict=True)
     return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
