@@ -22,6 +22,25 @@ MOST_DEPTH = 64
 MOST_DIGITS = 30
 
 
+def open_regular(path: Path, where: str) -> int:
+    """A descriptor of a file, which the caller closes; a link to one will do, a device or a pipe will not.
+
+    Raises:
+        DipsimError: it is missing, unreadable or no regular file; caused by the OSError if there was one.
+    """
+    try:
+        # A pipe would not open until somebody writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise DipsimError(f"{where}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a name with a NUL
+        raise DipsimError(f"{where}: cannot be read: {error}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DipsimError(f"{where}: cannot be read: not a regular file")
+    return descriptor
+
+
 def read_bytes(path: Path, where: str, most_bytes: int = MOST_BYTES) -> bytes:
     """A file's content.
 
@@ -34,15 +53,10 @@ def read_bytes(path: Path, where: str, most_bytes: int = MOST_BYTES) -> bytes:
         DipsimError: it is missing, unreadable, no regular file, or too long; caused by the OSError if there was one.
     """
     try:
-        # A pipe would not open until somebody writes to it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise DipsimError(f"{where}: cannot be read: not a regular file")
+        with os.fdopen(open_regular(path, where), "rb") as file:
             data = file.read(most_bytes + 1)
     except OSError as error:
         raise DipsimError(f"{where}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a name with a NUL
-        raise DipsimError(f"{where}: cannot be read: {error}") from None
     if len(data) > most_bytes:
         raise DipsimError(f"{where}: has more than {most_bytes:,} bytes, the most that is read of such a file")
     return data

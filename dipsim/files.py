@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,29 +42,3 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file whole."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def content_sha256(path: Path) -> str:
-    """Hash of a file's or a folder's content, whatever its name: SHA-256 over names, sizes and CRC-32s of the files in
-    it. A zip counts as the folder that it holds, and its index has all three, so that gigabytes need not be read."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: (entry.file_size, entry.CRC) for entry in archive.infolist()}
-    elif path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        entries = {file.relative_to(path).as_posix(): (file.stat().st_size, _crc32(file)) for file in files}
-    else:
-        entries = {"": (path.stat().st_size, _crc32(path))}
-    digest = hashlib.sha256()
-    for name, (size, crc) in sorted(entries.items()):
-        if not name.endswith("/"):
-            digest.update(f"{name}\0{size}\0{crc}\n".encode())
-    return digest.hexdigest()
-
-
-def _crc32(path: Path) -> int:
-    crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return crc

@@ -11,6 +11,10 @@ from dipsim.errors import DipsimError, suggestion
 # Bounded, so that arithmetic on what a stranger's file says cannot overflow.
 Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
 CountOrZero = Annotated[int, pydantic.Field(ge=0, le=2**40)]
+# One for each sequence of a trace, and one for each axis of an array. Lists without a bound would have a fault for each
+# item, and take minutes to list them.
+Counts = Annotated[list[CountOrZero], pydantic.Field(max_length=2**16), pydantic.FailFast()]
+Sizes = Annotated[list[Count], pydantic.Field(max_length=8)]
 
 
 class Record(pydantic.BaseModel):

@@ -16,7 +16,7 @@ SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
     {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "search"},
-    {"model", "registry"},
+    {"model", "registry", "archives"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
     {"cache", "devices", "results", "statistics"},
@@ -34,6 +34,7 @@ DOORS = {
     "numba": {"kernels"},
     "zarr": {"trace"},
     "google_crc32c": {"trace"},
+    "numcodecs": {"trace"},
     "torch": {SIDE_DOOR},
     "transformers": {SIDE_DOOR},
     "peft": {SIDE_DOOR},

@@ -24,8 +24,7 @@ from conftest import tight_slots
 import dipsim as ds
 from dipsim import shipped
 from dipsim.errors import DipsimError
-from dipsim.policies import policies
-from dipsim.policies.scored import save_use_counts
+from dipsim.policies import policies, save_use_counts
 from dipsim.sweeps import Spec, estimate_s, plan, read_results, read_specs
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import registered_here, runs_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dipsim.cli.terminal import table
+from dipsim.cli.terminal import harmless, table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list pro
     from dipsim.profile import HardwareProfile, find, read
 
     HardwareProfile.load(name)
-    typer.echo(read(find(name)).as_string(), nl=False)
+    typer.echo(harmless(read(find(name)).as_string()), nl=False)
 
 
 def _first_line(thing: object) -> str:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -25,9 +25,24 @@ from rich.text import Text
 from dipsim.errors import DipsimWarning
 from dipsim.units import three_digits
 
+# Characters that make a terminal do something else than show them: controls, and what turns the reading direction.
+_CONTROLS = {*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {ord("\t"), ord("\n")}
+_SHOWN = dict.fromkeys(_CONTROLS, "\N{REPLACEMENT CHARACTER}")
+
+
+def harmless(text: str) -> str:
+    """Text that may come from a stranger, as it may be printed."""
+    return text.translate(_SHOWN)
+
+
+class _Console(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(harmless(text), **options)
+
+
 # A pipe has no width of its own; tables must not be cut there.
-stdout = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-stderr = Console(stderr=True, highlight=False)
+stdout = _Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+stderr = _Console(stderr=True, highlight=False)
 _warned: set[str] = set()
 
 
@@ -61,9 +76,9 @@ def show_warning(
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, left: int = 1) -> None:
     """Prints a table on stdout; the first `left` columns are text, the others numbers. Names may come from strangers:
-    nothing in them is taken for markup."""
+    nothing in them is taken for markup or reaches the terminal as a control."""
     made = Table(
-        title=None if title is None else Text(title),
+        title=None if title is None else Text(harmless(title)),
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -72,7 +87,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*(Text(harmless(cell)) for cell in row))
     stdout.print(made)
 
 

@@ -11,7 +11,8 @@ from dipsim.policies.protocol import (
     register_policy,
 )
 from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
-from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static, save_use_counts
+from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
+from dipsim.policies.use_counts import save_use_counts
 
 __all__ = [
     "Arc",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from dipsim import kernels
-from dipsim.errors import DipsimError, suggestion
-from dipsim.files import replacing
+from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int64Array
 from dipsim.policies.protocol import Place, ScorePolicy, register_policy
+from dipsim.policies.use_counts import load_use_counts
 
 # A token index stays below this, so that two of them share one float64 exactly.
 _TOKENS = 2.0**26
@@ -156,7 +154,7 @@ class Static(ScorePolicy):
         self._place = place
         self._tokens_left = self.calibration_tokens
         if self.path is not None:
-            self.priority = _load_use_counts(self.path, place)
+            self.priority = load_use_counts(self.path, place)
             self._tokens_left = 0
 
     def on_access(self, columns: Int64Array, token: int) -> None:
@@ -249,34 +247,6 @@ class MagnitudeBlend(ScorePolicy):
             average += (1 - fading) * values
         self.priority = self._long + self.short_weight * self._short
         self.priority += self.last_weight * values
-
-
-def save_use_counts(path: str | Path, counts: dict[tuple[int, str], Int64Array]) -> None:
-    """Writes the use counts of columns, by (layer, group), as the policy `static` reads them."""
-    arrays: dict[str, Any] = {_array_name(layer, group): values for (layer, group), values in counts.items()}
-    with replacing(Path(path)) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _load_use_counts(path: str, place: Place) -> Float64Array:
-    name = _array_name(place.layer, place.group)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if name not in file:
-                raise DipsimError(f"{path}: has no array '{name}'{suggestion(name, file)}")
-            counts: Float64Array = file[name].astype(np.float64)
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DipsimError(f"{path}: cannot be read as .npz: {error}") from error
-    if counts.shape != (place.n_columns,) or not np.isfinite(counts).all():
-        raise DipsimError(
-            f"{path}: array '{name}', got shape {counts.shape}; must be one finite count for each of "
-            f"{place.n_columns} columns"
-        )
-    return counts
-
-
-def _array_name(layer: int, group: str) -> str:
-    return f"{layer}/{group}"
 
 
 def _fading(half_life: float) -> float:

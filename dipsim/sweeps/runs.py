@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from dipsim import __version__, shipped
+from dipsim.archives import content_sha256
 from dipsim.budget import budgets
 from dipsim.description import Description
 from dipsim.errors import DipsimError
-from dipsim.files import content_sha256
 from dipsim.groups import SITES
 from dipsim.layout import layouts
 from dipsim.policies import policies

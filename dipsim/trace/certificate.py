@@ -9,14 +9,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
 from dipsim.schema import Count, Record
+from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES
+from dipsim.trace.members import Folder, open_members
 
 DRIFT_ATTRIBUTE = "dipsim_drift"
 # What a run's configuration holds beside the options that a certificate is about.
 _NOT_OPTIONS = ("trace", "tokens")
-_METADATA = "zarr.json"
 
 
 class Gap(Record):
@@ -87,23 +89,30 @@ def add_certificate(path: Path, certificate: Certificate) -> None:
     """Stores a certificate in a trace, a directory or one file, instead of an earlier one of the same options.
 
     The scores are not touched; a single file is written anew to a temporary name, then renamed.
+
+    Raises:
+        DipsimError: it is no trace any more.
     """
-    if path.is_dir():
-        metadata = (path / _METADATA).read_text(encoding="utf-8")
-        write_text(path / _METADATA, _with_certificate(metadata, certificate, str(path)))
+    members = open_members(path, str(path))
+    group = members.read(METADATA, MOST_METADATA_BYTES)
+    if group is None:
+        raise DipsimError(f"{path}: has no {METADATA}")
+    metadata = _with_certificate(bytes(group), certificate, str(path))
+    if isinstance(members, Folder):
+        write_text(path / METADATA, metadata)
         return
-    with zipfile.ZipFile(path) as old, replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as new:
-        for name in dict.fromkeys(old.namelist()):  # where a name stands twice, the last one counts
-            entry = copy.copy(old.getinfo(name))  # writing changes it
-            if name == _METADATA:
-                new.writestr(entry, _with_certificate(old.read(name).decode(), certificate, str(path)))
+    with members, replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as new:
+        for entry in members.entries:
+            if entry.filename == METADATA:
+                new.writestr(entry, metadata)
                 continue
-            with old.open(name) as source, new.open(entry, "w", force_zip64=True) as sink:
+            # writing changes an entry
+            with members.open(entry) as source, new.open(copy.copy(entry), "w", force_zip64=True) as sink:
                 shutil.copyfileobj(source, sink)
 
 
-def _with_certificate(metadata: str, certificate: Certificate, where: str) -> str:
-    group = json.loads(metadata)
+def _with_certificate(metadata: bytes, certificate: Certificate, where: str) -> str:
+    group = parse_json(metadata, f"{where}: {METADATA}")
     earlier = certificates(group["attributes"].get(DRIFT_ATTRIBUTE), where)
     kept = [one.model_dump() for one in earlier if one.options != certificate.options]
     group["attributes"][DRIFT_ATTRIBUTE] = [*kept, certificate.model_dump()]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dipsim.model import ModelSpec
-from dipsim.schema import CountOrZero, Record
+from dipsim.schema import Counts, Record
 
 FORMAT_VERSION = 1
 ATTRIBUTE = "dipsim"
 # Scores lie in chunks of this many tokens by one layer.
 CHUNK_TOKENS = 128
+# Their ids are held in memory.
+MOST_TOKENS = 2**24
 
 
 class TraceAttributes(Record):
@@ -20,7 +22,7 @@ class TraceAttributes(Record):
     model: ModelSpec
     source: Any = None
     masking: Any = None
-    prompt_lengths: list[CountOrZero]
+    prompt_lengths: Counts
     dipsim_version: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Chunks that dipsim's own writer makes, without zarr's event loop: several times faster, and equal to zarr's.
+"""Writes the chunks of dipsim's own traces without zarr's event loop: several times faster, and equal to zarr's.
 
 They hold some tokens of one layer as plain little-endian bytes, with or without a checksum, each in a file of its own.
 """
@@ -8,18 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Self
 
-import google_crc32c
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.codecs.bytes import Endian
 from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
 from zarr.storage import LocalStore
 
 from dipsim.kernels import Uint16Array
-
-_CHECKSUM_BYTES = 4
+from dipsim.trace.codecs import crc32c
 
 
 class PlainChunks:
@@ -55,26 +52,6 @@ class PlainChunks:
         folder = store.root / scores.store_path.path
         return cls(folder, encoding.separator, (n_tokens, n_columns), has_checksum)
 
-    def read(self, start: int, stop: int, layer: int) -> Uint16Array | None:
-        """Bits of tokens `start` to `stop`, [token, column]; None where they lie in more than one chunk.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is too short or too long, or its checksum is wrong.
-        """
-        n_tokens, n_columns = self._shape
-        chunk = start // n_tokens
-        if stop > (chunk + 1) * n_tokens:
-            return None
-        data = np.fromfile(self._path(chunk, layer), np.uint8)
-        n_bytes = 2 * n_tokens * n_columns
-        if data.size != n_bytes + _CHECKSUM_BYTES * self._has_checksum:
-            raise ValueError(f"a chunk of layer {layer} has {data.size} bytes")
-        if self._has_checksum and _crc32c(data[:n_bytes]) != int.from_bytes(data[n_bytes:].tobytes(), "little"):
-            raise ValueError(f"the checksum of a chunk of layer {layer} is wrong")
-        scores = data[:n_bytes].view(np.dtype("<u2")).reshape(self._shape)
-        return scores[start - chunk * n_tokens : stop - chunk * n_tokens]
-
     def write(self, start: int, layer: int, bits: Uint16Array) -> int:
         """Writes the whole chunks that tokens from `start` on fill; what is left is for zarr.
 
@@ -101,15 +78,8 @@ class PlainChunks:
             with path.open("wb") as file:
                 file.write(own.data)
                 if self._has_checksum:
-                    file.write(_crc32c(own).to_bytes(_CHECKSUM_BYTES, "little"))
+                    file.write(crc32c(own))
         return n_chunks * n_tokens
 
     def _path(self, chunk: int, layer: int) -> Path:
         return self._folder / self._separator.join(("c", str(chunk), str(layer), "0"))
-
-
-def _crc32c(data: NDArray[np.uint8]) -> int:
-    read_only = data.view()
-    read_only.flags.writeable = False  # the library takes no other buffer
-    checksum: int = google_crc32c.value(read_only)
-    return checksum

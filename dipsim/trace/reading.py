@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
-from zarr.storage import LocalStore, ZipStore
 
 from dipsim import kernels, shipped
+from dipsim.documents import parse_json
 from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
+from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES, StoredArray
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
-from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
-from dipsim.trace.plain_chunks import PlainChunks
+from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, MOST_TOKENS, TraceAttributes, site_columns
+from dipsim.trace.members import Members, open_members
 from dipsim.trace.remote import local_copy
 
 _VECTORS = ("token_ids", "sequence_ids")
@@ -66,7 +65,7 @@ class Trace:
     sites: tuple[str, ...]
     sequences: tuple[Sequence, ...]
     token_ids: NDArray[np.int32]
-    _scores: dict[str, zarr.Array[Any]]
+    _scores: dict[str, StoredArray]
     _drift: Any = None
 
     @property
@@ -95,24 +94,15 @@ class Trace:
             DipsimError: missing, half-written, damaged, of an unknown version, or not of the promised shape.
         """
         where, found = path if "://" in str(path) else Path(path), _find(path)
-        try:
-            group = zarr.open_group(_store(found), mode="r", zarr_format=3)
-            attributes = group.attrs.asdict()
-        except Exception as error:  # zarr and its codecs raise anything when bytes are not what they should be
-            raise DipsimError(f"{where}: not a readable Zarr v3 group: {_one_line(error)}") from None
+        members = open_members(found, str(where))
+        attributes = _group_attributes(members, f"{where}: not a readable Zarr v3 group")
         parsed = _attributes(attributes, where)
-        try:
-            arrays = {name: array for name, array in group.members(max_depth=None) if isinstance(array, zarr.Array)}
-            n_tokens = _check_vectors(arrays, where)
-            scores = {name[7:]: array for name, array in sorted(arrays.items()) if name.startswith("scores/")}
-            for site, array in scores.items():
-                _check_scores(site, array, n_tokens, parsed.model, where)
-            # zeros where no chunk was written, which for these is what their writer meant
-            token_ids, sequence_ids = (np.asarray(arrays[name][:], np.int32) for name in _VECTORS)
-        except DipsimError:
-            raise
-        except Exception as error:
-            raise DipsimError(f"{where}: damaged: {_one_line(error)}") from None
+        vectors = {name: _vector(members, name, where) for name in _VECTORS}
+        n_tokens, n_ids = (vector.shape[0] for vector in vectors.values())
+        if n_tokens != n_ids:
+            raise DipsimError(f"{where}: sequence_ids: got {n_ids} for {n_tokens} tokens; must be as many as token_ids")
+        scores = {site: _scores(members, site, n_tokens, parsed.model, where) for site in members.folders("scores")}
+        token_ids, sequence_ids = (_read_vector(vector, where) for vector in vectors.values())
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
         drift = attributes.get(DRIFT_ATTRIBUTE)
         return cls(
@@ -154,13 +144,13 @@ class Trace:
                 f"{self.path}: no scores at site '{site}', got {', '.join(self.sites) or 'none'}; capture them: "
                 f"dipsim capture MODEL TEXT --sites {','.join([*self.sites, site])} -o OUT"
             )
-        first_layer = layer or 0
-        layers = slice(first_layer, None if layer is None else layer + 1)
+        array, first_layer = self._scores[site], layer or 0
+        layers = (first_layer, array.shape[1] if layer is None else layer + 1)
         try:
-            scores = self._plain(site, start, stop, layer)
-            if scores is None:
-                scores = np.ascontiguousarray(self._scores[site][start:stop, layers])
-        except Exception as error:
+            scores = array.read((start, stop), layers, (0, array.shape[2]))
+        except DipsimError:
+            raise
+        except Exception as error:  # codecs raise anything when bytes are not what they should be
             raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
         bits: Uint16Array = scores.view(np.uint16)
         bad = kernels.clean_scores(bits.reshape(-1))
@@ -171,15 +161,6 @@ class Trace:
                 f"{column}: got {scores[token, found, column]}; scores are finite and not negative"
             )
         return bits if layer is None else bits[:, 0]
-
-    def _plain(self, site: str, start: int, stop: int, layer: int | None) -> NDArray[np.float16] | None:
-        chunks = None if layer is None else self._plain_chunks[site]
-        bits = None if chunks is None or layer is None else chunks.read(start, stop, layer)
-        return None if bits is None else bits[:, None].view(np.float16)
-
-    @cached_property
-    def _plain_chunks(self) -> dict[str, PlainChunks | None]:
-        return {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
 
     @cached_property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -238,12 +219,21 @@ def _find(path: str | Path) -> Path:
     return Path(path)
 
 
-def _store(path: Path) -> Store:
-    return LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
-
-
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _group_attributes(members: Members, where: str) -> dict[str, Any]:
+    text = members.read(METADATA, MOST_METADATA_BYTES)
+    if text is None:
+        raise DipsimError(f"{where}: has no {METADATA}")
+    group = parse_json(bytes(text), f"{where}: {METADATA}")
+    if not isinstance(group, dict) or group.get("zarr_format") != 3 or group.get("node_type") != "group":
+        raise DipsimError(f"{where}: {METADATA}: must say zarr_format 3 and node_type 'group'")
+    attributes = group.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise DipsimError(f"{where}: {METADATA}: attributes: got {type(attributes).__name__}; must be a table")
+    return attributes
 
 
 def _attributes(attributes: dict[str, Any], where: Path | str) -> TraceAttributes:
@@ -252,50 +242,59 @@ def _attributes(attributes: dict[str, Any], where: Path | str) -> TraceAttribute
         raise DipsimError(f"{where}: no attribute '{ATTRIBUTE}'; not a trace, or one that was never completed")
     if own.get("format_version") != FORMAT_VERSION:
         raise DipsimError(
-            f"{where}: format_version: got {own.get('format_version')!r}; this dipsim reads {FORMAT_VERSION}"
+            f"{where}: format_version: got {own.get('format_version')!r:.60}; this dipsim reads {FORMAT_VERSION}"
         )
     return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
 
 
-def _check_vectors(arrays: dict[str, zarr.Array[Any]], where: Path | str) -> int:
-    """The number of tokens, which both vectors must agree on."""
-    for name in _VECTORS:
-        if name not in arrays:
-            raise DipsimError(f"{where}: array '{name}' is missing; got {', '.join(sorted(arrays)) or 'no arrays'}")
-        if arrays[name].dtype != np.int32 or arrays[name].ndim != 1 or arrays[name].size == 0:
-            raise DipsimError(
-                f"{where}: {name}: got {arrays[name].dtype} {list(arrays[name].shape)}; must be int32 [token]"
-            )
-    n_tokens, n_ids = (int(arrays[name].size) for name in _VECTORS)
-    if n_tokens != n_ids:
-        raise DipsimError(f"{where}: sequence_ids: got {n_ids} for {n_tokens} tokens; must be as many as token_ids")
-    return n_tokens
+def _vector(members: Members, name: str, where: Path | str) -> StoredArray:
+    array = StoredArray.of(members, name, str(where))
+    if array is None:
+        raise DipsimError(f"{where}: array '{name}' is missing")
+    if array.data_type != "int32" or len(array.shape) != 1 or array.shape[0] > MOST_TOKENS:
+        raise DipsimError(
+            f"{where}: {name}: got {array.data_type} {list(array.shape)}; must be int32 [token], at most "
+            f"{MOST_TOKENS:,} of them"
+        )
+    if not isinstance(array.fill_value, int) or not -(2**31) <= array.fill_value < 2**31:
+        raise DipsimError(f"{where}: {name}: fill_value: got {str(array.fill_value)[:60]}; must be an int32")
+    return array
+
+
+def _read_vector(array: StoredArray, where: Path | str) -> NDArray[np.int32]:
+    try:
+        # what no chunk was written for is what their writer meant
+        ids: NDArray[np.int32] = array.read((0, array.shape[0]), missing=array.fill_value)
+    except DipsimError:
+        raise
+    except Exception as error:  # codecs raise anything when bytes are not what they should be
+        raise DipsimError(f"{where}: {array.name} is damaged: {_one_line(error)}") from None
+    return ids
 
 
 def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | str) -> tuple[Sequence, ...]:
-    edges = [0, *(np.flatnonzero(np.diff(ids)) + 1).tolist(), ids.size]
-    if len(np.unique(ids)) != len(edges) - 1:
+    inner = np.flatnonzero(np.diff(ids)) + 1
+    n_sequences = inner.size + 1
+    if np.unique(ids).size != n_sequences:
         raise DipsimError(f"{where}: sequence_ids: a sequence comes back after another; its tokens must be adjacent")
-    if len(prompt_lengths) != len(edges) - 1 or min(prompt_lengths) < 0:
-        raise DipsimError(
-            f"{where}: prompt_lengths: got {prompt_lengths}; must be {len(edges) - 1} counts, one per sequence"
-        )
+    if len(prompt_lengths) != n_sequences:
+        n_prompts = len(prompt_lengths)
+        raise DipsimError(f"{where}: prompt_lengths: got {n_prompts} for {n_sequences} sequences; one for each")
+    edges = [0, *inner.tolist(), ids.size]
     pairs = zip(itertools.pairwise(edges), prompt_lengths, strict=True)
     return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
 
 
-def _check_scores(site: str, array: zarr.Array[Any], n_tokens: int, model: ModelSpec, where: Path | str) -> None:
+def _scores(members: Members, site: str, n_tokens: int, model: ModelSpec, where: Path | str) -> StoredArray:
     shape = (n_tokens, model.n_layers, site_columns(model, site))
-    if array.dtype != np.float16 or array.shape != shape:
+    array = StoredArray.of(members, f"scores/{site}", str(where))
+    if array is None:
+        raise DipsimError(f"{where}: scores/{site}: has no {METADATA}; not an array")
+    if array.data_type != "float16" or array.shape != shape:
         raise DipsimError(
-            f"{where}: scores/{site}: got {array.dtype} {list(array.shape)}; "
+            f"{where}: scores/{site}: got {array.data_type} {list(array.shape)}; "
             f"must be float16 [token, layer, column] = {list(shape)}"
         )
-    if array.shards is not None:
-        raise DipsimError(f"{where}: scores/{site}: got shards of {list(array.shards)}; write plain chunks")
-    # zarr reads a chunk that is not there as zeros, which would pass for scores.
-    if array.nchunks_initialized != array.nchunks:
-        raise DipsimError(
-            f"{where}: scores/{site}: {array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks are "
-            "missing; all must be written, all-zero ones too (zarr's write_empty_chunks)"
-        )
+    # A chunk that is not there would be read as zeros, which would pass for scores.
+    array.check_complete()
+    return array

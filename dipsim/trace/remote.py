@@ -37,8 +37,9 @@ def local_copy(path: str | Path) -> Path:
 
 
 def _copied(files: Any, where: str, url: str) -> Path:
-    if files.isdir(where):
-        raise DipsimError(f"{url}: is a folder; a trace at a URL is one file, NAME.zarr.zip")
+    kind = files.info(where)["type"]
+    if kind != "file":  # `file:///dev/zero` has no end
+        raise DipsimError(f"{url}: is a {kind}, no file; a trace at a URL is one file, NAME.zarr.zip")
     state = hashlib.sha256(f"{url} {files.ukey(where)}".encode()).hexdigest()[:32]
     copy = _cache() / f"{state}.zarr.zip"
     if not copy.is_file():
