@@ -34,14 +34,17 @@ class Record(pydantic.BaseModel):
 def _first_fault(cls: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
     # A typo makes two faults, an unknown key and a missing one: the typo is the one to name.
     fault = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(_cut(str(part)) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key{suggestion(str(fault['loc'][-1]), _keys_at(cls, fault['loc'][:-1]))}"
     if fault["type"] == "missing":
         return f"{place}: missing; it is required"
     what = fault["msg"].removeprefix("Value error, ")
-    got = repr(fault["input"])
-    return f"{place or 'record'}: got {got if len(got) <= 60 else got[:57] + '...'}; {what[:1].lower()}{what[1:]}"
+    return f"{place or 'record'}: got {_cut(repr(fault['input']))}; {what[:1].lower()}{what[1:]}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys_at(cls: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list[str]:
