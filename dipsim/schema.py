@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 
@@ -11,6 +11,19 @@ from dipsim.errors import DipsimError, suggestion
 # Bounded, so that arithmetic on what a stranger's file says cannot overflow.
 Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
 CountOrZero = Annotated[int, pydantic.Field(ge=0, le=2**40)]
+Share = Annotated[float, pydantic.Field(gt=0, le=1)]
+PositiveNumber = Annotated[float, pydantic.Field(gt=0, le=1e30)]
+ShortText = Annotated[str, pydantic.Field(max_length=1000)]
+
+Value = TypeVar("Value")
+# A value for each layer, or some. Of many that are wrong, the first is enough.
+PerLayer = Annotated[list[Value], pydantic.Field(min_length=1, max_length=100_000, fail_fast=True)]
+
+# One for all layers, or one for each.
+ShareOrShares = Annotated[
+    Annotated[Share, pydantic.Tag("number")] | Annotated[PerLayer[Share], pydantic.Tag("list")],
+    pydantic.Discriminator(lambda value: "list" if isinstance(value, list) else "number"),
+]
 
 
 class Record(pydantic.BaseModel):
