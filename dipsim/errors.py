@@ -9,12 +9,26 @@ from typing import TypeVar
 Name = TypeVar("Name", bound=str)
 
 
+MOST_LETTERS = 2000  # of a message
+
+
 class DipsimError(Exception):
-    """A mistake the user can mend. The message is one line: `where: what, got value; rule or choices`."""
+    """A mistake the user can mend. The message is one line: `where: what, got value; rule or choices`.
+
+    Strangers' text may stand in it: what no terminal prints is shown as Python writes it, and the longest are cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        shown = message if message.isprintable() else "".join(map(_printable, message))
+        super().__init__(shown if len(shown) <= MOST_LETTERS else f"{shown[:MOST_LETTERS]} ...")
 
 
 class DipsimWarning(UserWarning):
     """Something that changes how a result must be read, but does not stop it."""
+
+
+def _printable(letter: str) -> str:
+    return letter if letter.isprintable() else repr(letter)[1:-1]
 
 
 def suggestion(name: str, choices: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 
@@ -15,6 +15,19 @@ CountOrZero = Annotated[int, pydantic.Field(ge=0, le=2**40)]
 # item, and take minutes to list them.
 Counts = Annotated[list[CountOrZero], pydantic.Field(max_length=2**16), pydantic.FailFast()]
 Sizes = Annotated[list[Count], pydantic.Field(max_length=8)]
+Share = Annotated[float, pydantic.Field(gt=0, le=1)]
+PositiveNumber = Annotated[float, pydantic.Field(gt=0, le=1e30)]
+ShortText = Annotated[str, pydantic.Field(max_length=1000)]
+
+Value = TypeVar("Value")
+# A value for each layer, or some. Of many that are wrong, the first is enough.
+PerLayer = Annotated[list[Value], pydantic.Field(min_length=1, max_length=100_000, fail_fast=True)]
+
+# One for all layers, or one for each.
+ShareOrShares = Annotated[
+    Annotated[Share, pydantic.Tag("number")] | Annotated[PerLayer[Share], pydantic.Tag("list")],
+    pydantic.Discriminator(lambda value: "list" if isinstance(value, list) else "number"),
+]
 
 
 class Record(pydantic.BaseModel):
@@ -38,14 +51,17 @@ class Record(pydantic.BaseModel):
 def _first_fault(cls: type[pydantic.BaseModel], error: pydantic.ValidationError) -> str:
     # A typo makes two faults, an unknown key and a missing one: the typo is the one to name.
     fault = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    place = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(_cut(str(part)) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{place}: unknown key{suggestion(str(fault['loc'][-1]), _keys_at(cls, fault['loc'][:-1]))}"
     if fault["type"] == "missing":
         return f"{place}: missing; it is required"
     what = fault["msg"].removeprefix("Value error, ")
-    got = repr(fault["input"])
-    return f"{place or 'record'}: got {got if len(got) <= 60 else got[:57] + '...'}; {what[:1].lower()}{what[1:]}"
+    return f"{place or 'record'}: got {_cut(repr(fault['input']))}; {what[:1].lower()}{what[1:]}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _keys_at(cls: type[pydantic.BaseModel], path: tuple[int | str, ...]) -> list[str]:

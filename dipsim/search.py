@@ -82,15 +82,15 @@ def search(
         on_progress: called with the trials done and the trials to do.
 
     Raises:
-        DipsimError: fewer than one trial, a negative seed, a loss that is not finite, or optuna is missing.
+        DipsimError: fewer than one trial, a negative seed, a loss that is not finite, a journal that is damaged, or
+            optuna is missing.
     """
     optuna = require_optuna()
     check(n_trials, seed)
     space = {key: Interval(*ends) for key, ends in ranges.items()}
     kinds = _distributions(optuna, space)
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True)
-    while len(tried := [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]) < n_trials:
+    study = _study(optuna, journal, name)
+    while len(tried := _tried(study, space, journal)) < n_trials:
         on_progress(len(tried), n_trials)
         point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
         value = loss(point)
@@ -98,6 +98,32 @@ def search(
             raise DipsimError(f"loss: got {value} at {point}; must be finite")
         study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
     return tried[:n_trials]
+
+
+def _study(optuna: Any, journal: Path, name: str) -> Any:
+    if journal.exists() and not journal.is_file():  # a pipe would not open until somebody writes to it
+        raise DipsimError(f"journal '{journal}': no regular file; give another output")
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        storage = optuna.storages.JournalStorage(backend)
+        return optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever optuna makes of a damaged file
+        raise DipsimError(f"journal '{journal}': cannot be read: {error}; remove it to begin anew") from None
+
+
+def _tried(study: Any, space: Space, journal: Path) -> list[tuple[Point, float]]:
+    """Points and losses of a journal, none of them out of the space."""
+    tried = [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]
+    for point, value in tried:
+        known = point.keys() == space.keys() and all(
+            isinstance(values, Interval) and isinstance(point[name], float) and values.low <= point[name] <= values.high
+            for name, values in space.items()
+        )
+        if not known or not isinstance(value, float) or not math.isfinite(value):
+            raise DipsimError(f"journal '{journal}': got {value} at {point}; no trial of this search: remove it")
+    return tried
 
 
 def check(n_trials: int, seed: int) -> None:

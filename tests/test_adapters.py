@@ -131,7 +131,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     _, unbroken = learn(tmp_path / "whole", recipe=recipe)
     with pytest.raises(KeyboardInterrupt):
         learn(tmp_path / "parts", recipe=recipe, on_step=stop)
-    assert (tmp_path / "parts/checkpoint.pt").exists()
+    assert (tmp_path / "parts/checkpoint.safetensors").exists()
     steps: list[int] = []
     _, resumed = learn(
         tmp_path / "parts", recipe=recipe, resume=True, on_step=lambda done, total, note: steps.append(done)
@@ -161,8 +161,8 @@ def test_only_the_same_run_is_resumed(tmp_path: Path) -> None:
         learn(tmp_path / "lora", ids=TEXT[:, :10], resume=True)
     with pytest.raises(DipsimError, match=r"tokens is \w+, was \w+"):
         learn(tmp_path / "lora", ids=TEXT[:-2], resume=True)
-    (tmp_path / "lora/checkpoint.pt").write_bytes(b"no checkpoint")
-    with pytest.raises(DipsimError, match=r"checkpoint.pt' cannot be read"):
+    (tmp_path / "lora/checkpoint.safetensors").write_bytes(b"no checkpoint")
+    with pytest.raises(DipsimError, match=r"checkpoint.safetensors': cannot be read"):
         learn(tmp_path / "lora", resume=True)
 
 
@@ -287,7 +287,7 @@ def test_folders_are_checked_before_any_work(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
     check_folder(taken, resume=False, force=False)  # empty
-    for name in ("dipsim.json", "checkpoint.pt"):
+    for name in ("dipsim.json", "checkpoint.safetensors"):
         (taken / name).write_text("")
     check_folder(taken, resume=True, force=False)
     check_folder(taken, resume=False, force=True)

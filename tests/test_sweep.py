@@ -465,7 +465,7 @@ def test_a_damaged_file_is_named(name: str, whole: Path, tmp_path: Path) -> None
     shutil.copytree(whole, tmp_path / "results")
     (tmp_path / "results" / name).write_bytes(b"")
     for use in (lambda: read_results(tmp_path / "results"), lambda: Results(tmp_path / "results")):
-        with pytest.raises(DipsimError, match="cannot be read") as caught:
+        with pytest.raises(DipsimError, match=f"{name}': (cannot be read|not JSON): ") as caught:
             use()
         assert "\n" not in str(caught.value)
 
@@ -523,7 +523,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DipsimError, match="holds no sweep"):
         ds.sweep(GRID, tmp_path / "mine")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(DipsimError, match="no runs"):
+    with pytest.raises(DipsimError, match="key: missing; it is required"):
         read_results(tmp_path / "other.parquet")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
-from dipsim.errors import DipsimError
-from dipsim.schema import Count, Record
+from dipsim.documents import read_json
+from dipsim.schema import Count, Record, Share, ShareOrShares, ShortText
+
+_MOST_BYTES = 2**20
 
 
 class Keeps(Record):
@@ -24,16 +25,16 @@ class Keeps(Record):
         text: name and hash of the text.
     """
 
-    keep_input: float | list[float]
-    keep_glu: float | list[float]
-    density: float
+    keep_input: ShareOrShares
+    keep_glu: ShareOrShares
+    density: Share
     loss: float
     loss_of_paper_rule: float
     trials: Count
-    model: str
+    model: ShortText
     method: dict[str, Any]
     text: dict[str, Any] | None
-    dipsim_version: str
+    dipsim_version: ShortText
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -42,10 +43,5 @@ class Keeps(Record):
         Raises:
             DipsimError: it cannot be read, or is no such file.
         """
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DipsimError(f"keeps '{path}': cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise DipsimError(f"keeps '{path}': not JSON: {error}") from None
-        return cls.parse(data, f"keeps '{path}'")
+        where = f"keeps '{path}'"
+        return cls.parse(read_json(path, where, _MOST_BYTES), where)

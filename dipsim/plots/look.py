@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from dipsim.documents import read_text
 from dipsim.errors import DipsimError
 
 STYLE = Path(__file__).with_name("plots.mplstyle")
@@ -20,6 +21,7 @@ COLUMN_WIDTH_INCHES = 8.5 / 2.54
 PAGE_WIDTH_INCHES = 17.8 / 2.54
 # Two panels stand beside each other in a column of a paper.
 _PANEL_WIDTH_INCHES = COLUMN_WIDTH_INCHES / 2
+_MOST_BYTES = 2**18  # of a style
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", ":")
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
@@ -66,10 +68,7 @@ def looks(own: Path | str | None = None) -> Iterator[None]:
 
 def _check_style(path: Path) -> None:
     """Matplotlib only logs what it does not understand, in many lines."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DipsimError(f"style: got '{path}'; must be a text file of lines 'KEY: VALUE'") from None
+    lines = read_text(path, f"style: got '{path}'; a text file of lines 'KEY: VALUE'", _MOST_BYTES).splitlines()
     for number, line in enumerate(lines, 1):
         # A # in quotes is a colour, as matplotlib reads it too.
         text = line.strip() if '"' in line else line.partition("#")[0].strip()
@@ -82,8 +81,8 @@ def _check_style(path: Path) -> None:
             )
         try:
             RcParams({key: value.strip('"') if not value.startswith("cycler") else value})
-        except ValueError as error:
-            raise DipsimError(f"style: '{path}', line {number}: {str(error).splitlines()[0]}") from None
+        except Exception as error:  # whatever matplotlib makes of a stranger's value
+            raise DipsimError(f"style: '{path}', line {number}: {(str(error).splitlines() or ['?'])[0]}") from None
 
 
 def small() -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from copy import copy
+from os.path import isfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Comment, InlineTable, Item
 
 from dipsim import shipped
+from dipsim.documents import read_toml
 from dipsim.errors import DipsimError, suggestion
+
+# tomlkit's time grows with the fourth power of dotted keys: a thousand would take it minutes.
+_MOST_BYTES, _MOST_KEYS, _MOST_DEPTH = 64 * 2**10, 100, 4
+_MOST_INNER = 4  # profiles of which each extends the next
 
 
 def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
@@ -29,7 +35,7 @@ def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
     if str(name_or_path) in known:
         return known[str(name_or_path)]
     path = folder / name_or_path
-    if not path.is_file():
+    if not isfile(path):  # noqa: PTH113 - false too of a name that no file can have
         raise DipsimError(
             f"profile: neither a name nor a file, got '{name_or_path}'{suggestion(str(name_or_path), known)}"
         )
@@ -47,7 +53,7 @@ def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
         inner: files that led here, each extending the next.
 
     Raises:
-        DipsimError: not valid TOML, or it extends what is not there or leads back to itself.
+        DipsimError: not valid TOML, too long, or it extends what is not there, leads back to itself or to too many.
     """
     own = _parse(path)
     parent = own.pop("extends", None)
@@ -65,6 +71,8 @@ def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
         raise DipsimError(
             f"{path}: extends: got '{parent}', which leads back to '{found}'; must end at a whole profile"
         )
+    if len(outer) > _MOST_INNER:
+        raise DipsimError(f"{path}: extends: got '{parent}', the {len(outer)}th in a row; at most {_MOST_INNER}")
     document = _below_header(own, parent, read(found, outer))
     _merge(document, own)
     return document
@@ -83,19 +91,28 @@ def origins(document: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[An
 
 
 def _parse(path: Path) -> tomlkit.TOMLDocument:
+    data, text = read_toml(path, str(path), _MOST_BYTES)
+    _check_size(data, path)
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8"))
-    except (TOMLKitError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return tomlkit.parse(text)
+    except (TOMLKitError, RecursionError, ValueError) as error:
         raise DipsimError(f"{path}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise DipsimError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _check_size(data: dict[str, Any], path: Path) -> None:
+    level, n_keys = [data], len(data)
+    for _ in range(_MOST_DEPTH):
+        level = [inner for table in level for inner in table.values() if isinstance(inner, dict)]
+        n_keys += sum(map(len, level))
+    if level or n_keys > _MOST_KEYS:
+        raise DipsimError(f"{path}: no profile has more than {_MOST_KEYS} keys, {_MOST_DEPTH} deep")
 
 
 def _below_header(own: tomlkit.TOMLDocument, parent: str, inherited: tomlkit.TOMLDocument) -> tomlkit.TOMLDocument:
     """What is inherited, below a line that says so and the comments with which the variant's own file begins. (Parsed
     anew, since nothing can be put before a document's first key.)"""
-    name = "".join(letter if letter.isprintable() else "?" for letter in str(own["name"]))
-    header = tomlkit.comment(f"{name} extends {parent}.").as_string()
+    said = f"{own['name']} extends {parent}."
+    header = tomlkit.comment("".join(letter if letter.isprintable() else "?" for letter in said)).as_string()
     comments = "".join(item.as_string() for _, item in own.body if isinstance(item, Comment))
     return tomlkit.parse(header + comments + inherited.as_string())
 

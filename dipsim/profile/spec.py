@@ -23,6 +23,7 @@ def _not_vanishing(value: float) -> float:
 _SMALLEST, _LARGEST = 1e-30, 1e30
 Positive = Annotated[float, pydantic.Field(gt=0, le=_LARGEST), pydantic.AfterValidator(_not_vanishing)]
 NotNegative = Annotated[float, pydantic.Field(ge=0, le=_LARGEST)]
+Name = Annotated[str, pydantic.Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
 Share = Annotated[float, pydantic.Field(gt=0, le=1), pydantic.AfterValidator(_not_vanishing)]
 
 
@@ -155,7 +156,7 @@ class ComputeSpec(ComputeUnit):
         units: others by name, each with keys of its own.
     """
 
-    units: dict[str, ComputeUnit] = pydantic.Field(default_factory=dict)
+    units: dict[Name, ComputeUnit] = pydantic.Field(default_factory=dict)
 
 
 class EnergySpec(Record):
@@ -178,7 +179,7 @@ class HardwareProfile(Record):
     """A device, as in `hwprofiles/<name>.toml`. SI units; each number's origin stands in a comment of the file."""
 
     schema_: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
-    name: Annotated[str, pydantic.Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
+    name: Name
     description: str = ""
     flash: FlashSpec
     dram: DramSpec

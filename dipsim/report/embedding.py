@@ -8,6 +8,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from dipsim.documents import parse_json
+from dipsim.errors import DipsimError
+
 # Drawn only, so that five digits are plenty.
 LIST_DIGITS = 5
 _INFINITE = frozenset({math.inf, -math.inf})
@@ -50,7 +53,7 @@ def packed_configs(texts: Sequence[str | None]) -> list[dict[str, Any]]:
     """
     leaves: dict[tuple[str, ...], list[str | None]] = {}
     for row, text in enumerate(texts):
-        for path, leaf in _leaves(_parsed(text), ()):
+        for path, leaf in _leaves(parsed(text), ()):
             column = leaves.get(path)
             if column is None:
                 column = leaves[path] = [None] * len(texts)
@@ -58,10 +61,11 @@ def packed_configs(texts: Sequence[str | None]) -> list[dict[str, Any]]:
     return [{"path": path, "packed": packed(column)} for path, column in leaves.items()]
 
 
-def _parsed(text: str | None) -> dict[str, Any]:
+def parsed(text: str | None) -> dict[str, Any]:
+    """A configuration; nothing where it is damaged or out of bounds, which is no reason to show no page."""
     try:
-        found = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
+        found = parse_json(text, "config") if text else {}
+    except DipsimError:
         return {}
     return found if isinstance(found, dict) else {}
 

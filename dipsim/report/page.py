@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from dipsim.errors import DipsimError
 from dipsim.report.columns import Column, describe
-from dipsim.report.embedding import inert_json, packed, packed_configs, rounded
+from dipsim.report.embedding import inert_json, packed, packed_configs, parsed, rounded
 
 # Values of an axis are named one by one up to so many.
 MOST_NAMED = 8
@@ -145,10 +144,8 @@ def _devices(columns: Sequence[Column], origins: Origins) -> list[dict[str, Any]
 
 
 def _description(configs: Sequence[str | None], rows: Sequence[int]) -> str:
-    try:
-        return str(json.loads(next(configs[row] for row in rows if configs[row]) or "")["profile"]["description"])
-    except (StopIteration, ValueError, KeyError, TypeError):
-        return ""
+    profile = parsed(next((configs[row] for row in rows if configs[row]), None)).get("profile")
+    return str(profile.get("description", "")) if isinstance(profile, dict) else ""
 
 
 def _value_and_origin(column: Column, rows: Sequence[int], origins: Mapping[str, tuple[Any, str]]) -> tuple[str, str]:

@@ -8,20 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dipsim import __version__
+from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing
 from dipsim.model import ModelSpec
+from dipsim.schema import Count, Record, Share, ShortText
 from dipsim.sparsify.loading import LoadedModel
+from dipsim.sparsify.tensors import Shapes, read_header, read_tensors
 
 _KEY = "dipsim"  # of the file's metadata
 _FORMAT_VERSION = 1
 _SHAPE = ("n_layers", "hidden_size", "intermediate_size")
+
+
+class _About(Record):
+    """What the file says of itself."""
+
+    format_version: int
+    model: ModelSpec
+    rank: Count
+    density: Share
+    text: dict[str, Any]
+    dipsim_version: ShortText
 
 
 class TwoLayers(nn.Module):
@@ -82,21 +95,18 @@ class TrainedPredictors:
         Raises:
             DipsimError: it cannot be read, or is something else.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        except (OSError, ValueError, SafetensorError) as error:
-            raise DipsimError(f"predictor '{path}': cannot be read: {' '.join(str(error).split())}") from None
+        where = f"predictor '{path}'"
+        told, shapes = read_header(path, where)
+        about = parse_json(told.get(_KEY, "{}"), where)
         if not isinstance(about, dict) or about.get("format_version") != _FORMAT_VERSION:
-            raise DipsimError(f"predictor '{path}': no predictor of this dipsim; dipsim train-predictor makes one")
-        try:
-            spec, rank = ModelSpec.parse(about["model"], "model"), int(about["rank"])
-            networks = untrained(spec, rank)
-            nn.ModuleList(networks).load_state_dict(weights)
-            return cls(networks, spec, rank, float(about["density"]), dict(about["text"]))
-        except (DipsimError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DipsimError(f"predictor '{path}': damaged: {' '.join(str(error).split())[:200]}") from None
+            raise DipsimError(f"{where}: no predictor of this dipsim; dipsim train-predictor makes one")
+        found = _About.parse(about, f"{where}: damaged")
+        spec = found.model
+        if 2 * spec.n_layers != len(shapes) or shapes != _shapes(spec, found.rank):
+            raise DipsimError(f"{where}: damaged: its tensors are not those of rank {found.rank} for '{spec.name}'")
+        networks = untrained(spec, found.rank)
+        nn.ModuleList(networks).load_state_dict(read_tensors(path, where))
+        return cls(networks, spec, found.rank, found.density, found.text)
 
     def fitting(self, loaded: LoadedModel) -> Sequence[TwoLayers]:
         """The networks, on the model's device.
@@ -116,3 +126,9 @@ class TrainedPredictors:
 def untrained(spec: ModelSpec, rank: int) -> tuple[TwoLayers, ...]:
     """One network for each layer, with torch's initial weights."""
     return tuple(TwoLayers(spec.hidden_size, rank, spec.intermediate_size) for _ in range(spec.n_layers))
+
+
+def _shapes(spec: ModelSpec, rank: int) -> Shapes:
+    """What the networks' file declares."""
+    own = {"inner": (rank, spec.hidden_size), "outer": (spec.intermediate_size, rank)}
+    return {f"{layer}.{name}.weight": shape for layer in range(spec.n_layers) for name, shape in own.items()}

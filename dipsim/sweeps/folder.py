@@ -14,6 +14,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,11 +26,14 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from dipsim import __version__
+from dipsim.documents import read_json, read_text
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
+from dipsim.sweeps.table import check_row, read_table
 
+_MOST_BYTES = 2**22  # of a run, or a spec
 _SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs, at most
 _LEAST_S, _MOST_S = 0.5, 10.0  # between two tables
 
@@ -50,6 +55,9 @@ class Results:
             raise DipsimError(f"results: got '{path}'; it is there already and no folder")
         if path.is_dir() and any(path.iterdir()) and not self._log.is_dir():
             raise DipsimError(f"results: got '{path}'; a folder that is not empty and holds no sweep")
+        for name in ("_log", "_specs", "_lock"):
+            if (path / name).is_symlink():
+                raise DipsimError(f"results: got '{path}'; its {name} is a link, and what is there may be another's")
         self._log.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, Row] = {}
         self._table_seen: tuple[int, ...] = ()
@@ -120,7 +128,7 @@ class Results:
         """Takes in the log, and the table where somebody has changed it; gives the log's files."""
         files = sorted(self._log.glob("[!.]*.json"))  # a name with a dot is half written, its writer killed
         if self._table.is_file() and (seen := _identity(self._table)) != self._table_seen:
-            for row in self._rows_of_table():
+            for row in read_table(self._table).to_pylist():
                 self._take(row)
             self._table_seen = seen
         for file in files:
@@ -128,21 +136,19 @@ class Results:
                 self._take_file(file)
         return files
 
-    def _rows_of_table(self) -> list[Row]:
-        try:
-            rows: list[Row] = parquet.read_table(self._table).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise _unreadable(self._table, error) from None
-        return rows
-
     def _take_file(self, file: Path) -> None:
         """A run of the log; nothing where another sweep has moved it into the table just now."""
+        where = f"results '{file}'"
         try:
-            self._take(json.loads(file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return
-        except ValueError as error:
-            raise _unreadable(file, error) from None
+            row = read_json(file, where, _MOST_BYTES)
+        except DipsimError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return
+            raise
+        check_row(row, where)
+        if row["key"] != file.stem:
+            raise DipsimError(f"{where}: key: got {row['key'][:60]!r}; must be the file's name")
+        self._take(row)
 
     def _take(self, row: Row) -> None:
         """Of one run's rows, one that did not fail counts."""
@@ -154,9 +160,14 @@ class Results:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self.path / "_lock").open("w") as lock:
+        lock = os.open(self.path / "_lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(lock).st_mode):
+                raise DipsimError(f"results '{self.path / '_lock'}': no regular file; nobody can wait for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 def read_results(path: str | Path) -> pd.DataFrame:
@@ -171,23 +182,21 @@ def read_results(path: str | Path) -> pd.DataFrame:
         raise DipsimError(f"results: no such folder, got '{path}'; dipsim sweep SPEC -o RESULTS makes one")
     if any(where.glob("_log/[!.]*.json")):
         return Results(where).frame()
-    try:
-        frame = pd.read_parquet(where)
-    except Exception as error:  # whatever pyarrow makes of a stranger's files
-        raise _unreadable(where, error) from None
-    if not {"key", "error", "dipsim_version"} <= set(frame.columns) or frame.empty:
+    table = where / "results.parquet" if where.is_dir() else where
+    if not table.exists() or (frame := read_table(table).to_pandas()).empty:
         raise DipsimError(f"results '{path}': no runs; dipsim sweep SPEC -o RESULTS makes some")
     _check_versions(set(frame["dipsim_version"]), where)
     return frame
 
 
 def read_specs(path: str | Path) -> list[tuple[str, str]]:
-    """Name and text of every spec that was swept into a folder."""
-    return [(file.name, file.read_text(encoding="utf-8")) for file in sorted(Path(path).glob("_specs/[!.]*.toml"))]
+    """Name and text of every spec that was swept into a folder.
 
-
-def _unreadable(path: Path, error: Exception) -> DipsimError:
-    return DipsimError(f"results '{path}': cannot be read: {' '.join(str(error).split())[:200]}")
+    Raises:
+        DipsimError: one cannot be read.
+    """
+    files = sorted(Path(path).glob("_specs/[!.]*.toml"))
+    return [(file.name, read_text(file, f"results '{file}'", _MOST_BYTES)) for file in files]
 
 
 def _check_versions(found: set[str], path: Path) -> None:

@@ -52,7 +52,7 @@ class Bound:
         if row["error"] is not None:
             return math.inf
         if (value := row.get(self.column)) is None:
-            raise DipsimError(f"bound: method '{row['method']}' has no {self.column}")
+            raise DipsimError(f"bound: method '{row.get('method')}' has no {self.column}")
         excess = self.limit - value if self.column == "retained_magnitude" else value - self.limit
         return math.inf if math.isnan(excess) else excess
 

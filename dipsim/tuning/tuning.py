@@ -173,7 +173,10 @@ def _row(results: Results, run: Run) -> Row:
     """The run's row in the folder; carried out first where it is not there."""
     if not results.finished(run.key):
         results.keep(carry_out(run, n_threads=n_threads()))
-    return results.row(run.key)
+    row = results.row(run.key)
+    if row["error"] is None and row.get("tok_per_s") is None:
+        raise DipsimError(f"results '{results.path}': run '{run.key}': tok_per_s: missing; it is required")
+    return row
 
 
 def _checked_bound(given: Point, max_loss: float | None, max_perplexity: float | None) -> Bound:

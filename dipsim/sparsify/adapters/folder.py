@@ -1,21 +1,63 @@
-"""What lies in an adapter's folder: PEFT's own files, what dipsim says of them, and a checkpoint while it learns."""
+"""What lies in an adapter's folder: PEFT's own files, what dipsim says of them, and a checkpoint while it learns.
+
+Whoever sent the folder is not trusted: PEFT gets what it would have got when the adapter was trained, and nothing else
+of a file; a checkpoint holds numbers and JSON, and no pickle.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import peft
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from dipsim.documents import parse_json, read_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
+from dipsim.schema import Count, CountOrZero, PerLayer, PositiveNumber, Record, ShortText
+from dipsim.sparsify.tensors import read_header, read_tensors
 
-CONFIG, WEIGHTS, ABOUT, CHECKPOINT = "adapter_config.json", "adapter_model.safetensors", "dipsim.json", "checkpoint.pt"
+CONFIG, WEIGHTS, ABOUT = "adapter_config.json", "adapter_model.safetensors", "dipsim.json"
+CHECKPOINT = "checkpoint.safetensors"
+_STATE = "dipsim"  # of a checkpoint's metadata
+_MOST_BYTES = 2**22  # of a file of JSON
+
+
+class _Config(Record):
+    """What PEFT must be told; of what else it writes, see `_check_others`."""
+
+    peft_type: Literal["LORA"]
+    r: Count
+    lora_alpha: PositiveNumber
+    target_modules: PerLayer[ShortText]
+
+
+class Checkpoint(Record):
+    """Where a training stands, beside its tensors.
+
+    Attributes:
+        step, best_step, n_without_gain: updates, those of the weights that were kept, looks without a gain since.
+        before, best: losses on the held-out windows.
+        settings: of the training.
+    """
+
+    step: CountOrZero
+    best_step: CountOrZero
+    n_without_gain: CountOrZero
+    before: float
+    best: float
+    settings: dict[str, Any]
+
+
+class _About(Record):
+    """Which model an adapter is for."""
+
+    model: ShortText
+    fingerprint: PerLayer[PerLayer[float]]
 
 
 def check_folder(folder: Path, resume: bool, force: bool) -> None:
@@ -49,43 +91,73 @@ def save_adapter(folder: Path, config: peft.LoraConfig, weights: dict[str, Tenso
     write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
 
 
-def read_adapter(folder: Path) -> tuple[peft.LoraConfig, dict[str, Tensor], dict[str, Any]]:
-    """PEFT's configuration, the weights, and what dipsim says of them.
+def lora_config(layers: Sequence[str], rank: int, alpha: float, model_name: str) -> peft.LoraConfig:
+    """PEFT's description of an adapter for these layers, without dropout and without biases."""
+    return peft.LoraConfig(
+        r=rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # it only divides it by the rank
+        target_modules=list(layers),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=model_name,
+    )
+
+
+def read_adapter(folder: Path) -> tuple[peft.LoraConfig, dict[str, Tensor], str, list[list[float]]]:
+    """PEFT's configuration, the weights, and name and fingerprint of the model.
 
     Raises:
-        DipsimError: a file is missing or damaged.
+        DipsimError: a file is missing, damaged, or says what 'dipsim adapt' does not.
     """
     if not (folder / ABOUT).is_file():
         raise DipsimError(f"adapter: '{folder}' holds no {ABOUT}; a folder that 'dipsim adapt' made")
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        config = peft.LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS)
-        if not {"model", "fingerprint"} <= about.keys() or not all(map(len, about["fingerprint"])):
-            raise ValueError(f"{ABOUT} is incomplete")
-    except (OSError, ValueError, TypeError, AttributeError, SafetensorError) as error:
-        raise DipsimError(f"adapter '{folder}': cannot be read: {' '.join(str(error).split())[:200]}") from None
-    return config, weights, about
+    about = _About.parse(_some(folder / ABOUT, _About), f"adapter '{folder / ABOUT}'")
+    where = f"adapter '{folder / CONFIG}'"
+    told = _Config.parse(_some(folder / CONFIG, _Config), where)
+    config = lora_config(told.target_modules, told.r, told.lora_alpha, about.model)
+    _check_others(read_json(folder / CONFIG, where, _MOST_BYTES), config, where)
+    where = f"adapter '{folder / WEIGHTS}'"
+    read_header(folder / WEIGHTS, where)
+    return config, read_tensors(folder / WEIGHTS, where), about.model, about.fingerprint
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Writes what training needs to go on, whole or not at all."""
+def _some(path: Path, record: type[Record]) -> Any:
+    """Of a file of JSON, the keys that a record has."""
+    data = read_json(path, f"adapter '{path}'", _MOST_BYTES)
+    return {key: data[key] for key in record.model_fields if key in data} if isinstance(data, dict) else data
+
+
+def _check_others(told: dict[str, Any], config: peft.LoraConfig, where: str) -> None:
+    """Refuses an adapter of another make, which would be computed as if it were one of ours. What PEFT's version at
+    hand does not know cannot act, and what names things is not given to it."""
+    own: dict[str, Any] = config.to_dict()  # type: ignore[no-untyped-call]
+    names = {*_Config.model_fields, "base_model_name_or_path", "inference_mode", "peft_version"}
+    for key, value in json.loads(json.dumps(own, default=str)).items():
+        if key not in names and key in told and told[key] != value:
+            raise DipsimError(f"{where}: {key}: got {repr(told[key])[:60]}; 'dipsim adapt' writes {value!r}")
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Checkpoint) -> None:
+    """Writes what training needs to go on, whole or not at all.
+
+    Args:
+        folder: of the adapter.
+        tensors: by name.
+        state: what else there is.
+    """
     with replacing(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+        save_file(tensors, temporary, {_STATE: state.model_dump_json()})
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any]:
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Checkpoint]:
     """What `save_checkpoint` wrote.
 
     Raises:
         DipsimError: it is damaged.
     """
-    try:
-        state: dict[str, Any] = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch makes of a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise DipsimError(f"resume: '{folder / CHECKPOINT}' cannot be read: {reason}") from None
-    return state
+    where = f"resume: '{folder / CHECKPOINT}'"
+    told, _ = read_header(folder / CHECKPOINT, where)
+    state = Checkpoint.parse(parse_json(told.get(_STATE, "{}"), where), where)
+    return read_tensors(folder / CHECKPOINT, where), state
 
 
 def remove_checkpoint(folder: Path) -> None:

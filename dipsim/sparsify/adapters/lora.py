@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +37,10 @@ def adapted(loaded: LoadedModel, folder: str | Path, merge: bool = False) -> Ite
     Raises:
         DipsimError: the folder holds no adapter, or one for another model.
     """
-    config, weights, about = read_adapter(Path(folder))
-    if not is_same(fingerprint(loaded), about["fingerprint"]):
-        raise DipsimError(f"adapter '{folder}': is for another model, '{about['model']}'; got '{loaded.name}'")
+    config, weights, model, of_model = read_adapter(Path(folder))
+    if not is_same(fingerprint(loaded), of_model):
+        raise DipsimError(f"adapter '{folder}': is for another model, '{model}'; got '{loaded.name}'")
+    _check_fits(loaded.model, config, weights)
     name = f"{loaded.name} + {Path(folder).resolve().name}"
     with injected(loaded.model, config) as layers:
         fill(loaded.model, weights)
@@ -67,15 +68,24 @@ def masked_layers(loaded: LoadedModel, masking: Masking) -> list[str]:
     return list(dict.fromkeys(names[layer] for layer in layers))
 
 
-def lora_config(layers: Sequence[str], rank: int, alpha: float, model_name: str) -> peft.LoraConfig:
-    """PEFT's description of an adapter for these layers, without dropout and without biases."""
-    return peft.LoraConfig(
-        r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # it only divides it by the rank
-        target_modules=list(layers),
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=model_name,
-    )
+def _check_fits(model: nn.Module, config: peft.LoraConfig, weights: dict[str, Tensor]) -> None:
+    """Refuses weights of other shapes than a configuration describes, before the model gets any.
+
+    Raises:
+        DipsimError: it names what is no linear layer of the model, or a weight is missing, unknown or of another shape.
+    """
+    modules, expected = dict(model.named_modules()), {}
+    for name in sorted(config.target_modules or ()):
+        if not isinstance(layer := modules.get(name), nn.Linear):
+            raise DipsimError(f"adapter: target_modules: got {name[:60]!r}; the model has no such linear layer")
+        expected[in_file(f"{name}.lora_A.weight")] = (config.r, layer.in_features)
+        expected[in_file(f"{name}.lora_B.weight")] = (layer.out_features, config.r)
+    _check_same({name: tuple(weight.shape) for name, weight in weights.items()}, expected)
+
+
+def _check_same(got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    if got != expected:
+        raise DipsimError("adapter: its weights are not those that its adapter_config.json describes for this model")
 
 
 @contextmanager
@@ -147,8 +157,7 @@ def fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
         DipsimError: a weight is missing, unknown or of another shape.
     """
     own = {in_file(name): weight for name, weight in trainable(model).items()}
-    if own.keys() != weights.keys() or any(own[name].shape != weights[name].shape for name in own):
-        raise DipsimError("adapter: its weights are not those that its adapter_config.json describes for this model")
+    _check_same(*({name: tuple(weight.shape) for name, weight in some.items()} for some in (weights, own)))
     with torch.no_grad():
         for name, weight in own.items():
             weight.copy_(weights[name])

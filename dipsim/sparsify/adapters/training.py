@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import LambdaLR
 
 from dipsim.errors import DipsimError
 from dipsim.masking import Masking
@@ -33,6 +32,7 @@ from dipsim.sparsify.loading import LoadedModel
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 32  # of the windows; more would cost time and say little more
 LONGEST_GRADIENT = 1.0
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each weight
 
 # Called with steps done, steps to do and a note on the loss.
 OnStep = Callable[[int, int, str], None]
@@ -108,10 +108,10 @@ def train(
         **dataclasses.asdict(recipe),
     }
     settings = json.loads(json.dumps(settings))  # as it is read back
-    config = lora.lora_config(layers, recipe.rank, recipe.alpha, loaded.name)
+    config = files.lora_config(layers, recipe.rank, recipe.alpha, loaded.name)
     state = files.read_checkpoint(place) if resume else None
     if state is not None:
-        check_same(settings, state["settings"])
+        check_same(settings, state[1].settings)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         with lora.injected(loaded.model, config) as wrapped:
@@ -126,16 +126,16 @@ def _finish(
     place: Path,
     config: peft.LoraConfig,
     settings: dict[str, Any],
-    state: dict[str, Any] | None,
+    state: tuple[dict[str, Tensor], files.Checkpoint] | None,
     on_step: OnStep,
 ) -> Learnt:
     """From the checkpoint or the beginning to the end."""
     if state is not None:
-        run.load(state)
+        run.load(*state)
     else:
         run.look()
         files.save_adapter(place, config, run.weights(), settings | run.found())
-        files.save_checkpoint(place, run.state() | {"settings": settings})
+        files.save_checkpoint(place, run.tensors(), run.state(settings))
     n_steps, every = run.recipe.steps, run.recipe.evaluate_every
     while run.step < n_steps and run.n_without_gain < run.recipe.patience:
         loss = run.update()
@@ -144,7 +144,7 @@ def _finish(
             continue
         if run.look():
             files.save_adapter(place, config, run.weights(), settings | run.found())
-        files.save_checkpoint(place, run.state() | {"settings": settings})
+        files.save_checkpoint(place, run.tensors(), run.state(settings))
     files.remove_checkpoint(place)
     return Learnt(run.before, run.best, run.best_step, run.step, sum(w.numel() for w in run.weights().values()))
 
@@ -181,7 +181,6 @@ class _Run:
             layer.lora_B.float()
         self._named = lora.trainable(loaded.model)
         self._optimizer = torch.optim.AdamW(self._named.values(), lr=recipe.learning_rate, weight_decay=0.0)
-        self._schedule = LambdaLR(self._optimizer, recipe.share_of_rate)
 
     def update(self) -> float:
         """One step; returns its loss. Its windows depend on the step alone, so that a resumed run sees the same."""
@@ -190,8 +189,9 @@ class _Run:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._named.values(), LONGEST_GRADIENT)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * self.recipe.share_of_rate(self.step)
         self._optimizer.step()
-        self._schedule.step()
         self.step += 1
         return loss.item()
 
@@ -223,23 +223,38 @@ class _Run:
         versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
         return {"held_out_loss_before": self.before, "held_out_loss": self.best, "step": self.best_step, **versions}
 
-    def state(self) -> dict[str, Any]:
-        """Everything to go on from here."""
-        return {
-            "weights": self.weights(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "counts": [self.step, self.best_step, self.n_without_gain],
-            "losses": [self.before, self.best],
-        }
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights and, once there was a step, the optimizer's means of gradients and of their squares."""
+        found = self.weights()
+        for name, weight in self._named.items():
+            for moment in _MOMENTS if self.step else ():
+                found[f"{moment}.{lora.in_file(name)}"] = self._optimizer.state[weight][moment].cpu()
+        return found
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Goes on from there."""
-        lora.fill(self._model, state["weights"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self.step, self.best_step, self.n_without_gain = state["counts"]
-        self.before, self.best = state["losses"]
+    def state(self, settings: dict[str, Any]) -> files.Checkpoint:
+        """What else it takes to go on from here."""
+        counts = {"step": self.step, "best_step": self.best_step, "n_without_gain": self.n_without_gain}
+        return files.Checkpoint(**counts, before=self.before, best=self.best, settings=settings)
+
+    def load(self, tensors: dict[str, Tensor], state: files.Checkpoint) -> None:
+        """Goes on from there.
+
+        Raises:
+            DipsimError: a tensor is missing, unknown or of another shape.
+        """
+        moments = _MOMENTS if state.step else ()
+        own = {lora.in_file(name): weight for name, weight in self._named.items()}
+        expected = {f"{prefix}{name}": own[name].shape for prefix in ("", *(f"{m}." for m in moments)) for name in own}
+        if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise DipsimError(
+                f"resume: the checkpoint's tensors are not those of this adapter after {state.step} steps"
+            )
+        lora.fill(self._model, {name: tensors[name] for name in own})
+        for name, weight in own.items() if moments else ():
+            kept = {moment: tensors[f"{moment}.{name}"].to(weight) for moment in moments}
+            self._optimizer.state[weight] = {"step": torch.tensor(float(state.step)), **kept}
+        self.step, self.best_step, self.n_without_gain = state.step, state.best_step, state.n_without_gain
+        self.before, self.best = state.before, state.best
 
     def _loss(self, windows: NDArray[np.int64]) -> Tensor:
         """Mean over the tokens, in nats."""
