@@ -44,7 +44,7 @@ def plan_dram(
     Raises:
         DipsimError: the KV cache or the buffers do not fit, or the pinned weights do not and may not be streamed.
     """
-    kv_bytes = model.kv_bytes_per_position * n_positions
+    kv_bytes = float(model.kv_bytes(n_positions).sum())
     pinned_bytes = model.pinned_bytes + beside_bytes
     cache_bytes = capacity_bytes - pinned_bytes - kv_bytes
     if kv_bytes > capacity_bytes:

@@ -34,7 +34,7 @@ def dram_plan(
     usable_bytes = profile.dram.capacity_bytes - profile.dram.reserved_bytes
     n_bytes, share = parse_dram(dram)
     if share is not None:
-        n_bytes = share * (model.pinned_bytes + model.kv_bytes_per_position * n_positions + model.mlp_bytes)
+        n_bytes = share * (model.pinned_bytes + float(model.kv_bytes(n_positions).sum()) + model.mlp_bytes)
     capacity_bytes = usable_bytes if n_bytes is None else n_bytes
     if capacity_bytes > usable_bytes:
         warnings.warn(

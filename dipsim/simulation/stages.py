@@ -47,7 +47,7 @@ class TokenStages:
         What was read ahead lies in DRAM, but may be worked on only when it has arrived.
         """
         setup = self._setup
-        kv_bytes = setup.model.kv_bytes_per_position * n_earlier / setup.model.n_layers
+        kv_bytes = setup.model.kv_bytes(n_earlier)
         n_missed = work.use.n_missed.astype(np.float64)
         n_hits = work.use.n_active - n_missed
         n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
@@ -76,7 +76,7 @@ class TokenStages:
             n_ops_flash=n_missed * n_tokens * self._column_ops,
             n_scored=0 * n_hits,
         )
-        return self._with_groups(groups, np.zeros(1), n_tokens)
+        return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
 
     def ahead(self, work: Work) -> Iterator[list[Ahead]]:
         """What the stages of each token have to do with reads that are begun early: those for a layer begin with the
@@ -100,13 +100,13 @@ class TokenStages:
 
         Args:
             groups: the MLPs.
-            kv_bytes: keys and values that one layer reads, [row].
+            kv_bytes: keys and values that each layer reads, [row, layer].
             n_tokens: tokens that share a row's weights.
         """
         model = self._setup.model
         ones = np.ones((len(kv_bytes), model.n_layers, 1))
         attention = self._pinned(self._attention_bytes, n_tokens * self._attention_ops, ones)
-        attention.dram_bytes[:] += kv_bytes[:, None, None]
+        attention.dram_bytes[:] += kv_bytes[:, :, None]
         head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
         embedding = self._embedding(ones[:, :1], n_tokens)
         return _joined(embedding, attention, groups, head)

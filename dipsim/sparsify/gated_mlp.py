@@ -95,28 +95,44 @@ def _activations(module: nn.Module) -> Iterator[Activation]:
     yield from (functional.silu, functional.gelu, partial(functional.gelu, approximate="tanh"), functional.relu)
 
 
+class _Seen(Exception):
+    """The last layer was reached: no more needs to be computed."""
+
+
 @torch.no_grad()
 def _computes_product(mlp: GatedMlp) -> bool:
-    """Runs the module on one random input and looks whether its last layer reads activation(gate) * up."""
-    seen: dict[nn.Module, Tensor] = {}
-    weight = mlp.down.weight
+    """Runs the module, its first layers answering random numbers, and looks whether its last layer is given
+    activation(gate) * up. The weights do not matter, so that there need not be any (torch's meta device)."""
     generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(1, 1, mlp.down.out_features, generator=generator).to(weight.device, weight.dtype)
-    handles = [
-        layer.register_forward_hook(lambda layer, _, output: seen.__setitem__(layer, output.clone()))
-        for layer in {mlp.gate, mlp.up}
-    ]
-    handles.append(mlp.down.register_forward_pre_hook(lambda layer, args: seen.__setitem__(layer, args[0].clone())))
+    weight = mlp.down.weight
+    device = "cpu" if weight.is_meta else weight.device
+    dtype = torch.get_default_dtype() if weight.is_meta else weight.dtype
+    answers = {
+        layer: torch.randn(1, 1, layer.out_features, generator=generator).to(device, dtype)
+        for layer in dict.fromkeys([mlp.gate, mlp.up])
+    }
+    seen: list[Tensor] = []
+
+    def stop(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        seen.append(args[0])
+        raise _Seen
+
+    handles = [layer.register_forward_hook(lambda layer, *_: answers[layer].clone()) for layer in answers]
+    handles.append(mlp.down.register_forward_pre_hook(stop))
     try:
-        mlp.module(probe)
-        gate, up = mlp.factors(seen[mlp.gate], seen[mlp.up])
+        mlp.module(torch.zeros(1, 1, mlp.down.out_features, device=weight.device, dtype=dtype))
+    except _Seen:
+        gate, up = mlp.factors(answers[mlp.gate], answers[mlp.up])
         product = (gate * up).float()
-        return torch.allclose(product, seen[mlp.down].float(), rtol=0.02, atol=0.02 * float(product.abs().max()))
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError):
-        return False  # it wants other arguments, so it is no plain MLP
+        return seen[0].shape == product.shape and torch.allclose(
+            product, seen[0].float(), rtol=0.02, atol=0.02 * float(product.abs().max())
+        )
+    except Exception:  # noqa: BLE001 - whatever a stranger's module makes of it: other arguments, so it is no plain MLP
+        pass
     finally:
         for handle in handles:
             handle.remove()
+    return False
 
 
 def _holders(model: nn.Module) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import transformers
 from numpy.typing import NDArray
 
 from dipsim import shipped
+from dipsim.documents import read_json
 from dipsim.errors import DipsimError, choose
-from dipsim.model import CONFIG_SIZES, ModelSpec
+from dipsim.model import ModelSpec
+from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
+from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.threads import n_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -37,10 +41,11 @@ class LoadedModel:
     revision: str | None
     adapter_bytes: int = 0
 
-    @property
+    @cached_property
     def spec(self) -> ModelSpec:
-        """Its shape at the default bits."""
-        return _spec(self.model.config, self.name)
+        """Its shape at the default bits, by its own classes."""
+        where = f"model {self.name}"
+        return ModelSpec.parse({"name": self.name} | sizes_of_config(self.model.config, where), where)
 
 
 def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
@@ -52,9 +57,11 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
         dtype: `auto` for the checkpoint's own, or float32, bfloat16, float16.
 
     Raises:
-        DipsimError: it cannot be loaded, weights are missing, or the device or dtype is unknown.
+        DipsimError: it cannot be loaded, is of a kind that is not modelled, weights are missing, or the device or dtype
+            is unknown.
     """
     choose("dtype", dtype, DTYPES)
+    spec = read_spec(name_or_path)  # refuses before weights are read
     path = _place(name_or_path)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -73,6 +80,12 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
             f"model '{name_or_path}': {len(absent)} weights are missing or of another shape than its config says, "
             f"the first is {absent[0]}; transformers would fill them with random numbers"
         )
+    found = one_shape(find_gated_mlps(model, spec.n_layers), f"model '{name_or_path}'")
+    if found != (spec.hidden_size, spec.intermediate_size):
+        raise DipsimError(
+            f"model '{name_or_path}': its config says {spec.hidden_size} x {spec.intermediate_size}, its layers are "
+            f"{found[0]} x {found[1]}"
+        )
     return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None))
 
 
@@ -88,18 +101,17 @@ def read_spec(name_or_path: str) -> ModelSpec:
         DipsimError: there is no such model, or its config cannot be read.
     """
     path = _place(name_or_path)
-    try:
-        config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False)
-    except Exception as error:  # whatever transformers and its parsers make of a stranger's files
-        raise _not_loaded(name_or_path, error) from None
-    return _spec(config, _name(name_or_path))
-
-
-def _spec(config: Any, name: str) -> ModelSpec:
-    config = config.get_text_config()
-    # Attributes, not the file's keys: some configs call the same thing by another name.
-    sizes = {key: getattr(config, key, None) for key in CONFIG_SIZES}
-    return ModelSpec.from_config(config.to_dict() | sizes, name, f"model {name}")
+    where = f"model '{name_or_path}': config.json"
+    file: Any = Path(path) / "config.json"
+    if not Path(path).is_dir():
+        try:
+            file = transformers.utils.cached_file(path, "config.json")
+        except Exception as error:  # whatever transformers makes of a name, and of the network
+            raise _not_loaded(name_or_path, error) from None
+    config = read_json(Path(file), where)
+    if not isinstance(config, dict):
+        raise DipsimError(f"{where}: not a JSON object, got {type(config).__name__}")
+    return ModelSpec.parse({"name": _name(name_or_path)} | sizes_by_class(config, where), where)
 
 
 def _place(name_or_path: str) -> str:

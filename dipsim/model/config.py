@@ -1,0 +1,160 @@
+"""What sizes does a Hugging Face `config.json` mean.
+
+Of the types in `MODEL_TYPES` a table says what omitted keys mean, so that nothing heavy is loaded. Of any other, and
+where a config does what the table does not know of, the model's own classes say it, if transformers is installed: built
+without weights, and without running code that comes with the config. Else it is refused: no rule holds for all.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from dipsim.errors import DipsimError
+from dipsim.model.model_types import MODEL_TYPES, WITH_TEXT_MODEL, ModelType
+
+MOST_LAYERS = 1024
+# Keys that count what classes loop over.
+_LOOPED = re.compile(r"(^|_)(layers?|blocks|depth)$")
+# However it is spelled: num_experts, num_local_experts, n_routed_experts, moe_num_experts ...
+_EXPERTS = re.compile(r"(^|_)(num|n)_(\w+_)?experts$")
+_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+SLIDING = "sliding_attention"
+
+
+def sizes_of(config: dict[str, Any], where: str) -> dict[str, Any]:
+    """What a ModelSpec holds, but for its name and its bits.
+
+    Args:
+        config: content of the file.
+        where: opens messages.
+
+    Raises:
+        DipsimError: a size is missing or no count, the type is unknown, or its layers are not attention and gated MLPs.
+    """
+    check_config(config, where)
+    if (sizes := _by_table(config, where)) is not None:
+        return sizes
+    if any(importlib.util.find_spec(library) is None for library in ("torch", "transformers")):
+        raise DipsimError(
+            f"{where}: model_type '{config['model_type']}': what its config means only its own classes know; "
+            "pip install 'dipsim[capture]', or write a ModelSpec"
+        )
+    from dipsim.sparsify.architectures import sizes_by_class
+
+    return sizes_by_class(config, where)
+
+
+def check_config(config: dict[str, Any], where: str) -> None:
+    """Refuses what no class should be asked to build.
+
+    Raises:
+        DipsimError: no `model_type`, a `text_config` that is no table, too many layers, or a mixture of experts.
+    """
+    text = config.get("text_config")
+    if text is not None and not isinstance(text, dict):
+        raise DipsimError(f"{where}: text_config: got {str(text)[:40]}; must be an object with the text model's sizes")
+    if not isinstance(config.get("model_type"), str):
+        raise DipsimError(
+            f"{where}: model_type: got {str(config.get('model_type'))[:40]}; must name the architecture, as 'llama': "
+            "only it says what omitted sizes mean"
+        )
+    for key, value in _numbers(config):
+        if _LOOPED.search(key) and value > MOST_LAYERS:
+            raise DipsimError(f"{where}: {key}: got {value}; must be at most {MOST_LAYERS}")
+    check_experts(config, where)
+
+
+def check_experts(config: dict[str, Any], where: str) -> None:
+    """Refuses mixtures of experts; parts that see or hear may be some.
+
+    Raises:
+        DipsimError: it is one.
+    """
+    own = {key: value for key, value in config.items() if not re.search("vision|audio", key)}
+    for key, value in _numbers(own):
+        if _EXPERTS.search(key) and value > 1:
+            raise DipsimError(f"{where}: {key}: got {value}; mixtures of experts are not modelled")
+
+
+def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """Every whole number with the key that it stands under, also those in lists and in tables inside."""
+    for key, value in config.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict):
+                yield from _numbers(one)
+            elif isinstance(one, int):
+                yield key, one
+
+
+def _by_table(config: dict[str, Any], where: str) -> dict[str, Any] | None:
+    """None where the table does not know."""
+    if config.get("text_config") is not None or config["model_type"] in WITH_TEXT_MODEL:
+        if config["model_type"] not in WITH_TEXT_MODEL:
+            return None
+        text_type, tied = WITH_TEXT_MODEL[config["model_type"]]
+        # Whether they tie is said beside the text model, not in it.
+        config = {
+            **{"model_type": text_type},
+            **(config.get("text_config") or {}),
+            **{"tie_word_embeddings": config.get("tie_word_embeddings", tied)},
+        }
+    known = MODEL_TYPES.get(str(config["model_type"]))
+    if known is None or _is_odd(config, known):
+        return None
+    given = {key: config.get(key, getattr(known, key)) for key in _SIZES}
+    n_layers, hidden_size, intermediate_size, n_heads, vocab_size = given.values()
+    given["num_key_value_heads"] = config.get("num_key_value_heads", known.num_key_value_heads or n_heads)
+    for key, value in given.items():
+        _check_count(key, value, where)
+    head_dim = config.get("head_dim", known.head_dim)
+    if head_dim is None:
+        if hidden_size % n_heads:
+            raise DipsimError(
+                f"{where}: head_dim: is missing, and hidden_size {hidden_size} is no multiple of {n_heads} heads"
+            )
+        head_dim = hidden_size // n_heads
+    _check_count("head_dim", head_dim, where)
+    window, layers = _sliding(config, known, n_layers)
+    return {
+        "n_layers": n_layers,
+        "hidden_size": hidden_size,
+        "intermediate_size": intermediate_size,
+        "n_heads": n_heads,
+        "n_kv_heads": given["num_key_value_heads"],
+        "head_dim": head_dim,
+        "vocab_size": vocab_size,
+        "tied_embeddings": config.get("tie_word_embeddings", known.tie_word_embeddings),
+        "activation": config.get(known.activation_key) or known.activation,
+        "sliding_window": window,
+        "sliding_layers": layers,
+    }
+
+
+def _is_odd(config: dict[str, Any], known: ModelType) -> bool:
+    """Whether it says something of which the type's class makes what the table does not tell."""
+    nulls = [key for key in (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings") if config.get(key, 0) is None]
+    switches = [key for key in ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder") if config.get(key)]
+    other_period = bool(known.period) and config.get("sliding_window_pattern", known.period) != known.period
+    n_layers, types = config.get("num_hidden_layers", known.num_hidden_layers), config.get("layer_types")
+    other_layers = types is not None and not (
+        isinstance(types, list) and len(types) == n_layers and {*map(str, types)} <= {"full_attention", SLIDING}
+    )
+    return bool(nulls or switches or other_period or other_layers or ("head_dim" in config and not known.own_head_dim))
+
+
+def _sliding(config: dict[str, Any], known: ModelType, n_layers: int) -> tuple[Any, list[int]]:
+    """The window, and which layers have it."""
+    window, period = config.get("sliding_window", known.sliding_window), known.period
+    if window is None or period is None:
+        return None, []
+    types = config.get("layer_types") if period else None
+    layers = [i for i in range(n_layers) if (types[i] == SLIDING if types else period == 0 or (i + 1) % period)]
+    return (window, layers) if layers else (None, [])
+
+
+def _check_count(key: str, value: object, where: str) -> None:
+    if type(value) is not int or value < 1:
+        raise DipsimError(f"{where}: {key}: got {str(value)[:40]!r}; must be a count, as must {', '.join(_SIZES)}")

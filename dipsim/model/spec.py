@@ -1,0 +1,186 @@
+"""What describes a model: its shape and precision, and the bytes and operations that follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from dipsim import shipped
+from dipsim.documents import read_json
+from dipsim.errors import DipsimError, suggestion
+from dipsim.model.config import MOST_LAYERS, sizes_of
+from dipsim.model.presets import PRESETS
+from dipsim.schema import Count, Record
+
+BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]
+
+# Generous: the largest models that anybody describes have 126 layers of 16,384 and 53,248 columns.
+_MOST_COLUMNS = 2**25
+Layers = Annotated[int, pydantic.Field(gt=0, le=MOST_LAYERS)]
+Width = Annotated[int, pydantic.Field(gt=0, le=2**20)]
+Heads = Annotated[int, pydantic.Field(gt=0, le=2**14)]
+Vocabulary = Annotated[int, pydantic.Field(gt=0, le=2**26)]
+
+
+class Bits(Record):
+    """Bits per weight of each part; fractions count scales in (4 bit with one 8-bit scale per 16: 4.5)."""
+
+    mlp: BitWidth = 4
+    attention: BitWidth = 4
+    lm_head: BitWidth = 8
+    embedding: BitWidth = 8
+    kv: BitWidth = 8
+
+
+class ModelSpec(Record):
+    """A decoder with gated MLPs, as far as memory and time are concerned. Norms and biases are left out.
+
+    Attributes:
+        sliding_window: positions that a sliding layer keeps and reads; None where all layers see every position.
+        sliding_layers: which layers those are, ascending.
+    """
+
+    name: str
+    n_layers: Layers
+    hidden_size: Width
+    intermediate_size: Width
+    n_heads: Heads
+    n_kv_heads: Heads
+    head_dim: Width
+    vocab_size: Vocabulary
+    tied_embeddings: bool = False
+    activation: str = "silu"
+    sliding_window: Count | None = None
+    sliding_layers: list[int] = []
+    bits: Bits = Bits()
+
+    @pydantic.model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
+        n_columns = self.n_layers * (self.hidden_size + self.intermediate_size)
+        if n_columns > _MOST_COLUMNS:
+            raise ValueError(f"layers x (hidden_size + intermediate_size) is {n_columns:,}; at most {_MOST_COLUMNS:,}")
+        if (self.sliding_window is None) != (not self.sliding_layers):
+            raise ValueError("sliding_window and sliding_layers go together: both, or neither")
+        if not set(self.sliding_layers) <= set(range(self.n_layers)):
+            raise ValueError(f"sliding_layers must be from 0 and below n_layers ({self.n_layers})")
+        if self.sliding_layers != sorted(set(self.sliding_layers)):
+            raise ValueError("sliding_layers must ascend, each layer once")
+        return self
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_windows(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Models whose layers all see every position are written as ever."""
+        data: dict[str, Any] = write(self)
+        if self.sliding_window is None:
+            data = {key: value for key, value in data.items() if not key.startswith("sliding_")}
+        return data
+
+    @property
+    def mlp_weight_bytes(self) -> float:
+        """Bytes of one MLP weight; may be fractional."""
+        return self.bits.mlp / 8
+
+    @property
+    def mlp_weights(self) -> int:
+        """Weights of all gate, up and down matrices."""
+        return 3 * self.n_layers * self.hidden_size * self.intermediate_size
+
+    @property
+    def mlp_bytes(self) -> float:
+        """Bytes of all gate, up and down matrices."""
+        return self.mlp_weights * self.mlp_weight_bytes
+
+    @property
+    def attention_weights(self) -> int:
+        """Weights of one layer's query, key, value and output matrices."""
+        return self.hidden_size * self.head_dim * (2 * self.n_heads + 2 * self.n_kv_heads)
+
+    @property
+    def attention_bytes(self) -> float:
+        """Bytes of one layer's attention weights."""
+        return self.attention_weights * self.bits.attention / 8
+
+    @property
+    def lm_head_weights(self) -> int:
+        """Weights of the LM head."""
+        return self.vocab_size * self.hidden_size
+
+    @property
+    def lm_head_bytes(self) -> float:
+        """Bytes of the LM head; the embedding table is the same matrix where they are tied."""
+        return self.lm_head_weights * self.bits.lm_head / 8
+
+    @property
+    def pinned_bytes(self) -> float:
+        """Bytes of attention and LM head over all layers: what is always kept in DRAM."""
+        return self.n_layers * self.attention_bytes + self.lm_head_bytes
+
+    @property
+    def embedding_row_bytes(self) -> float:
+        """Bytes of one row of the embedding table: one is read per token."""
+        bits = self.bits.lm_head if self.tied_embeddings else self.bits.embedding
+        return self.hidden_size * bits / 8
+
+    @property
+    def kv_bytes_per_position(self) -> float:
+        """Bytes of keys and values that one position adds, over all layers, while it is within every window."""
+        return 2 * self.n_kv_heads * self.head_dim * self.n_layers * self.bits.kv / 8
+
+    def kv_bytes(self, n_positions: NDArray[np.float64] | int) -> NDArray[np.float64]:
+        """Bytes of the keys and values of so many positions [...] in each layer, float64 [..., layer].
+
+        A sliding layer keeps the last `sliding_window` of them, and a token reads what is kept.
+        """
+        each = np.broadcast_to(np.asarray(n_positions, np.float64)[..., None], (*np.shape(n_positions), self.n_layers))
+        kept = each.copy()
+        if self.sliding_window is not None:
+            kept[..., self.sliding_layers] = np.minimum(kept[..., self.sliding_layers], self.sliding_window)
+        return kept * (self.kv_bytes_per_position / self.n_layers)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """A preset by name, or the model of a Hugging Face `config.json` or of a ModelSpec in JSON.
+
+        Raises:
+            DipsimError: no such preset or file, or the file does not describe a model with gated MLPs.
+        """
+        presets = cls.presets()
+        if str(name_or_path) in presets:
+            return presets[str(name_or_path)]
+        path = Path(name_or_path)
+        if path.is_dir():
+            path = path / "config.json"
+        if not path.exists():
+            raise DipsimError(
+                f"model: neither a preset nor a file, got '{name_or_path}'{suggestion(str(name_or_path), presets)}"
+            )
+        data = read_json(path, str(path))
+        if not isinstance(data, dict):
+            raise DipsimError(
+                f"{path}: not a JSON object, got {type(data).__name__}; write a config.json or a ModelSpec"
+            )
+        if "n_layers" in data and "model_type" not in data:
+            return cls.parse(data, str(path))
+        return cls.from_config(data, path.resolve().parent.name, str(path))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], name: str, where: str = "config") -> Self:
+        """The model that a Hugging Face `config.json` describes, at the default bits; see `dipsim.model.config`.
+
+        Raises:
+            DipsimError: a size is missing or no count, or it is no decoder of attention and gated MLPs.
+        """
+        return cls.parse({"name": name} | sizes_of(config, where), where)
+
+    @classmethod
+    def presets(cls) -> dict[str, Self]:
+        """Name -> model of every preset, `tiny` (the model that ships with dipsim) included."""
+        presets = {name: cls.model_validate(sizes) for name, sizes in PRESETS.items()}
+        tiny = shipped.folder("tiny") / "config.json"
+        return presets | {"tiny": cls.from_config(read_json(tiny, str(tiny)), "tiny", str(tiny))}
