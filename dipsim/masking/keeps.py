@@ -22,6 +22,7 @@ class Keeps(Record):
         model: the model's name.
         method: the method and its other options, and the cache where its masks depend on one.
         text: name and hash of the text.
+        bos: every window of it began with the BOS token.
     """
 
     keep_input: float | list[float]
@@ -33,6 +34,7 @@ class Keeps(Record):
     model: str
     method: dict[str, Any]
     text: dict[str, Any] | None
+    bos: bool = False
     dipsim_version: str
 
     @classmethod

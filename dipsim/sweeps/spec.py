@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 import pydantic
@@ -41,6 +41,7 @@ class Text(Record):
     window_tokens: Count = 256
     prompt_tokens: CountOrZero = 0
     stride: Count | None = None
+    bos: Literal["auto", "yes", "no"] = "auto"
     predictor: str | None = None
     batch: Count = 1
     device: str = "cpu"
