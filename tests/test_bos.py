@@ -26,7 +26,9 @@ from dipsim.masking import Masking
 from dipsim.sparsify.bos import Bos, begin_with_bos, bos_in_front
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, windows
-from dipsim.sweeps import read_results
+from dipsim.sweeps import Spec, read_results
+from dipsim.sweeps.runs import runs_of
+from dipsim.sweeps.work import first_window
 
 pytestmark = tight_slots
 BOS, END = 0, 1
@@ -35,9 +37,9 @@ TEXT_IDS = np.random.default_rng(5).integers(2, 50, 100)
 TEXT = " ".join(f"w{number}" for number in TEXT_IDS)
 
 
-def tokenizer_of(template: str = "<s> $A", bos: str | None = "<s>") -> Any:
+def tokenizer_of(template: str = "<s> $A", bos: str | None = "<s>", unknown: str = "w2") -> Any:
     """One token a word, special ones around a text as the template says."""
-    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token="w2"))
+    tokenizer = Tokenizer(models.WordLevel(WORDS, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["<s>", "</s>"])
     special = [(name, WORDS[name]) for name in ("<s>", "</s>") if name in template.split()]
@@ -90,6 +92,10 @@ def test_auto_is_what_the_tokenizer_does(template: str, token: str | None, adds:
     else:
         with pytest.raises(DipsimError, match="bos: got 'yes'; the model's tokenizer has no BOS token"):
             bos_in_front(tokenizer, "yes")
+
+
+def test_an_unknown_word_is_not_taken_for_it() -> None:
+    assert bos_in_front(tokenizer_of("$A", unknown="<s>"), "auto") is None
 
 
 def test_a_tokenizer_that_does_not_tell_and_an_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +371,11 @@ def test_sweeps_and_tune_take_it(shell: Shell) -> None:
     assert frame["perplexity"].tolist()[1] == pytest.approx(again["perplexity"], rel=1e-6)
     with pytest.raises(DipsimError, match="evaluate: bos: got 'on'"):
         ds.sweep({"evaluate": text | {"bos": "on"}, "method": "dip"}, "other", workers=1)
+    (run, _) = runs_of(Spec.load({"evaluate": text, "method": "dip"}))
+    assert run.text is not None
+    one, n_windows = first_window(run, run.text)
+    assert one.text is not None
+    assert (n_windows, first_window(one, one.text)[1]) == (40, 1)
     tuned = "tune --evaluate with --text text.txt --max-perplexity 1e9 --trials 1 --window-tokens 11 --tokens 40"
     for option, n_scored in (("", 40), ("--bos no", 30)):
         assert shell.run(f"{tuned} -o tuned{n_scored} {option}")[0] == 0
