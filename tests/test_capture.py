@@ -149,10 +149,15 @@ def test_model_is_as_before(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in loaded.model.state_dict().items())
 
 
-def test_hooks_leave_and_no_file_stays_when_the_model_raises(tmp_path: Path) -> None:
+def test_hooks_leave_and_no_file_stays_when_the_model_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = random_model("llama")
+
+    def broken(*given: Any) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(loaded.model.model.norm, "forward", broken)
     with pytest.raises(IndexError):
-        capture(loaded, IDS + 50, tmp_path / "t.zarr", masking=Dense())  # ids beyond the vocabulary
+        capture(loaded, IDS, tmp_path / "t.zarr", masking=Dense())
     assert hooks_on(loaded.model) == 0
     assert list(tmp_path.iterdir()) == []
 

@@ -49,6 +49,7 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Of first weights and of the order of text.", rich_help_panel=TRAINING)] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
+    bos: options.Bos = "auto",
     predictor: options.PredictorFile = None,
     batch: options.Batch = 8,
     device: options.Device = "cpu",
@@ -77,7 +78,7 @@ def adapt(
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     with progress("training") as on_step:
         learnt = run(
             loaded,

@@ -40,6 +40,7 @@ def allocate(
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
     prompt_tokens: options.PromptTokens = 0,
+    bos: options.Bos = "auto",
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -64,7 +65,7 @@ def allocate(
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
     with progress("trying splits") as on_progress:
         found = run(

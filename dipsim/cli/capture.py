@@ -27,6 +27,7 @@ def capture(
         int, typer.Option(help="Tokens before them: run dense, not recorded, counted as KV positions.")
     ] = 0,
     sequences: Annotated[int | None, typer.Option(help="How many sequences; all that the text has by default.")] = None,
+    bos: options.Bos = "auto",
     batch: options.Batch = 1,
     method: options.Method = "dense",
     density: options.Density = None,
@@ -61,7 +62,7 @@ def capture(
     content = read_text(text)
     with progress(f"loading {model}"):
         loaded = load_model(model, device, dtype)
-    ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences)
+    ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences, bos=bos)
     with progress("capturing sequences") as on_progress:
         recording.capture(
             loaded,

@@ -36,6 +36,7 @@ def drift(
     certify: Annotated[
         bool, typer.Option("--certify", help="Store the gaps in the trace, for 'simulate' to tell.")
     ] = False,
+    bos: options.Bos = "auto",
     predictor: options.PredictorFile = None,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
@@ -73,6 +74,7 @@ def drift(
             n_sequences=sequences,
             n_batch=batch,
             predictors=() if trained is None else trained.fitting(loaded),
+            bos=bos,
             on_progress=on_progress,
         )
     columns = ["", "replay", "closed loop", "gap", "relative", "95 % interval"]

@@ -36,6 +36,7 @@ def evaluate(
             rich_help_panel=options.TEXT,
         ),
     ] = None,
+    bos: options.Bos = "auto",
     predictor: options.PredictorFile = None,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
@@ -83,7 +84,7 @@ def evaluate(
     described(_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride, bos=bos)
     with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
         own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
         found = run(

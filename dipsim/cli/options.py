@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -187,6 +187,13 @@ WindowTokens = Annotated[
 ]
 PromptTokens = Annotated[
     int, typer.Option(help="First tokens of each window that are run dense and not scored.", rich_help_panel=TEXT)
+]
+Bos = Annotated[
+    Literal["auto", "yes", "no"],
+    typer.Option(
+        help="Begin every window with the token for the beginning of a sequence; by default where the tokenizer does.",
+        rich_help_panel=TEXT,
+    ),
 ]
 Warmup = Annotated[
     int, typer.Option(help="Tokens at the start of each sequence that are not counted.", rich_help_panel=RUN)

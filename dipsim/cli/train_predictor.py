@@ -25,6 +25,7 @@ def train_predictor(
     window_tokens: Annotated[
         int, typer.Option(help="Tokens of a window; every tenth window is held out.", rich_help_panel=options.TEXT)
     ] = 256,
+    bos: options.Bos = "auto",
     seed: Annotated[int, typer.Option(help="Of initial weights and of the order of tokens.")] = 0,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
@@ -50,7 +51,7 @@ def train_predictor(
     masking, content = Predictor(density, rank), read_text(text)
     with progress(f"loading {model}"):
         loaded = load_model(model, device, dtype)
-    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens)
+    ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
     if is_held_out.all():
         raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")

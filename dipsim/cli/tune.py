@@ -79,6 +79,7 @@ def tune(
     ] = None,
     window_tokens: options.WindowTokens = 256,
     prompt_tokens: options.PromptTokens = 0,
+    bos: options.Bos = "auto",
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -101,7 +102,7 @@ def tune(
     searched = {"policy": policy, "admission": admission, "budget": budget, "layout": layout, "trace": trace}
     given = _point(describe()) | {name: value for name, value in searched.items() if value is not None}
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
-    given |= _evaluated(about | {"batch": batch, "device": device, "dtype": dtype}, given)
+    given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
         with progress("trying") as on_progress:
             found = run(

@@ -103,6 +103,8 @@ def allocate(
     Raises:
         DipsimError: the method has no such split, optuna is missing, or as `evaluate`.
     """
+    from dipsim.sparsify.bos import begin_with_bos
+
     splits = Splits(density, loaded.spec.n_layers if per_layer else None)
     planned = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt), *split_density(density))
     if not isinstance(planned.masking, Dip):
@@ -129,6 +131,7 @@ def allocate(
         model=loaded.name,
         method=method,
         text=text_source,
+        bos=begin_with_bos(loaded.tokenizer, ids),
         dipsim_version=__version__,
     )
 

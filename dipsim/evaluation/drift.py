@@ -21,6 +21,7 @@ from dipsim.simulation import Simulation
 from dipsim.trace import Certificate, Gap, Trace, options_of
 
 if TYPE_CHECKING:
+    from dipsim.sparsify.bos import Bos
     from dipsim.sparsify.hooks import Predictors
     from dipsim.sparsify.loading import LoadedModel
 
@@ -46,6 +47,7 @@ class Drift:
         captured_under: the method under which the trace was recorded, as plain data.
         title: the run in one line.
         n_sequences: how many were run.
+        bos: each begins with the BOS token.
     """
 
     replay: Result
@@ -53,6 +55,7 @@ class Drift:
     captured_under: Any
     title: str
     n_sequences: int
+    bos: bool
 
     @property
     def gaps(self) -> dict[str, Gap]:
@@ -77,7 +80,7 @@ class Drift:
             name: gap.model_dump() | {"gap": gap.gap, "relative": gap.relative}
             for name, gap in certificate.gaps.items()
         }
-        own = {"gaps": gaps, "captured_under": self.captured_under, "config": self.replay.config}
+        own = {"gaps": gaps, "captured_under": self.captured_under, "bos": self.bos, "config": self.replay.config}
         return own | certificate.model_dump(exclude={"gaps", "options"})
 
     def __repr__(self) -> str:
@@ -94,6 +97,7 @@ def drift(
     n_sequences: int | None = None,
     n_batch: int = 1,
     predictors: Predictors = (),
+    bos: Bos = "auto",
     on_progress: OnProgress = lambda done, total: None,
 ) -> Drift:
     """Replays the first sequences of a trace, and runs the model on the same tokens with the mask in the loop.
@@ -106,6 +110,7 @@ def drift(
         n_sequences: how many of the trace's sequences; None for all.
         n_batch: windows in one forward pass.
         predictors: for the method `predictor`, one for each layer.
+        bos: `auto` for what the trace says; `yes` and `no` refuse a trace that says otherwise.
         on_progress: called with the windows done and the windows to do.
 
     Raises:
@@ -113,14 +118,14 @@ def drift(
             `Simulation` and `evaluate`.
     """
     sample = trace if n_sequences is None else _first(trace, n_sequences)
-    ids, n_prompt = _windows(loaded, text, sample)
+    ids, n_prompt = _windows(loaded, text, sample, _bos_of(trace, bos))
     replay = describe(sample)
     planned = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt))
     _check_same_model(replay.config["model"], planned.config["model"], trace)
     found = evaluate(
         loaded, ids, describe, n_prompt=n_prompt, n_batch=n_batch, predictors=predictors, on_progress=on_progress
     )
-    return Drift(replay.run(), found.result, trace.masking, replay.title, len(ids))
+    return Drift(replay.run(), found.result, trace.masking, replay.title, len(ids), found.bos)
 
 
 def gaps_of(replay: pd.DataFrame, closed_loop: pd.DataFrame) -> dict[str, Gap]:
@@ -164,7 +169,16 @@ def _first(trace: Trace, n_sequences: int) -> Trace:
     return trace.first(n_sequences)
 
 
-def _windows(loaded: LoadedModel, text: str, trace: Trace) -> tuple[NDArray[np.int64], int]:
+def _bos_of(trace: Trace, wanted: Bos) -> Bos:
+    """As the trace was captured; what says nothing of it has none."""
+    has_bos = isinstance(trace.source, dict) and trace.source.get("bos") is True
+    own: Bos = "yes" if has_bos else "no"
+    if wanted not in ("auto", own):
+        raise DipsimError(f"bos: got '{wanted}'; the trace {trace.path} was captured with '{own}', which 'auto' takes")
+    return own
+
+
+def _windows(loaded: LoadedModel, text: str, trace: Trace, bos: Bos) -> tuple[NDArray[np.int64], int]:
     """The text's tokens, int64 [sequence, prompt and recorded token], and the tokens of a prompt."""
     from dipsim.sparsify.loading import windows
 
@@ -174,7 +188,7 @@ def _windows(loaded: LoadedModel, text: str, trace: Trace) -> tuple[NDArray[np.i
             f"{trace.path}: its sequences or prompts differ in length; a text is cut into windows of one length"
         )
     ((n_prompt, n_recorded),) = lengths
-    ids = windows(loaded.tokenizer, text, n_prompt + n_recorded, len(trace.sequences))
+    ids = windows(loaded.tokenizer, text, n_prompt + n_recorded, len(trace.sequences), bos=bos)
     recorded = trace.token_ids.reshape(len(ids), n_recorded)
     differs = np.argwhere(ids[:, n_prompt:] != recorded)
     if len(differs):

@@ -36,12 +36,14 @@ class Evaluation:
         n_scored: how many these are.
         result: the run, of the same tokens under the same masks.
         title: the run in one line.
+        bos: every window begins with the BOS token.
     """
 
     loss: float
     n_scored: int
     result: Result
     title: str
+    bos: bool
 
     @property
     def perplexity(self) -> float:
@@ -51,7 +53,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """The numbers of the result, and those of the text; None where a thing was not modelled or is not finite."""
         perplexity = self.perplexity if math.isfinite(self.perplexity) else None
-        own = {"perplexity": perplexity, "loss": self.loss, "n_scored_tokens": self.n_scored}
+        own = {"perplexity": perplexity, "loss": self.loss, "n_scored_tokens": self.n_scored, "bos": self.bos}
         return own | self.result.to_dict()
 
     def to_json(self) -> str:
@@ -85,7 +87,7 @@ def evaluate(
 
     Args:
         loaded: the model.
-        ids: int64 [window, token].
+        ids: int64 [window, token], as `dipsim.sparsify.loading.windows` cuts them.
         describe: makes the run on the trace that it is given, for example
             `lambda trace: Simulation(profile, trace, DipCa(density=0.5), "lfu", dram="0.5x")`.
         n_prompt: first tokens of each window, run dense and not scored.
@@ -100,9 +102,11 @@ def evaluate(
     Raises:
         DipsimError: as `Simulation`; no gated MLPs; an output that cannot be written.
     """
+    from dipsim.sparsify.bos import begin_with_bos
     from dipsim.sparsify.perplexity import losses, scored_tokens
 
-    scored = scored_tokens(ids, n_prompt, stride)
+    bos = begin_with_bos(loaded.tokenizer, ids)
+    scored = scored_tokens(ids, n_prompt, stride, bos=bos)
     plan = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt))
     with _place(save_trace) as out:
         loss = losses(
@@ -120,7 +124,7 @@ def evaluate(
             on_progress=on_progress,
         )
         run = describe(Trace.open(out))
-        return Evaluation(float(loss[scored].mean()), int(scored.sum()), run.run(), run.title)
+        return Evaluation(float(loss[scored].mean()), int(scored.sum()), run.run(), run.title, bos)
 
 
 def told_of(plan: Simulation) -> dict[str, Any]:

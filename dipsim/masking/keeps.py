@@ -23,6 +23,7 @@ class Keeps(Record):
         model: the model's name.
         method: the method and its other options, and the cache where its masks depend on one.
         text: name and hash of the text.
+        bos: every window of it began with the BOS token.
     """
 
     keep_input: ShareOrShares
@@ -34,6 +35,7 @@ class Keeps(Record):
     model: ShortText
     method: dict[str, Any]
     text: dict[str, Any] | None
+    bos: bool = False
     dipsim_version: ShortText
 
     @classmethod

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from dipsim import masking as methods
 from dipsim.errors import DipsimError, choose
 from dipsim.groups import SITES
 from dipsim.masking import Masking
+from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Plan, Predictors, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel
@@ -104,7 +105,7 @@ def recorded(
         ids[:, plan.n_prompt :].reshape(-1),
         [n_recorded] * len(ids),
         [plan.n_prompt] * len(ids),
-        source=_source(loaded, text_source),
+        source=_source(loaded, ids, text_source),
         masking=masking,
         force=force,
     )
@@ -125,7 +126,8 @@ def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_
     """Refuses windows that the model cannot run, or that leave nothing beside the prompt.
 
     Raises:
-        DipsimError: no token after the prompt, more tokens than positions, or an empty batch.
+        DipsimError: no token after the prompt, more tokens than positions, tokens that the model does not know, or an
+            empty batch.
     """
     if not 0 <= n_prompt < ids.shape[1]:
         raise DipsimError(f"prompt: got {n_prompt} tokens; must be at least 0 and below the window's {ids.shape[1]}")
@@ -134,6 +136,11 @@ def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_
     n_most = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     if n_most is not None and ids.shape[1] > n_most:
         raise DipsimError(f"window: got {ids.shape[1]} tokens; model '{loaded.name}' has positions for {n_most}")
+    n_known = len(cast(Tensor, loaded.model.get_input_embeddings().weight))
+    if ids.max() >= n_known:
+        raise DipsimError(
+            f"text: got a token of id {ids.max()}; model '{loaded.name}' knows {n_known}, its tokenizer is of another"
+        )
 
 
 def check_request(out: str | Path, sites: Sequence[str], masking: Masking, force: bool) -> None:
@@ -170,12 +177,13 @@ def text_source(name: str, text: str) -> dict[str, Any]:
     return {"name": Path(name).name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _source(loaded: LoadedModel, text: dict[str, Any] | None) -> dict[str, Any]:
+def _source(loaded: LoadedModel, ids: NDArray[np.int64], text: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "kind": "captured",
         "model": loaded.name,
         "revision": loaded.revision,
         "text": text,
+        "bos": begin_with_bos(loaded.tokenizer, ids),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -19,6 +19,7 @@ from dipsim.documents import read_json
 from dipsim.errors import DipsimError, choose
 from dipsim.model import ModelSpec
 from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
+from dipsim.sparsify.bos import Bos, bos_in_front
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.threads import n_threads
 
@@ -156,36 +157,47 @@ def windows(
     *,
     n_tokens: int | None = None,
     stride: int | None = None,
+    bos: Bos = "auto",
 ) -> NDArray[np.int64]:
     """The text's tokens in windows, int64 [window, token], each `stride` tokens after the one before it (by default,
     right behind it); a shorter rest is left out.
 
-    No special tokens are added, as is usual for perplexity.
+    Of special tokens, only the one that marks the beginning of a sequence (BOS) is added. Where there is one, every
+    window begins with it and has `n_window - 1` tokens of the text: windows, prompts, contexts and KV count positions,
+    the BOS among them; `n_tokens` and `stride` count tokens of the text. The BOS is a token as any other: of the
+    prompt, if there is one, else the first that is masked, recorded and simulated. But nothing predicts it, so that it
+    is never scored; the token behind it, which it predicts, is.
 
     Args:
-        tokenizer, text: the text.
-        n_window: tokens of a window.
+        tokenizer, text: the text; one that begins with a BOS of its own gets no second one.
+        n_window: positions of a window.
         n_windows: how many; None for all there are.
         n_tokens: use only so many of the text's first tokens; None for all.
         stride: tokens between the starts of two windows.
+        bos: `auto` for a BOS where the tokenizer puts one in front by itself, `yes` or `no`.
 
     Raises:
-        DipsimError: a number out of range, or the text has too few tokens.
+        DipsimError: a number out of range, the text has too few tokens, or the tokenizer no BOS.
     """
-    if n_tokens is not None and n_tokens < max(1, n_window):
-        raise DipsimError(f"tokens: got {n_tokens}; must be at least a window's {n_window}")
-    if stride is not None and not 1 <= stride <= n_window:
-        raise DipsimError(f"stride: got {stride}; must be at least 1 and at most the window's {n_window} tokens")
-    if n_window < 1 or (n_windows is not None and n_windows < 1):
+    first = bos_in_front(tokenizer, bos)
+    n_text = n_window if first is None else n_window - 1
+    if n_tokens is not None and n_tokens < max(1, n_text):
+        raise DipsimError(f"tokens: got {n_tokens}; must be at least a window's {n_text}")
+    if stride is not None and not 1 <= stride <= n_text:
+        raise DipsimError(f"stride: got {stride}; must be at least 1 and at most the window's {n_text} tokens")
+    if n_text < 1 or (n_windows is not None and n_windows < 1):
         wanted = "all" if n_windows is None else n_windows
-        raise DipsimError(f"text: got {wanted} windows of {n_window} tokens; both must be at least 1")
-    ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)[:n_tokens]
-    step = n_window if stride is None else stride
-    available = max(0, (ids.size - n_window) // step + 1)
+        room = "" if first is None else ", and a window's tokens 2 where the first is the BOS"
+        raise DipsimError(f"text: got {wanted} windows of {n_window} tokens; both must be at least 1{room}")
+    ids = np.array(tokenizer.encode(text, add_special_tokens=False), np.int64)
+    ids = ids[int(first is not None and ids[:1].tolist() == [first]) :][:n_tokens]
+    step = n_text if stride is None else stride
+    available = max(0, (ids.size - n_text) // step + 1)
     wanted = available if n_windows is None else n_windows
     if not 1 <= wanted <= available:
         raise DipsimError(
-            f"text: got {ids.size} tokens, {available} windows of {n_window}; "
+            f"text: got {ids.size} tokens, {available} windows of {n_text}; "
             f"{'one' if n_windows is None else n_windows} asked for"
         )
-    return np.stack([ids[i * step : i * step + n_window] for i in range(wanted)])
+    cut = np.stack([ids[i * step : i * step + n_text] for i in range(wanted)])
+    return cut if first is None else np.insert(cut, 0, first, axis=1)

@@ -73,7 +73,7 @@ def losses(
     return found
 
 
-def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None) -> BoolArray:
+def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None, *, bos: bool = False) -> BoolArray:
     """Which tokens count, bool [window, token]: those predicted by a masked position; with a stride, of every window
     but the first only the last `stride`.
 
@@ -81,6 +81,7 @@ def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None) -> 
         ids: int64 [window, token].
         n_prompt: first tokens of each window, run dense.
         stride: tokens between the starts of windows; None where they follow one another.
+        bos: each begins with a token that is not the text's, as `windows` cuts them.
 
     Raises:
         DipsimError: no token would count, or windows that do not lie as the stride says.
@@ -89,7 +90,7 @@ def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None) -> 
     n_window = ids.shape[1]
     counted[:, n_prompt + 1 :] = True
     if stride is not None:
-        _check_stride(ids, stride)
+        _check_stride(ids[:, int(bos) :], stride)
         counted[1:, : n_window - stride] = False
     if not counted.any():
         raise DipsimError(f"window: got {n_window} tokens, {n_prompt} of them a prompt; none is left to be predicted")

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import tomlkit
 
@@ -42,6 +42,7 @@ class Text(Record):
     window_tokens: Count = 256
     prompt_tokens: CountOrZero = 0
     stride: Count | None = None
+    bos: Literal["auto", "yes", "no"] = "auto"
     predictor: str | None = None
     batch: Count = 1
     device: str = "cpu"

@@ -93,8 +93,11 @@ def _evaluated(run: Run, text: Text) -> Row:
 
 def first_window(run: Run, text: Text) -> tuple[Run, int]:
     """A run on the first window of its text, and how many windows there are."""
-    _, ids, _ = _ready(text, run.sha256)
-    one = text.model_copy(update={"tokens": text.window_tokens})
+    from dipsim.sparsify.bos import begin_with_bos
+
+    loaded, ids, _ = _ready(text, run.sha256)
+    n_tokens = text.window_tokens - begin_with_bos(loaded.tokenizer, ids)
+    one = text.model_copy(update={"tokens": n_tokens})
     return replace(run, text=one), len(ids)
 
 
@@ -120,7 +123,7 @@ def _ready(text: Text, sha256: str | None) -> tuple[LoadedModel, NDArray[np.int6
 
     loaded = _model(text.model, text.device, text.dtype, sha256)
     content = read_text(text.text)
-    ids = windows(loaded.tokenizer, content, text.window_tokens, n_tokens=text.tokens, stride=text.stride)
+    ids = windows(loaded.tokenizer, content, text.window_tokens, n_tokens=text.tokens, stride=text.stride, bos=text.bos)
     if text.predictor is None:
         return loaded, ids, ()
     return loaded, ids, TrainedPredictors.load(Path(text.predictor)).fitting(loaded)

@@ -16,7 +16,8 @@ MOST_TOKENS = 2**24
 
 
 class TraceAttributes(Record):
-    """The attribute `dipsim` of a trace's group. `source` and `masking` are told to people, not acted upon."""
+    """The attribute `dipsim` of a trace's group. `source` and `masking` are told to people; acted upon is
+    only `source`'s `bos`: `true` where every sequence begins with the BOS token."""
 
     format_version: int
     model: ModelSpec

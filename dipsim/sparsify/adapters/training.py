@@ -25,6 +25,8 @@ from dipsim.masking import Masking
 from dipsim.sparsify.adapters import folder as files
 from dipsim.sparsify.adapters import lora
 from dipsim.sparsify.adapters.recipe import Recipe, check_same
+from dipsim.sparsify.bos import begin_with_bos
+from dipsim.sparsify.capture import check_windows
 from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
@@ -95,6 +97,7 @@ def train(
         DipsimError: the method masks nothing, the text is shorter than two windows, or what is to be resumed was
             another run.
     """
+    check_windows(loaded, ids, 0, recipe.batch)
     place = Path(folder)
     layers = lora.masked_layers(loaded, masking)
     settings = {
@@ -103,6 +106,7 @@ def train(
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "text": text_source,
         "window_tokens": ids.shape[1],
+        "bos": begin_with_bos(loaded.tokenizer, ids),
         "tokens": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest(),
         "masking": about,
         **dataclasses.asdict(recipe),
