@@ -25,7 +25,7 @@ from pyarrow import parquet
 
 from dipsim import __version__
 from dipsim.errors import DipsimError
-from dipsim.files import replacing, write_text
+from dipsim.files import check_writable, remove_left, replacing, temporary_of, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
 
@@ -50,6 +50,7 @@ class Results:
             raise DipsimError(f"results: got '{path}'; it is there already and no folder")
         if path.is_dir() and any(path.iterdir()) and not self._log.is_dir():
             raise DipsimError(f"results: got '{path}'; a folder that is not empty and holds no sweep")
+        check_writable(f"results: got '{path}'", path)
         self._log.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, Row] = {}
         self._table_seen: tuple[int, ...] = ()
@@ -72,7 +73,10 @@ class Results:
 
     def keep(self, row: Row) -> None:
         """Keeps a finished run at once, whole or not at all."""
-        write_text(self._log_file(row["key"]), json.dumps(row))
+        file = self._log_file(row["key"])
+        with temporary_of(file) as temporary:  # what others have left waits: looking for it every time would take long
+            temporary.write_text(json.dumps(row), encoding="utf-8")
+            temporary.replace(file)
         self._rows[row["key"]] = row
 
     def row(self, key: str) -> Row:
@@ -102,6 +106,7 @@ class Results:
         with self._locked():
             for file in self._write(order):
                 file.unlink(missing_ok=True)
+            remove_left(self._log)
 
     def _write(self, order: Sequence[str]) -> list[Path]:
         """Under the lock, so that what other sweeps have put there is not lost. Gives the log's files."""

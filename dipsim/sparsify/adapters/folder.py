@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dipsim.errors import DipsimError
-from dipsim.files import replacing, write_text
+from dipsim.files import check_writable, remove_left, replacing, write_text
 
 CONFIG, WEIGHTS, ABOUT, CHECKPOINT = "adapter_config.json", "adapter_model.safetensors", "dipsim.json", "checkpoint.pt"
 
@@ -28,6 +28,8 @@ def check_folder(folder: Path, resume: bool, force: bool) -> None:
         raise DipsimError(f"output: got '{folder}'; its folder does not exist")
     if folder.exists() and not folder.is_dir():
         raise DipsimError(f"output: got '{folder}'; it is there already and no folder")
+    check_writable(f"output: got '{folder}'", folder)
+    remove_left(folder)
     if resume and not (folder / CHECKPOINT).is_file():
         raise DipsimError(f"resume: '{folder}' holds no {CHECKPOINT}; its training has ended, or never began")
     if folder.exists() and any(folder.iterdir()) and not (resume or force):
