@@ -50,7 +50,8 @@ class Results:
             raise DipsimError(f"results: got '{path}'; it is there already and no folder")
         if path.is_dir() and any(path.iterdir()) and not self._log.is_dir():
             raise DipsimError(f"results: got '{path}'; a folder that is not empty and holds no sweep")
-        check_writable(f"results: got '{path}'", path)
+        if not self._log.is_dir():
+            check_writable(f"results: got '{path}'", path)
         self._log.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, Row] = {}
         self._table_seen: tuple[int, ...] = ()
@@ -60,6 +61,7 @@ class Results:
 
     def keep_spec(self, spec: Spec) -> None:
         """Keeps what is swept, as it was written."""
+        check_writable(f"results: got '{self.path}'", self.path)
         folder = self.path / "_specs"
         folder.mkdir(exist_ok=True)
         name = f"{Path(spec.name).stem}-{hashlib.sha256(spec.text.encode()).hexdigest()[:8]}.toml"
