@@ -15,7 +15,7 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "kernels", "shipped", "files", "documents", "schema", "threads", "search"},
+    {"units", "kernels", "shipped", "files", "documents", "schema", "threads", "children", "search"},
     {"model", "registry"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
