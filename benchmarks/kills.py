@@ -28,11 +28,11 @@ from uuid import uuid4
 from measuring import Row, parser, print_machine, print_table, save
 
 SPEC = """trace = "tiny"
-tokens = 400
+tokens = 200
 density = [0.3, 0.4, 0.5, 0.6]
 method = ["dip", "dip-ca"]
 policy = ["lru", "lfu"]
-dram = ["0.4x", "0.6x"]
+dram = "0.5x"
 """
 TEXT = ("tiny", "held-out", "--density", "0.5")
 DIP = ("--method", "dip-ca", "--dram", "0.6x", "--window-tokens", "128")
@@ -67,7 +67,7 @@ def start(command: Sequence[str], folder: Path, mark: str = "") -> subprocess.Po
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", "from dipsim.cli import main; main()", *command],
         cwd=folder,
-        env=os.environ | {"DIPSIM_KILLS": mark},
+        env=os.environ | {"DIPSIM_KILLS": mark, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
