@@ -88,15 +88,21 @@ def search(
     check(n_trials, seed)
     space = {key: Interval(*ends) for key, ends in ranges.items()}
     kinds = _distributions(optuna, space)
-    backend = optuna.storages.journal.JournalFileBackend(str(journal))
-    study = optuna.create_study(storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True)
-    while len(tried := [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]) < n_trials:
-        on_progress(len(tried), n_trials)
-        point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
-        value = loss(point)
-        if not math.isfinite(value):
-            raise DipsimError(f"loss: got {value} at {point}; must be finite")
-        study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True
+        )
+        while len(tried := [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]) < n_trials:
+            on_progress(len(tried), n_trials)
+            point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
+            value = loss(point)
+            if not math.isfinite(value):
+                raise DipsimError(f"loss: got {value} at {point}; must be finite")
+            study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
+    except OSError as error:
+        error.filename = str(journal)  # which a full disk's error does not say
+        raise
     return tried[:n_trials]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import peft
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dipsim.errors import DipsimError
@@ -47,7 +48,8 @@ def save_adapter(folder: Path, config: peft.LoraConfig, weights: dict[str, Tenso
     described = told | {"inference_mode": True, "target_modules": sorted(config.target_modules or [])}
     write_text(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True, default=str) + "\n")
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({name: weight.half() for name, weight in weights.items()}, temporary, metadata={"format": "pt"})
+        halves = {name: weight.half() for name, weight in weights.items()}
+        temporary.write_bytes(save(halves, metadata={"format": "pt"}))
     write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
 
 
@@ -73,7 +75,9 @@ def read_adapter(folder: Path) -> tuple[peft.LoraConfig, dict[str, Tensor], dict
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Writes what training needs to go on, whole or not at all."""
     with replacing(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+        written = io.BytesIO()  # torch would raise errors of its own where the disk is full
+        torch.save(state, written)
+        temporary.write_bytes(written.getbuffer())
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:
