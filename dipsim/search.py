@@ -90,9 +90,8 @@ def search(
     kinds = _distributions(optuna, space)
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
-        study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(backend), study_name=name, load_if_exists=True
-        )
+        storage = optuna.storages.JournalStorage(backend)
+        study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         while len(tried := [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False)]) < n_trials:
             on_progress(len(tried), n_trials)
             point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
@@ -101,7 +100,7 @@ def search(
                 raise DipsimError(f"loss: got {value} at {point}; must be finite")
             study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
     except OSError as error:
-        error.filename = str(journal)  # which a full disk's error does not say
+        error.filename = error.filename or str(journal)  # a full disk's error names nothing
         raise
     return tried[:n_trials]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import warnings
 from typing import Annotated, cast
 
 import typer
@@ -26,7 +25,7 @@ from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
 from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
-from dipsim.cli.terminal import complain, say, show_warning
+from dipsim.cli.terminal import complain, own_terminal, say
 from dipsim.cli.train_predictor import train_predictor
 from dipsim.cli.tune import tune
 from dipsim.errors import DipsimError
@@ -81,7 +80,11 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 def main() -> None:
     """Runs the command line; every mistake of the user's becomes one line on stderr and exit code 2."""
-    warnings.showwarning = show_warning
+    with own_terminal():
+        _run()
+
+
+def _run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         code = app(standalone_mode=False)
