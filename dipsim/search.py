@@ -89,14 +89,18 @@ def search(
     check(n_trials, seed)
     space = {key: Interval(*ends) for key, ends in ranges.items()}
     kinds = _distributions(optuna, space)
-    study = _study(optuna, journal, name)
-    while len(tried := _tried(study, space, journal)) < n_trials:
-        on_progress(len(tried), n_trials)
-        point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
-        value = loss(point)
-        if not math.isfinite(value):
-            raise DipsimError(f"loss: got {value} at {point}; must be finite")
-        study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
+    try:
+        study = _study(optuna, journal, name)
+        while len(tried := _tried(study, space, journal)) < n_trials:
+            on_progress(len(tried), n_trials)
+            point = propose(tried, space, seed) if tried else dict.fromkeys(ranges, 0.0)
+            value = loss(point)
+            if not math.isfinite(value):
+                raise DipsimError(f"loss: got {value} at {point}; must be finite")
+            study.add_trial(optuna.trial.create_trial(params=point, distributions=kinds, value=value))
+    except OSError as error:
+        error.filename = error.filename or str(journal)  # a full disk's error names nothing
+        raise
     return tried[:n_trials]
 
 

@@ -15,7 +15,7 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "search"},
+    {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children", "search"},
     {"model", "registry", "archives"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-import warnings
 from typing import Annotated, cast
 
 import typer
@@ -25,7 +25,7 @@ from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
 from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
-from dipsim.cli.terminal import complain, say, show_warning
+from dipsim.cli.terminal import complain, own_terminal, say
 from dipsim.cli.train_predictor import train_predictor
 from dipsim.cli.tune import tune
 from dipsim.errors import DipsimError
@@ -75,12 +75,17 @@ def _root(
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main() -> None:
     """Runs the command line; every mistake of the user's becomes one line on stderr and exit code 2."""
-    warnings.showwarning = show_warning
+    with own_terminal():
+        _run()
+
+
+def _run() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         code = app(standalone_mode=False)
     except DipsimError as error:
@@ -93,8 +98,12 @@ def main() -> None:
         complain(f"{error.filename or 'system'}: {error.strerror or error}")
     except KeyboardInterrupt:
         code = INTERRUPTED
-    if code == INTERRUPTED:
-        say("interrupted")
+    except SystemExit as ended:
+        if ended.code != TERMINATED:
+            raise
+        code = TERMINATED
+    if code in (INTERRUPTED, TERMINATED):
+        say("interrupted" if code == INTERRUPTED else "terminated")
         sys.stdout.flush()
-        os._exit(INTERRUPTED)  # past the exit hooks: zarr's would complain of reads that were cut short
+        os._exit(code)  # past the exit hooks: zarr's would complain of reads that were cut short
     sys.exit(code)

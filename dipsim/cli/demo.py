@@ -44,9 +44,11 @@ def demo(
     """Compare dense, DIP and cache-aware DIP on the trace and devices that ship with dipsim."""
     from dipsim import plots
     from dipsim.cli.terminal import progress, say, stdout
+    from dipsim.files import check_writable
 
     if out.exists() and not out.is_dir():
         raise DipsimError(f"output: got '{out}'; must be a folder")
+    check_writable(f"output: got '{out}'", out)
     by_policy = [
         {"profile": profile, "method": method, "policy": policy, "dram": DRAM}
         for method, policy, profile in itertools.product(METHODS, POLICIES, PROFILES)

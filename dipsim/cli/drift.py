@@ -51,7 +51,7 @@ def drift(
     require_torch("drift")
     from dipsim.cli.terminal import progress, say, stdout, table
     from dipsim.evaluation import drift as run
-    from dipsim.files import check_output, write_text
+    from dipsim.files import check_output, check_writable, write_text
     from dipsim.sparsify.loading import load_model, read_text
     from dipsim.sparsify.predictors import TrainedPredictors
     from dipsim.trace import Trace
@@ -61,6 +61,7 @@ def drift(
     opened = Trace.open(trace)
     if certify:
         opened.check_may_certify()
+        check_writable(f"certify: got '{trace}'", opened.path.parent)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
     with progress(f"loading {model_path}"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -41,9 +44,29 @@ class _Console(Console):
 
 
 # A pipe has no width of its own; tables must not be cut there.
-stdout = _Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+stdout = _Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 160, highlight=False)
 stderr = _Console(stderr=True, highlight=False)
 _warned: set[str] = set()
+
+
+@contextmanager
+def own_terminal() -> Iterator[None]:
+    """What is shown is ours alone, and whatever can be shown: of letters that the terminal does not know, question
+    marks; of warnings and logs of libraries, nothing, unless the user asks for warnings (`PYTHONWARNINGS`). What nobody
+    takes, since stdout was closed or is full, is forgotten at the end."""
+    warnings.showwarning = show_warning
+    logging.getLogger().addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python, at its end, would complain of it
 
 
 def complain(message: str) -> NoReturn:
@@ -65,12 +88,12 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Our own warnings in one line and once each; those of libraries as Python shows them."""
+    """Our own warnings in one line and once each; those of libraries as Python shows them, if the user asks for any."""
     if issubclass(category, DipsimWarning):
         if str(message) not in _warned:
             say(f"warning: {message}")
         _warned.add(str(message))
-    else:
+    elif sys.warnoptions:
         stderr.print(warnings.formatwarning(message, category, filename, lineno, line), markup=False, end="")
 
 
@@ -89,6 +112,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     for row in rows:
         made.add_row(*(Text(harmless(cell)) for cell in row))
     stdout.print(made)
+
+
+def _is_watched() -> bool:
+    """Whether stderr is a terminal; being asked for colours in a pipe is no wish for a bar that moves."""
+    return stderr.is_terminal and sys.stderr is not None and sys.stderr.isatty()
 
 
 class Rate(ProgressColumn):
@@ -115,7 +143,7 @@ def progress(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+    with Progress(*columns, console=stderr, transient=True, disable=not _is_watched()) as bar:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, note: str = "") -> None:

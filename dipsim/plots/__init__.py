@@ -3,6 +3,11 @@
 Functions take the results of a sweep (one row per run) and give a `Plot`: `figure`, its tidy `data`, `save(path)`.
 """
 
+# ruff: noqa: E402 - matplotlib must be there before the others import its parts
+from dipsim.plots.surroundings import import_matplotlib
+
+import_matplotlib()
+
 from dipsim.plots.breakdown import time_breakdown
 from dipsim.plots.curves import curves
 from dipsim.plots.kinds import KINDS, draw

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -86,7 +86,7 @@ class TrainedPredictors:
         }
         weights = {name: value.contiguous() for name, value in nn.ModuleList(self.networks).state_dict().items()}
         with replacing(path) as temporary:
-            save_file(weights, temporary, {_KEY: json.dumps(about)})
+            temporary.write_bytes(save(weights, {_KEY: json.dumps(about)}))
 
     @classmethod
     def load(cls, path: Path) -> Self:

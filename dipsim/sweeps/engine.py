@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import socket
 import warnings
@@ -19,7 +20,7 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
-from dipsim import __version__
+from dipsim import __version__, children
 from dipsim.errors import DipsimError
 from dipsim.sweeps.row import Row
 from dipsim.sweeps.runs import Run, registered_here
@@ -33,31 +34,29 @@ class WorkersDiedError(Exception):
     """Workers ended without a word: killed, or out of memory."""
 
 
-def carried_out(runs: Sequence[Run], workers: int | None, cluster: str | None) -> Generator[Row, None, None]:
-    """Rows in the order in which they are finished.
+def carried_out(runs: Sequence[Run], workers: int | None) -> Generator[Row, None, None]:
+    """Rows in the order in which they are finished, within `workplace`.
 
     A worker that dies takes its run with it, not the sweep: those that it may have died of are carried out one by one,
     and one that still ends its worker, `_TRIES` times, becomes a row with an error.
 
     Args:
         runs: what to do.
-        workers: processes on this machine, one core each; None for all its cores, or for all that the cluster has.
-        cluster: address of a scheduler, `tcp://host:port` (Dask) or `ray://host:port`; None for this machine.
+        workers: as of the workplace.
 
     Raises:
-        DipsimError: less than one worker, the cluster does not answer, or what it needs is not installed.
+        DipsimError: the cluster answers no more, or a run holds what cannot be sent to workers.
     """
     n_at_once = 2 * n_workers(workers)  # joblib may have sent so many
     left = {run.key: run for run in runs}
-    with _backend(cluster, workers):
-        while left:
-            try:
-                for row in _pass(list(left.values())):
-                    del left[row["key"]]
-                    yield row
-            except WorkersDiedError:
-                for key in [*itertools.islice(left, n_at_once)]:
-                    yield _alone(left.pop(key))
+    while left:
+        try:
+            for row in _pass(list(left.values())):
+                del left[row["key"]]
+                yield row
+        except WorkersDiedError:
+            for key in [*itertools.islice(left, n_at_once)]:
+                yield _alone(left.pop(key))
 
 
 def n_workers(workers: int | None) -> int:
@@ -116,29 +115,41 @@ def _as_finished(tasks: Iterator[Any]) -> Generator[Row, None, None]:
     (Ray's), when a few others are."""
     backend, n_jobs = get_active_backend()
     if backend.supports_return_generator:
-        yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        with children.deaf_to_interrupts():  # this starts the workers, and gives them something to do
+            rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
+        yield from rows
     n_together = 2 * backend.effective_n_jobs(n_jobs)
     while some := [*itertools.islice(tasks, n_together)]:
         yield from joblib.Parallel(batch_size=1)(some)
 
 
 @contextlib.contextmanager
-def _backend(cluster: str | None, workers: int | None) -> Iterator[None]:
+def workplace(cluster: str | None, workers: int | None) -> Iterator[None]:
+    """Runs are carried out there inside.
+
+    Args:
+        cluster: address of a scheduler, `tcp://host:port` (Dask) or `ray://host:port`; None for this machine.
+        workers: processes on this machine, one core each; None for all its cores, or for all that the cluster has.
+
+    Raises:
+        DipsimError: less than one worker, the cluster does not answer, or what it needs is not installed.
+    """
+    n_workers(workers)
     if cluster is None:
-        with _processes(workers):
-            yield
+        place = _processes(workers)
     elif cluster.startswith("ray://"):
-        with _ray(cluster, workers):
-            yield
+        place = _ray(cluster, workers)
     else:
-        with _dask(cluster, workers):
-            yield
+        place = _dask(cluster, workers)
+    with place:
+        yield
 
 
 @contextlib.contextmanager
 def _processes(workers: int | None) -> Iterator[None]:
+    ours = {"inner_max_num_threads": 1, "initializer": children.end_with, "initargs": (os.getpid(),)}
     try:
-        with joblib.parallel_config("loky", n_jobs=workers or -1, inner_max_num_threads=1):
+        with children.silent(), joblib.parallel_config("loky", n_jobs=workers or -1, **ours):
             yield
     except BaseException:  # what is running is of no use to anybody
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
@@ -154,8 +165,16 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
         client: Any = _within_time(lambda: Client(address, timeout=_SECONDS_TO_ANSWER))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever distributed makes of a stranger's answer
         raise _no_answer(address, error) from None
-    with client, joblib.parallel_config("dask", n_jobs=workers or -1):
-        yield
+    _hush("distributed", "tornado", "asyncio")
+    try:
+        with client, joblib.parallel_config("dask", n_jobs=workers or -1):
+            yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("distributed", "tornado", "asyncio", "concurrent")):
+            raise
+        raise DipsimError(
+            f"cluster: '{address}' answers no more; finished runs are kept, the same command goes on with any cluster"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -177,6 +196,13 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+def _hush(*libraries: str) -> None:
+    """They tell in their logs, on the terminal, of connections that break; what matters of that is raised."""
+    for name in [*logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in libraries:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _within_time(connect: Callable[[], Any]) -> Any:

@@ -28,7 +28,7 @@ from pyarrow import parquet
 from dipsim import __version__
 from dipsim.documents import read_json, read_text
 from dipsim.errors import DipsimError
-from dipsim.files import replacing, write_text
+from dipsim.files import check_writable, remove_left, replacing, temporary_of, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
 from dipsim.sweeps.table import check_row, read_table
@@ -58,6 +58,8 @@ class Results:
         for name in ("_log", "_specs", "_lock"):
             if (path / name).is_symlink():
                 raise DipsimError(f"results: got '{path}'; its {name} is a link, and what is there may be another's")
+        if not self._log.is_dir():
+            check_writable(f"results: got '{path}'", path)
         self._log.mkdir(parents=True, exist_ok=True)
         self._rows: dict[str, Row] = {}
         self._table_seen: tuple[int, ...] = ()
@@ -67,6 +69,7 @@ class Results:
 
     def keep_spec(self, spec: Spec) -> None:
         """Keeps what is swept, as it was written."""
+        check_writable(f"results: got '{self.path}'", self.path)
         folder = self.path / "_specs"
         folder.mkdir(exist_ok=True)
         name = f"{Path(spec.name).stem}-{hashlib.sha256(spec.text.encode()).hexdigest()[:8]}.toml"
@@ -80,7 +83,10 @@ class Results:
 
     def keep(self, row: Row) -> None:
         """Keeps a finished run at once, whole or not at all."""
-        write_text(self._log_file(row["key"]), json.dumps(row))
+        file = self._log_file(row["key"])
+        with temporary_of(file) as temporary:  # what others have left waits: looking for it every time would take long
+            temporary.write_text(json.dumps(row), encoding="utf-8")
+            temporary.replace(file)
         self._rows[row["key"]] = row
 
     def row(self, key: str) -> Row:
@@ -110,6 +116,7 @@ class Results:
         with self._locked():
             for file in self._write(order):
                 file.unlink(missing_ok=True)
+            remove_left(self._log)
 
     def _write(self, order: Sequence[str]) -> list[Path]:
         """Under the lock, so that what other sweeps have put there is not lost. Gives the log's files."""

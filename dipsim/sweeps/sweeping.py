@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from dipsim.sweeps.engine import carried_out, n_workers
+from dipsim.sweeps.engine import carried_out, n_workers, workplace
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run, runs_of
 from dipsim.sweeps.spec import Spec
@@ -89,23 +89,21 @@ def sweep(
     with contextlib.ExitStack() as stack:
         folder = Path(out) if out is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         runs = runs_of(own)
+        stack.enter_context(workplace(cluster, workers))  # before the folder is made
         results = Results(folder)
         results.keep_spec(own)
-        _carry_on(results, runs, workers, cluster, on_progress)
+        _carry_on(results, runs, workers, on_progress)
         return results.frame([run.key for run in runs])
 
 
-def _carry_on(
-    results: Results, runs: Sequence[Run], workers: int | None, cluster: str | None, on_progress: OnProgress
-) -> None:
+def _carry_on(results: Results, runs: Sequence[Run], workers: int | None, on_progress: OnProgress) -> None:
     keys = [run.key for run in runs]
     left = [run for run in runs if not results.finished(run.key)]
     refused = [run for run in left if run.error]
     able = [run for run in left if not run.error]
     n_done = len(runs) - len(left)
     on_progress(n_done, len(runs))
-    # `closing`, so that workers are stopped before what they leave is written down.
-    with closing(carried_out(able, workers, cluster)) as carried:
+    with closing(carried_out(able, workers)) as carried:
         try:
             for row in itertools.chain(map(carry_out, refused), carried):
                 results.keep(row)

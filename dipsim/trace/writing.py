@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +19,7 @@ from zarr.storage import LocalStore
 
 from dipsim import __version__, kernels
 from dipsim.errors import DipsimError
-from dipsim.files import check_output, replacing
+from dipsim.files import check_output, check_writable, remove_left, replacing, temporary_of
 from dipsim.model import ModelSpec
 from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
 from dipsim.trace.plain_chunks import PlainChunks
@@ -87,20 +86,19 @@ class TraceWriter:
         self._sites = tuple(sites)
         self._token_ids = np.asarray(token_ids, np.int32)
         self._sequence_ids = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        self._folder = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._temporary = ExitStack()
         self._written = {site: np.zeros((model.n_layers, len(token_ids)), np.bool_) for site in self._sites}
 
     def __enter__(self) -> Self:
-        try:
-            self._create()
-        except BaseException:
-            self._remove_unfinished()
-            raise
+        remove_left(self.path.parent, self.path.name)
+        with ExitStack() as stack:
+            self._create(stack.enter_context(temporary_of(self.path, is_folder=True)))
+            self._temporary = stack.pop_all()
         return self
 
-    def _create(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        group = zarr.create_group(LocalStore(self._folder), zarr_format=3)
+    def _create(self, folder: Path) -> None:
+        self._new, self._old = folder / "new", folder / "old"
+        group = zarr.create_group(LocalStore(self._new), zarr_format=3)
         for name, values in (("token_ids", self._token_ids), ("sequence_ids", self._sequence_ids)):
             group.create_array(name, data=values, config={"write_empty_chunks": True})
         self._scores = {
@@ -150,16 +148,14 @@ class TraceWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, OSError):
-            error.filename = str(self.path)  # zarr does not say for which output the disk was too small
-        try:
-            if kind is None:
-                self._check_complete()
-                # Written last: a trace without it was never completed.
-                self._group.attrs[ATTRIBUTE] = self._attributes
-                self._publish()
-        finally:
-            self._remove_unfinished()
+        if kind is not None:
+            self._temporary.__exit__(kind, error, traceback)
+            return
+        with self._temporary:
+            self._check_complete()
+            # Written last: a trace without it was never completed.
+            self._group.attrs[ATTRIBUTE] = self._attributes
+            self._publish()
 
     def _check_complete(self) -> None:
         for site, written in self._written.items():
@@ -170,24 +166,20 @@ class TraceWriter:
                     f"never written, the first at layer {layer}, token {token}"
                 )
 
-    def _remove_unfinished(self) -> None:
-        """zarr writes in a thread of its own, which may still finish a chunk after an interrupt."""
-        for _ in range(100):
-            if not self._folder.exists():
-                return
-            shutil.rmtree(self._folder, ignore_errors=True)
-            time.sleep(0.05)
-
     def _publish(self) -> None:
         if self.path.name.endswith(".zip"):
             with replacing(self.path) as packed:
-                _pack(self._folder, packed)
+                _pack(self._new, packed)
             return
-        old = self._folder.with_suffix(".old")
-        if self.path.exists():
-            self.path.replace(old)
-        self._folder.replace(self.path)
-        shutil.rmtree(old, ignore_errors=True)
+        if not self.path.exists():
+            self._new.replace(self.path)
+            return
+        self.path.replace(self._old)
+        try:
+            self._new.replace(self.path)
+        except OSError:
+            self._old.replace(self.path)
+            raise
 
 
 def check_trace_output(path: Path, force: bool) -> None:
@@ -203,6 +195,7 @@ def check_trace_output(path: Path, force: bool) -> None:
             raise DipsimError(f"output: '{path}' exists already; give --force to replace it")
         if not (path / "zarr.json").is_file():
             raise DipsimError(f"output: '{path}' is a directory but no Zarr v3 group; it will not be replaced")
+        check_writable(f"output: got '{path}'", path.parent)
         return
     check_output(path, force)
     if path.is_file() and path.name.endswith(".zarr"):

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import peft
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dipsim.documents import parse_json, read_json
 from dipsim.errors import DipsimError
-from dipsim.files import replacing, write_text
+from dipsim.files import check_writable, remove_left, replacing, write_text
 from dipsim.schema import Count, CountOrZero, PerLayer, PositiveNumber, Record, ShortText
 from dipsim.sparsify.tensors import read_header, read_tensors
 
@@ -70,6 +70,8 @@ def check_folder(folder: Path, resume: bool, force: bool) -> None:
         raise DipsimError(f"output: got '{folder}'; its folder does not exist")
     if folder.exists() and not folder.is_dir():
         raise DipsimError(f"output: got '{folder}'; it is there already and no folder")
+    check_writable(f"output: got '{folder}'", folder)
+    remove_left(folder)
     if resume and not (folder / CHECKPOINT).is_file():
         raise DipsimError(f"resume: '{folder}' holds no {CHECKPOINT}; its training has ended, or never began")
     if folder.exists() and any(folder.iterdir()) and not (resume or force):
@@ -87,7 +89,8 @@ def save_adapter(folder: Path, config: peft.LoraConfig, weights: dict[str, Tenso
     described = told | {"inference_mode": True, "target_modules": sorted(config.target_modules or [])}
     write_text(folder / CONFIG, json.dumps(described, indent=2, sort_keys=True, default=str) + "\n")
     with replacing(folder / WEIGHTS) as temporary:
-        save_file({name: weight.half() for name, weight in weights.items()}, temporary, metadata={"format": "pt"})
+        halves = {name: weight.half() for name, weight in weights.items()}
+        temporary.write_bytes(save(halves, metadata={"format": "pt"}))
     write_text(folder / ABOUT, json.dumps(about, indent=2) + "\n")
 
 
@@ -145,7 +148,7 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: Checkpoint)
         state: what else there is.
     """
     with replacing(folder / CHECKPOINT) as temporary:
-        save_file(tensors, temporary, {_STATE: state.model_dump_json()})
+        temporary.write_bytes(save(tensors, {_STATE: state.model_dump_json()}))
 
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Checkpoint]:
