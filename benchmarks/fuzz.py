@@ -38,7 +38,7 @@ os.environ |= {
 }
 
 from fuzz_case import Outcome, make_folder, run_case
-from fuzz_kinds import KINDS, carry_out, make_seeds, prepare
+from fuzz_kinds import KINDS, carry_out, make_seeds, prepare, try_sound
 from measuring import Row, print_machine, print_table, save
 
 import dipsim
@@ -146,6 +146,7 @@ def main() -> None:
         os.environ["MPLCONFIGDIR"] = folder
         print("making sound inputs", file=sys.stderr)
         make_seeds(seeds)
+        try_sound(seeds, work)
         for kind, indices in shares(options).items():
             started, before = time.perf_counter(), len(found)
             found += cases(kind, indices, options.seed, seeds, work, options.keep)

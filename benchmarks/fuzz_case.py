@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import unicodedata
 from collections.abc import Callable
@@ -116,7 +117,7 @@ def _child(folder: Path, work: Callable[[], int | None], report: int, may_write:
             os.dup2(opened, number)
             os.close(opened)
         os.chdir(folder)
-        os.environ["HOME"], os.environ["TMPDIR"] = str(folder / "home"), str(folder / "out")
+        os.environ["HOME"], tempfile.tempdir = str(folder / "home"), str(folder / "out")
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - before the watch, and nothing imported
             address_bytes, born_bytes = (int(n) * _PAGE for n in file.read().split()[:2])
         resource.setrlimit(resource.RLIMIT_AS, (address_bytes + _BRAKE_BYTES, resource.RLIM_INFINITY))
@@ -149,10 +150,12 @@ def _watch(report: int, may_write: tuple[Path, ...]) -> None:
             os.write(report, json.dumps({"outside": what[:500]}).encode() + b"\n")
 
     def check(event: str, path: object) -> None:
-        if isinstance(path, str | bytes | os.PathLike):
-            real = os.path.realpath(os.fsdecode(path))
-            if not (real + os.sep).startswith(allowed) and not real.startswith(("/dev/null", "/proc/self/")):
-                tell(f"{event} {real}")
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        real = os.path.realpath(os.fsdecode(path))
+        is_allowed = (real + os.sep).startswith(allowed) or real.startswith(("/dev/null", "/proc/self/"))
+        if not is_allowed and not (event == "os.mkdir" and os.path.isdir(real)):  # noqa: PTH112 - it is there already
+            tell(f"{event} {real}")
 
     def hook(event: str, given: tuple[Any, ...]) -> None:
         nonlocal is_busy
@@ -220,12 +223,10 @@ def _verdict(code: int | None, outside: list[str], took_bytes: int, stderr: str,
 def _origin(stderr: str) -> str:
     """Kind of the last exception, and the innermost line of dipsim's that it came through."""
     last = stderr.rpartition("Traceback (most recent call last)")[2]
-    kinds = re.findall(
-        r"^([A-Za-z_][\w.]*(?:Error|Exception|Panic\w*|Interrupt|Warning|Exit)\w*)\b", last, re.MULTILINE
-    )
+    kinds = re.findall(r"^(\w[\w.]*)(?=:|$)", last, re.MULTILINE)
     frames = re.findall(r'File "[^"]*/(dipsim/[^"]+)", line (\d+), in (\w+)', last)
     place = "{}:{} {}".format(*frames[-1]) if frames else "nowhere in dipsim"
-    return f"{kinds[-1] if kinds else 'unknown'} in {place}"
+    return f"{kinds[0] if kinds else 'unknown'} in {place}"
 
 
 def _untidy(code: int, stderr: str, folder: Path) -> str:

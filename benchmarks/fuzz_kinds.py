@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import random
@@ -20,6 +21,7 @@ import fuzz_words as words
 import numpy as np
 import typer.main
 import zarr
+from fuzz_case import make_folder
 from fuzz_mutations import changed
 from pyarrow import parquet
 
@@ -71,8 +73,8 @@ _TRACE = (
     f"simulate {{it}} {_RUN} --json out/r.json",
     f"simulate {{it}} {_RUN} --method dip --policy belady --profile oneplus-12-ufs4 --timeline out/t.json",
     "stats {it} --json out/s.json",
-    f"simulate {{seeds}}/gate.zarr.zip {_RUN} --method cats --density 0.5 --calibration {{it}}",
-    "synth tiny -n 8 --like {it} -o out/x.zarr --workers 1",
+    f"simulate {{seeds}}/t.zarr {_RUN} --method cats --density 0.5 --calibration {{it}}",
+    "synth tiny -n 8 --like {it} --tau 100 -o out/x.zarr --workers 1",
     f"simulate {{it}} {_RUN} --layout coactivation --budget marginal --prefetch previous-token",
 )
 _PROFILE = (
@@ -85,10 +87,10 @@ _ADAPT = (
     "adapt tiny t.txt -o {} --method dip --density 0.5 --rank 2 --steps 2 --evaluate-every 1 --batch 2 --tokens 64"
     " --window-tokens 8"
 )
-_LOOK = ("plot {it} dram -o out/f.svg --panels policy --by method", "report {it} -o out/r.html")
+_LOOK = ("plot {it} dram -o out/f.svg --by policy", "report {it} -o out/r.html")
 KINDS = {
     "trace": Kind("trace, a folder", ("t.zarr", "z.zarr"), _TRACE),
-    "trace-zip": Kind("trace, a zip", ("t.zarr.zip", "gate.zarr.zip"), _TRACE),
+    "trace-zip": Kind("trace, a zip", ("t.zarr.zip",), _TRACE),
     "profile": Kind("device profile", ("full.toml", "plain.toml"), _PROFILE),
     "variant": Kind("profile that extends another", ("variant.toml",), _PROFILE),
     "config": Kind("a model's config.json", ("config.json",), _SPEC),
@@ -155,7 +157,7 @@ KINDS = {
     "style": Kind(
         "a style of figures",
         ("own.mplstyle",),
-        ("plot {seeds}/results dram -o out/f.svg --panels policy --by method --style {it}",),
+        ("plot {seeds}/results dram -o out/f.svg --by policy --style {it}",),
         0.5,
     ),
     "result": Kind("configuration in a result", ("r.json",), (f"{FROM_CONFIG} {{it}}",)),
@@ -177,12 +179,29 @@ def prepare(kind: Kind, seeds: Path, folder: Path, rng: random.Random, n_changes
     if kind.draw is not None:
         return [word.format(seeds=seeds) for word in kind.draw(rng, folder)] if n_changes else ["list", "policies"]
     name, command = rng.choice(kind.examples), rng.choice(kind.commands)
-    place = Path("out" if kind.is_output else "in") / name
     tree = _read(seeds / name)
     for _ in range(n_changes):
         _change(rng, tree, name)
+    return _placed(kind, name, tree, command, seeds, folder)
+
+
+def _placed(kind: Kind, name: str, tree: Tree, command: str, seeds: Path, folder: Path) -> list[str]:
+    place = Path("out" if kind.is_output else "in") / name
     _write(tree, folder / place)
     return [word.format(it=place, seeds=seeds) for word in shlex.split(command)]
+
+
+def try_sound(seeds: Path, folder: Path) -> None:
+    """Runs every command on every sound input, which also loads and compiles all code that cases need.
+
+    Raises:
+        RuntimeError: one is not accepted.
+    """
+    for kind in KINDS.values():
+        for name, command in itertools.product(kind.examples, kind.commands):
+            make_folder(folder)
+            with contextlib.chdir(folder):
+                _make(_placed(kind, name, _read(seeds / name), command, seeds, folder))
 
 
 def carry_out(command: list[str]) -> int | None:
@@ -203,10 +222,13 @@ def _run_config(standalone_mode: bool) -> None:
 
 
 def _read(path: Path) -> Tree:
-    """Files by their path below; a file's own is empty."""
+    """Files, and folders without any, by their path below; a file's own is empty."""
     if path.is_file():
         return {"": path.read_bytes()}
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+    below = [entry for entry in sorted(path.rglob("*")) if entry.is_file() or not any(entry.iterdir())]
+    return {
+        entry.relative_to(path).as_posix(): entry.read_bytes() if entry.is_file() else Odd("folder") for entry in below
+    }
 
 
 def _change(rng: random.Random, tree: Tree, name: str) -> None:
@@ -268,7 +290,7 @@ def _expression_words(rng: random.Random, folder: Path) -> list[str]:
     if rng.random() < 0.2:
         at = rng.randrange(len(text) + 1)
         text = text[:at] + rng.choice(("", "\x1b", "(", "'", "`", "\n", "\u2028", "=", "\udcff")) + text[at + 1 :]
-    where = ["plot", "{seeds}/results", "dram", "-o", "out/f.svg", "--panels", "policy", "--by", "method", "--where"]
+    where = ["plot", "{seeds}/results", "dram", "-o", "out/f.svg", "--by", "policy", "--where"]
     if rng.random() < 0.5:
         return [*where, text.replace("{", "{{").replace("}", "}}")]
     spec = f'trace = "tiny"\ntokens = 4\nmethod = "dip"\ndensity = [0.3, 0.5]\nfilter = {json.dumps(text)}\n'
@@ -297,8 +319,7 @@ def _option_words(rng: random.Random, folder: Path) -> list[str]:
 
 
 def make_seeds(folder: Path) -> None:
-    """Sound examples of all kinds, small, made by dipsim from the model and the trace that ship; and all code is loaded
-    and compiled by that.
+    """Sound examples of all kinds, small, made by dipsim from the model and the trace that ship.
 
     Raises:
         RuntimeError: a command failed.
@@ -306,35 +327,36 @@ def make_seeds(folder: Path) -> None:
     with contextlib.chdir(folder):
         _make_documents()
         for line in _MAKING:
-            _make(line)
+            _make(shlex.split(line))
         with mock.patch("dipsim.sparsify.adapters.folder.remove_checkpoint"):
-            _make(_ADAPT.format("halfway"))
+            _make(shlex.split(_ADAPT.format("halfway")))
         _make_variations()
 
 
 # In the order in which they need each other.
 _MAKING = (
-    "synth tiny -n 16 --sequence-tokens 8 -o t.zarr --workers 1",
-    "synth tiny -n 16 -o t.zarr.zip --workers 1",
-    "capture tiny t.txt -o gate.zarr.zip --sites mlp_input,glu,gate --sequences 2 --sequence-tokens 8",
-    "simulate t.zarr --dram 0.6x --tokens 8 --profile oneplus-12-ufs4 --json r.json",
+    "capture tiny t.txt -o t.zarr --sites mlp_input,glu,gate --sequences 2 --sequence-tokens 16",
+    "capture tiny t.txt -o t.zarr.zip --sites mlp_input,glu,gate --sequences 2 --sequence-tokens 16",
+    "simulate tiny --dram 0.6x --tokens 8 --profile oneplus-12-ufs4 --json r.json",
     "sweep sweep.toml -o results --workers 1",
     "tune t.zarr --dram 0.6x --max-loss 0.2 --trials 3 -o tuned",
     "train-predictor tiny t.txt -o p.safetensors --rank 2 --epochs 1 --tokens 32 --window-tokens 8",
     _ADAPT.format("lora"),
     "allocate tiny t.txt --method dip --density 0.4 -o k.json --trials 2 --tokens 16 --window-tokens 8",
-    "allocate tiny t.txt --method dip --density 0.4 -o layers.json --per-layer --trials 1 --tokens 16 --window-tokens 8",
+    "allocate tiny t.txt --method dip --density 0.4 -o layers.json --trials 1 --tokens 8 --window-tokens 8 --per-layer",
+    "explain t.zarr --dram 0.6x",
+    "headroom t.zarr --dram 0.6x",
 )
 
 
-def _make(line: str) -> None:
+def _make(command: list[str]) -> None:
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
         try:
-            carry_out(shlex.split(line))
+            carry_out(command)
         except SystemExit as left:
             if left.code:
-                raise RuntimeError(f"dipsim {line}: {said.getvalue()}") from None
+                raise RuntimeError(f"dipsim {shlex.join(command)}: {said.getvalue()}") from None
 
 
 _DOCUMENTS = {
@@ -345,7 +367,7 @@ extends = "oneplus-12-ufs4"
 [flash]
 derate = 0.5
 [dram]
-capacity_bytes = 1e9
+capacity_bytes = 12000000000
 """,
     "sweep.toml": """trace = "tiny"
 method = "dip"
@@ -400,7 +422,7 @@ def _make_variations() -> None:
     Path("log/results.parquet").unlink()
     opened, other = zarr.open_group("t.zarr", mode="r"), zarr.open_group("z.zarr", mode="w")
     other.attrs.update(opened.attrs)
-    for name in ("token_ids", "sequence_ids", "scores/mlp_input", "scores/glu"):
+    for name in ("token_ids", "sequence_ids", "scores/mlp_input", "scores/glu", "scores/gate"):
         other.create_array(name, data=opened[name][:])  # type: ignore[index]
     model = ds.ModelSpec.load("tiny")
     sizes = {"up_gate": model.hidden_size, "down": model.intermediate_size}
