@@ -207,10 +207,12 @@ def try_sound(seeds: Path, folder: Path) -> None:
 def carry_out(command: list[str]) -> int | None:
     """What the words say, as `dipsim` on a command line would; a fault shows its traceback."""
     sys.argv = ["dipsim", "--debug", *command]
-    if command[0] != FROM_CONFIG:
-        return cli.main()
-    with mock.patch.object(cli, "app", _run_config):
-        return cli.main()
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as Python itself
+            warnings.simplefilter("ignore", kind)
+        with mock.patch.object(cli, "app", _run_config if command[0] == FROM_CONFIG else cli.app):
+            return cli.main()
 
 
 def _run_config(standalone_mode: bool) -> None:
@@ -351,7 +353,7 @@ _MAKING = (
 
 def _make(command: list[str]) -> None:
     said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             carry_out(command)
         except SystemExit as left:

@@ -229,8 +229,8 @@ def of_safetensors(rng: random.Random, data: bytes) -> bytes:
         return struct.pack("<Q", rng.choice((0, 1, n_header - 1, n_header + 9, *words.FIELDS))) + header + body
     told = json.loads(header)
     if "__metadata__" in told and rng.random() < 0.5:
-        told["__metadata__"] = json.loads(of_json(rng, json.dumps(told["__metadata__"]).encode()))
-        header = json.dumps(told).encode()
+        about = of_json(rng, json.dumps(told.pop("__metadata__")).encode())
+        header = b'{"__metadata__": ' + about + b", " + json.dumps(told).encode()[1:]
     else:
         header = of_json(rng, header)
     return struct.pack("<Q", len(header)) + header + body[: rng.choice((None, None, 1000))]
