@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ import pytest
 import zarr
 from conftest import random_scores, small_model, write_trace
 
-from dipsim import HardwareProfile, Simulation, Trace, shipped
+from dipsim import HardwareProfile, Simulation, Trace, TraceWriter, shipped
+from dipsim.cli import main
 from dipsim.description import Description
 from dipsim.masking import make
 from dipsim.policies import policies
@@ -555,6 +557,64 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert stderr == b"dipsim: interrupted\n"
     assert list(tmp_path.iterdir()) == []
+
+
+class Panic(BaseException):
+    """As libraries written in Rust raise it: no Exception."""
+
+
+@pytest.mark.parametrize("fault", [RecursionError("too\ndeep"), MemoryError(), KeyError("key"), Panic("index 3")])
+@pytest.mark.parametrize("is_debugged", [False, True])
+def test_a_fault_is_one_line_that_names_what_was_read(
+    fault: BaseException,
+    is_debugged: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise fault
+
+    def words_and_lines(*words: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["dipsim", *(["--debug"] if is_debugged else []), *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 70
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("Traceback (most recent call last)" in err) == is_debugged == ("in fail" in err)
+        return err.splitlines()
+
+    profile, trace = tmp_path / "p.toml", tmp_path / "t.zarr"
+    profile.touch()
+    trace.mkdir()
+    monkeypatch.setattr(Trace, "open", fail)
+    *others, last = words_and_lines("simulate", str(trace), f"--profile={profile}", "--unit", "x" * 5000)
+    assert last.startswith(f"dipsim: error: reading '{trace}', '{profile}': {type(fault).__name__}")
+    assert ("too deep; this is a fault of dipsim's, please report it" in last) == isinstance(fault, RecursionError)
+    assert bool(others) == is_debugged == ("--debug ..." not in last)
+    *_, last = words_and_lines("simulate", "tiny")
+    assert "simulate tiny: " in last  # where no file was given, the command
+
+
+def test_a_fault_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, seen = TraceWriter.write, []
+
+    def fail_late(self: TraceWriter, *given: Any) -> None:
+        seen.append([*tmp_path.glob(".*")])
+        if len(seen) == 3:
+            raise MemoryError
+        write(self, *given)
+
+    monkeypatch.setattr(TraceWriter, "write", fail_late)
+    for name in ("s.zarr", "s.zarr.zip"):
+        seen.clear()
+        monkeypatch.setattr(sys, "argv", ["dipsim", "synth", "tiny", "-n", "8", "-o", str(tmp_path / name)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert left.value.code == 70
+        assert seen[0] != []
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_options_have_the_defaults_of_a_description() -> None:

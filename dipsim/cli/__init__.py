@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from typing import Annotated, cast
 
 import typer
@@ -63,6 +64,7 @@ app.add_typer(catalogue.show_app, name="show")
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where it happened, if dipsim itself fails.")] = False,
 ) -> None:
     if version:
         from dipsim import __version__
@@ -76,10 +78,12 @@ UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> None:
-    """Runs the command line; every mistake of the user's becomes one line on stderr and exit code 2."""
+    """Runs the command line: a mistake of the user's is one line on stderr and exit code 2, a fault of dipsim's own
+    one line and exit code 70."""
     with own_terminal():
         _run()
 
@@ -102,8 +106,25 @@ def _run() -> None:
         if ended.code != TERMINATED:
             raise
         code = TERMINATED
+    except BaseException as error:  # libraries written in Rust panic past Exception
+        _own_up(error, sys.argv[1:])
+        code = FAULT
     if code in (INTERRUPTED, TERMINATED):
         say("interrupted" if code == INTERRUPTED else "terminated")
         sys.stdout.flush()
         os._exit(code)  # past the exit hooks: zarr's would complain of reads that were cut short
     sys.exit(code)
+
+
+def _own_up(error: BaseException, words: list[str]) -> None:
+    """Says which files were being read, by the command's own words, or else which command it was. The traceback only
+    after `dipsim --debug`."""
+    is_debugged = words[:1] == ["--debug"]  # the command has a --help beside it, no other option comes before
+    if is_debugged:
+        traceback.print_exception(error)
+    named = [word.rpartition("=")[2] for word in words]
+    files = [f"'{name}'" for name in dict.fromkeys(named) if os.path.exists(name)]  # noqa: PTH110 - names of any length
+    doing = f"reading {', '.join(files)}" if files else " ".join(["dipsim", *words])[:200]
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
+    where = "" if is_debugged else "; 'dipsim --debug ...' shows where"
+    say(f"error: {doing}: {what}; this is a fault of dipsim's, please report it with this line{where}")
