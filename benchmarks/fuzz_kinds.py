@@ -28,7 +28,7 @@ from pyarrow import parquet
 import dipsim as ds
 from dipsim import cli, shipped
 from dipsim.documents import read_json
-from dipsim.policies.scored import save_use_counts
+from dipsim.policies import save_use_counts
 
 FROM_CONFIG = "Simulation.from_config"  # no command reads a result; this does
 Tree = dict[str, "bytes | Odd"]
