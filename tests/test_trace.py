@@ -127,6 +127,12 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     ]:
         with pytest.raises(DipsimError, match=message):
             TraceWriter(tmp_path / "u.zarr", MODEL, sites, np.arange(4), lengths, prompts, **more)
+    for name, n_tokens, message in [
+        ("u.zarr", 2**24 + 1, "at most 16,777,216 and 1,048,576"),
+        ("u.zarr.zip", 128 * 75_001, "got 150,002 chunks; at most 150,000 go into a zip, give a name in .zarr"),
+    ]:
+        with pytest.raises(DipsimError, match=message):
+            TraceWriter(tmp_path / name, MODEL, ["glu"], np.arange(n_tokens), [n_tokens], [0], **more)
     (tmp_path / "notes.zarr").mkdir()
     (tmp_path / "notes.zarr" / "mine.txt").write_text("precious")
     (tmp_path / "file.zarr").write_text("precious")

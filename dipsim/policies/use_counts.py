@@ -35,7 +35,7 @@ def load_use_counts(path: str, place: Place) -> Float64Array:
     with Archive(Path(path), path, _MOST_INDEX_BYTES) as archive:
         data = archive.read(f"{name}.npy", _MOST_HEADER_BYTES + _MOST_COUNT_BYTES * place.n_columns)
         if data is None:
-            names = [entry.filename.removesuffix(".npy") for entry in archive.entries]
+            names = ["".join(entry.filename.removesuffix(".npy").split()) for entry in archive.entries[:100]]
             raise DipsimError(f"{path}: has no array '{name}'{suggestion(name, names)}")
     try:
         shape, counts = _counts(data.tobytes(), place.n_columns)

@@ -19,12 +19,11 @@ from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.schema import Record, Sizes
 from dipsim.trace.codecs import Codecs
-from dipsim.trace.format import CHUNK_TOKENS
+from dipsim.trace.format import CHUNK_TOKENS, MOST_CHUNKS
 from dipsim.trace.members import Members
 
 METADATA = "zarr.json"
 MOST_METADATA_BYTES = 2**21
-_MOST_CHUNKS = 2**20
 # What may have to be decoded to read the scores of 128 tokens at one layer; and what all chunks may hold together, in
 # times of what the array holds, if that is more than a small array may have.
 _MOST_DECODED_BYTES = 256 * 2**20
@@ -127,8 +126,8 @@ class StoredArray:
     def _check_chunks(self) -> None:
         """Refuses chunks that are too many, or of which too much would be decoded for too little."""
         where, n_chunks = f"{self._where}: chunks of {list(self.chunk_shape)}", math.prod(self._grid)
-        if n_chunks > _MOST_CHUNKS:
-            raise DipsimError(f"{where}: the array has {n_chunks:,}; at most {_MOST_CHUNKS:,}")
+        if n_chunks > MOST_CHUNKS:
+            raise DipsimError(f"{where}: the array has {n_chunks:,}; at most {MOST_CHUNKS:,}")
         asked = (CHUNK_TOKENS, 1, *self.shape[2:])
         sides = zip(asked, self._grid, self.chunk_shape, strict=False)
         decoded = math.prod(min(n, -(-some // size) + 1) for some, n, size in sides) * self._chunk_bytes

@@ -11,8 +11,8 @@ FORMAT_VERSION = 1
 ATTRIBUTE = "dipsim"
 # Scores lie in chunks of this many tokens by one layer.
 CHUNK_TOKENS = 128
-# Their ids are held in memory.
-MOST_TOKENS = 2**24
+# Ids are held in memory; chunks are looked at one by one when a trace is opened, a zip's index is read whole.
+MOST_TOKENS, MOST_CHUNKS, MOST_ZIPPED_CHUNKS = 2**24, 2**20, 150_000
 
 
 class TraceAttributes(Record):

@@ -21,7 +21,16 @@ from dipsim import __version__, kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, check_writable, remove_left, replacing, temporary_of
 from dipsim.model import ModelSpec
-from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, TraceAttributes, site_columns
+from dipsim.trace.format import (
+    ATTRIBUTE,
+    CHUNK_TOKENS,
+    FORMAT_VERSION,
+    MOST_CHUNKS,
+    MOST_TOKENS,
+    MOST_ZIPPED_CHUNKS,
+    TraceAttributes,
+    site_columns,
+)
 from dipsim.trace.plain_chunks import PlainChunks
 
 # Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
@@ -72,6 +81,7 @@ class TraceWriter:
             raise DipsimError(f"{path}: prompt lengths: got {len(prompts)} for {len(lengths)} sequences; one for each")
         if len(set(sites)) != len(sites):
             raise DipsimError(f"{path}: sites: got {', '.join(sites)}; each once")
+        _check_size(self.path, model.n_layers, len(sites), len(token_ids))
         attributes = {
             "format_version": FORMAT_VERSION,
             "model": model.model_dump(),
@@ -200,6 +210,21 @@ def check_trace_output(path: Path, force: bool) -> None:
     check_output(path, force)
     if path.is_file() and path.name.endswith(".zarr"):
         raise DipsimError(f"output: '{path}' is a file; a name in .zarr is a directory, .zarr.zip one file")
+
+
+def _check_size(path: Path, n_layers: int, n_sites: int, n_tokens: int) -> None:
+    """Refuses what could be written but not be read again."""
+    n_chunks = n_layers * -(-n_tokens // CHUNK_TOKENS)
+    if n_tokens > MOST_TOKENS or n_chunks > MOST_CHUNKS:
+        raise DipsimError(
+            f"{path}: got {n_tokens:,} tokens in {n_chunks:,} chunks a site; "
+            f"at most {MOST_TOKENS:,} and {MOST_CHUNKS:,}"
+        )
+    if path.name.endswith(".zip") and n_sites * n_chunks > MOST_ZIPPED_CHUNKS:
+        raise DipsimError(
+            f"{path}: got {n_sites * n_chunks:,} chunks; "
+            f"at most {MOST_ZIPPED_CHUNKS:,} go into a zip, give a name in .zarr"
+        )
 
 
 def _pack(folder: Path, target: Path) -> None:
