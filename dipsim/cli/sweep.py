@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dipsim.sweeps import Plan, Spec
 
 FAILED = 1
+_MOST_LISTED = 12  # values of an axis
 
 
 def sweep(
@@ -79,10 +80,11 @@ def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
 
 
 def _listed(values: Sequence[object]) -> str:
-    shown = (
-        f"{value:g}" if isinstance(value, float) else "(not given)" if value is None else str(value) for value in values
-    )
-    return ", ".join(shown)
+    shown = [
+        f"{value:g}" if isinstance(value, float) else "(not given)" if value is None else str(value)
+        for value in values[:_MOST_LISTED]
+    ]
+    return ", ".join([*shown, "..."] if len(values) > _MOST_LISTED else shown)
 
 
 def _duration(seconds: float) -> str:

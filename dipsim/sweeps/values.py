@@ -15,7 +15,7 @@ from dipsim.schema import Count, Record
 
 _MOST = 1e30  # of a number in a range
 # Of an axis, and of a sweep.
-MOST_POINTS = 1_000_000
+MOST_POINTS = 100_000
 
 
 class Range(Record):
