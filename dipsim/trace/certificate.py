@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from dipsim.documents import parse_json, read_text
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
-from dipsim.schema import Count, Record
+from dipsim.schema import Count, Ends, Record, ShortText
 
 DRIFT_ATTRIBUTE = "dipsim_drift"
 # What a run's configuration holds beside the options that a certificate is about.
@@ -30,7 +31,7 @@ class Gap(Record):
 
     replay: float
     closed_loop: float
-    interval: list[float] | None
+    interval: Ends | None
 
     @property
     def gap(self) -> float:
@@ -56,7 +57,7 @@ class Certificate(Record):
     n_sequences: Count
     n_tokens: Count
     gaps: dict[str, Gap]
-    dipsim_version: str
+    dipsim_version: ShortText
 
     def differences(self, config: dict[str, Any]) -> list[str]:
         """Options in which a run, by its configuration, differs from the one that was certified."""
@@ -89,21 +90,23 @@ def add_certificate(path: Path, certificate: Certificate) -> None:
     The scores are not touched; a single file is written anew to a temporary name, then renamed.
     """
     if path.is_dir():
-        metadata = (path / _METADATA).read_text(encoding="utf-8")
+        metadata = read_text(path / _METADATA, f"trace '{path}'")
         write_text(path / _METADATA, _with_certificate(metadata, certificate, str(path)))
         return
     with zipfile.ZipFile(path) as old, replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as new:
         for name in dict.fromkeys(old.namelist()):  # where a name stands twice, the last one counts
             entry = copy.copy(old.getinfo(name))  # writing changes it
             if name == _METADATA:
-                new.writestr(entry, _with_certificate(old.read(name).decode(), certificate, str(path)))
+                new.writestr(entry, _with_certificate(old.read(name), certificate, str(path)))
                 continue
             with old.open(name) as source, new.open(entry, "w", force_zip64=True) as sink:
                 shutil.copyfileobj(source, sink)
 
 
-def _with_certificate(metadata: str, certificate: Certificate, where: str) -> str:
-    group = json.loads(metadata)
+def _with_certificate(metadata: str | bytes, certificate: Certificate, where: str) -> str:
+    group = parse_json(metadata, f"trace '{where}'")
+    if not isinstance(group, dict) or not isinstance(group.get("attributes"), dict):
+        raise DipsimError(f"trace '{where}': {_METADATA}: attributes: missing, or no table")
     earlier = certificates(group["attributes"].get(DRIFT_ATTRIBUTE), where)
     kept = [one.model_dump() for one in earlier if one.options != certificate.options]
     group["attributes"][DRIFT_ATTRIBUTE] = [*kept, certificate.model_dump()]
