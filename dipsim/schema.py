@@ -23,6 +23,7 @@ Value = TypeVar("Value")
 # A value for each layer, or some. Of many that are wrong, the first is enough.
 PerLayer = Annotated[list[Value], pydantic.Field(min_length=1, max_length=100_000, fail_fast=True)]
 
+Ends = Annotated[list[float], pydantic.Field(min_length=2, max_length=2)]  # of an interval
 # One for all layers, or one for each.
 ShareOrShares = Annotated[
     Annotated[Share, pydantic.Tag("number")] | Annotated[PerLayer[Share], pydantic.Tag("list")],

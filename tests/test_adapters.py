@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from conftest import device, tight_slots
 from random_models import IDS, SHAPE, random_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_capture import choose_for, hooks_on
 from torch import nn
 
@@ -246,6 +248,54 @@ def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DipsimError, match="cannot be read"), adapted(loaded, tmp_path / "lora"):
         pass
     with pytest.raises(DipsimError, match=r"holds no dipsim.json"), adapted(loaded, tmp_path):
+        pass
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter as it may be sent."""
+    folder = tmp_path_factory.mktemp("sent") / "lora"
+    learn(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "told"),
+    [
+        ("adapter_config.json", {"target_modules": "A" * 5000}, "target_modules: got 'A+...; input should be a valid"),
+        ("adapter_config.json", {"target_modules": ["lm_head.x"]}, "target_modules: got 'lm_head.x'; the model has no"),
+        ("adapter_config.json", {"exclude_modules": math.nan}, "exclude_modules: got nan; 'dipsim adapt' writes None"),
+        ("adapter_config.json", {"use_dora": True}, "use_dora: got True; 'dipsim adapt' writes False"),
+        ("adapter_config.json", {"auto_mapping": {"parent_library": "os"}}, "auto_mapping: got"),
+        ("adapter_config.json", {"peft_type": "IA3"}, "peft_type: got 'IA3'; input should be 'LORA'"),
+        ("adapter_config.json", {"r": 10**9}, "its weights are not those that its adapter_config.json describes"),
+        ("adapter_config.json", {"r": "4"}, "r: got '4'; input should be a valid integer"),
+        ("adapter_config.json", {"lora_alpha": math.inf}, "lora_alpha: got inf"),
+        ("dipsim.json", {"model": ["a"]}, r"model: got \['a'\]"),
+        ("dipsim.json", {"fingerprint": [[]]}, "fingerprint.0: got"),
+        ("dipsim.json", {"fingerprint": [[0.5], ["x"]]}, "fingerprint.1.0: got 'x'"),
+    ],
+)
+def test_an_adapter_that_says_what_none_does(
+    file: str, changes: dict[str, Any], told: str, sent: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(sent, tmp_path / "lora")
+    path = tmp_path / "lora" / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with (
+        pytest.raises(DipsimError, match=f"adapter.*: {told}"),
+        adapted(random_model("llama", torch.float32), tmp_path / "lora"),
+    ):
+        pass
+
+
+def test_weights_that_are_no_numbers_are_refused(sent: Path, tmp_path: Path) -> None:
+    shutil.copytree(sent, tmp_path / "lora")
+    path = tmp_path / "lora" / "adapter_model.safetensors"
+    weights = load_file(path)
+    weights[min(weights)][0, 0] = math.nan
+    save_file(weights, path)
+    with pytest.raises(DipsimError, match="no finite numbers"), adapted(random_model("llama"), tmp_path / "lora"):
         pass
 
 

@@ -216,6 +216,13 @@ def test_files_that_are_something_else_are_refused(tmp_path: Path) -> None:
         save_file(weights, path, {"dipsim": about["dipsim"].replace(old, new)})
         with pytest.raises(DipsimError, match="damaged"):
             TrainedPredictors.load(path)
+    for told in (
+        '{"format_version": 1, "model": ' + "[" * 10**4,
+        about["dipsim"].replace('"rank": 3', '"rank": 1000000000'),
+    ):
+        save_file(weights, path, {"dipsim": told})
+        with pytest.raises(DipsimError, match=r"nested too deep|its tensors are not those of rank 1000000000"):
+            TrainedPredictors.load(path)
     save_file({"0.inner.weight": weights["0.inner.weight"]}, path, about)
     with pytest.raises(DipsimError, match="damaged: its tensors are not those of rank 3 for 'llama'"):
         TrainedPredictors.load(path)

@@ -18,8 +18,14 @@ from pyarrow import parquet
 from dipsim import DipsimError, HardwareProfile, __version__
 from dipsim.errors import MOST_LETTERS
 from dipsim.masking import Keeps
+from dipsim.plots.look import looks
+from dipsim.report import page
+from dipsim.report.embedding import parsed
+from dipsim.search import search
 from dipsim.sweeps import read_results, read_specs
 from dipsim.sweeps.folder import Results
+from dipsim.sweeps.runs import Run
+from dipsim.tuning import tuning
 
 
 def complaint(read: Callable[[], object]) -> str:
@@ -249,3 +255,47 @@ def test_folders_of_results_hold_files_and_lead_nowhere_else(tmp_path: Path) -> 
     os.mkfifo(tmp_path / "_lock")
     assert "_lock': no regular file" in complaint(lambda: Results(tmp_path).close([]))
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+# --- searches ---
+
+
+def test_a_run_without_its_speed_ends_a_search_in_one_line(tmp_path: Path) -> None:
+    row = {name: value for name, value in ROW.items() if name != "tok_per_s"}
+    results = Results(logged(tmp_path, json.dumps(row)))
+    assert re.match(
+        "results '.*': run '0': tok_per_s: missing", complaint(lambda: tuning._row(results, Run("0", {}, {})))
+    )
+
+
+def test_a_journal_that_is_none(tmp_path: Path) -> None:
+    def tried(ranges: dict[str, tuple[float, float]]) -> list[Any]:
+        return search(lambda point: point["x"], ranges, 3, 0, tmp_path / "j", "name")
+
+    assert len(tried({"x": (-1.0, 1.0)})) == 3
+    assert "no trial of this search" in complaint(lambda: tried({"x": (0.5, 1.0)}))
+    assert "no trial of this search" in complaint(lambda: tried({"x": (-1.0, 1.0), "y": (0.0, 1.0)}))
+    (tmp_path / "j").write_text('{"op_code": 0}\n[]\n')
+    assert re.match("journal '.*j': cannot be read: ", complaint(lambda: tried({"x": (-1.0, 1.0)})))
+    (tmp_path / "j").unlink()
+    os.mkfifo(tmp_path / "j")
+    assert "no regular file" in complaint(lambda: tried({"x": (-1.0, 1.0)}))
+
+
+# --- configurations in reports, styles of figures ---
+
+
+def test_a_configuration_that_is_damaged_is_left_out() -> None:
+    assert parsed('{"a": 1}') == {"a": 1}
+    for text in ("{", "[]", "[" * 10**5, '{"a": ' * 70 + "1" + "}" * 70, None):
+        assert parsed(text) == {}
+    frame = pd.DataFrame([ROW | {"profile": "p", "config": text} for text in ('{"profile": []}', '{"profile": 1}')])
+    assert page(frame).count("<html") == 1
+
+
+def test_a_style_is_a_short_text(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long").write_text("# " + "x" * 2**18)
+    for name, told in (("pipe", "not a regular file"), ("long", "more than 262,144 bytes")):
+        with pytest.raises(DipsimError, match=told), looks(tmp_path / name):
+            pass

@@ -190,7 +190,8 @@ def read_results(path: str | Path) -> pd.DataFrame:
     if any(where.glob("_log/[!.]*.json")):
         return Results(where).frame()
     table = where / "results.parquet" if where.is_dir() else where
-    if not table.exists() or (frame := read_table(table).to_pandas()).empty:
+    frame: pd.DataFrame = read_table(table).to_pandas() if table.exists() else pd.DataFrame()
+    if frame.empty:
         raise DipsimError(f"results '{path}': no runs; dipsim sweep SPEC -o RESULTS makes some")
     _check_versions(set(frame["dipsim_version"]), where)
     return frame

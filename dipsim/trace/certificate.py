@@ -12,7 +12,7 @@ from typing import Any
 from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, write_text
-from dipsim.schema import Count, Record
+from dipsim.schema import Count, Ends, Record, ShortText
 from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES
 from dipsim.trace.members import Folder, open_members
 
@@ -32,7 +32,7 @@ class Gap(Record):
 
     replay: float
     closed_loop: float
-    interval: list[float] | None
+    interval: Ends | None
 
     @property
     def gap(self) -> float:
@@ -58,7 +58,7 @@ class Certificate(Record):
     n_sequences: Count
     n_tokens: Count
     gaps: dict[str, Gap]
-    dipsim_version: str
+    dipsim_version: ShortText
 
     def differences(self, config: dict[str, Any]) -> list[str]:
         """Options in which a run, by its configuration, differs from the one that was certified."""
@@ -113,6 +113,8 @@ def add_certificate(path: Path, certificate: Certificate) -> None:
 
 def _with_certificate(metadata: bytes, certificate: Certificate, where: str) -> str:
     group = parse_json(metadata, f"{where}: {METADATA}")
+    if not isinstance(group, dict) or not isinstance(group.get("attributes"), dict):
+        raise DipsimError(f"{where}: {METADATA}: attributes: missing, or no table")
     earlier = certificates(group["attributes"].get(DRIFT_ATTRIBUTE), where)
     kept = [one.model_dump() for one in earlier if one.options != certificate.options]
     group["attributes"][DRIFT_ATTRIBUTE] = [*kept, certificate.model_dump()]
