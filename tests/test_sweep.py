@@ -411,6 +411,28 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(whole_long: tuple[Path, Pat
     assert table(tmp_path / "results") == table(expected)
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "told"),
+    [
+        (signal.SIGINT, 130, "dipsim: interrupted\n"),
+        (signal.SIGTERM, 143, "dipsim: terminated\n"),
+        (signal.SIGKILL, -9, ""),
+    ],
+)
+def test_workers_end_with_their_sweep(
+    how: signal.Signals, code: int, told: str, whole_long: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Ctrl-C reaches all processes of a terminal, others the sweep alone. Its stderr ends when all have ended."""
+    process = started(whole_long[0], tmp_path / "results", "--workers", "2")
+    wait_for(2, tmp_path / "results", process)
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+    assert process.communicate(timeout=60)[1] == told
+    assert process.returncode == code
+
+
 def test_two_sweeps_into_one_folder(whole_long: tuple[Path, Path], tmp_path: Path) -> None:
     spec, expected = whole_long
     both = [started(spec, tmp_path / "results", "--workers", "1") for _ in range(2)]

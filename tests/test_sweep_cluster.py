@@ -19,7 +19,7 @@ from conftest import tight_slots
 import dipsim as ds
 from dipsim import shipped
 from dipsim.errors import DipsimError
-from dipsim.sweeps import plan
+from dipsim.sweeps import plan, read_results
 from dipsim.sweeps.spec import Spec
 from dipsim.trace import local_copy
 
@@ -46,15 +46,27 @@ def launch(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def wait_for_answer(address: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):
+                return
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Address of a scheduler, and its two workers."""
+    """Address of a scheduler; its two workers, and itself."""
     address = f"tcp://127.0.0.1:{free_port()}"
     host = ("--host", address, "--no-dashboard")
     scheduler = launch("dask_scheduler", *host)
     own = ("--nthreads", "1", "--no-nanny", "--no-dashboard")
+    wait_for_answer(address)
     workers = [launch("dask_worker", address, *own) for _ in range(2)]
-    yield address, workers
+    yield address, [*workers, scheduler]
     for process in (*workers, scheduler):
         process.kill()
         process.wait()
@@ -78,6 +90,26 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_killed(
     assert both[0] == both[1]
 
 
+def test_a_scheduler_that_dies_is_told_and_what_is_finished_is_kept(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address, processes = cluster
+
+    def kill_it(done: int, total: int) -> None:
+        if done == 5:
+            for process in processes[:0:-1]:
+                process.kill()
+
+    with pytest.raises(DipsimError, match=f"cluster: '{address}' answers no more; finished runs are kept"):
+        ds.sweep(SPEC, tmp_path / "results", cluster=address, on_progress=kill_it)
+    assert capfd.readouterr() == ("", "")
+    assert 5 <= len(read_results(tmp_path / "results")) < 16
+    ds.sweep(SPEC, tmp_path / "results", workers=1)
+    ds.sweep(SPEC, tmp_path / "here", workers=1)
+    both = [(tmp_path / name / "results.parquet").read_bytes() for name in ("results", "here")]
+    assert both[0] == both[1]
+
+
 def test_a_cluster_that_does_not_answer_is_told_within_ten_seconds(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(DipsimError, match=r"cluster: no answer from 'tcp://127\.0\.0\.1"):
@@ -85,6 +117,10 @@ def test_a_cluster_that_does_not_answer_is_told_within_ten_seconds(tmp_path: Pat
     assert time.monotonic() - start < 15
     with pytest.raises(DipsimError, match="cluster: no answer from 'nonsense'"):
         ds.sweep(SPEC, tmp_path / "none", cluster="nonsense")
+    for workers in (0, -1):
+        with pytest.raises(DipsimError, match=f"workers: got {workers}; must be at least 1"):
+            ds.sweep(SPEC, tmp_path / "none", workers=workers)
+    assert not (tmp_path / "none").exists()
 
 
 def test_what_answers_and_is_no_scheduler_is_told() -> None:

@@ -4,6 +4,11 @@ Scores come as the bit patterns of non-negative float16 (`uint16`): these order 
 Selection works on integer sort keys, so it is exact and the same on every machine.
 """
 
+# ruff: noqa: E402 - kernels are made when their modules are imported
+from dipsim.kernels.compiled_code import find_a_place
+
+find_a_place()
+
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.kernels.coactivation import NO_LINK, link_columns
 from dipsim.kernels.future import next_uses
