@@ -16,6 +16,7 @@ words that are not dipsim's, half-written files, control characters, or JSON tha
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import shlex
@@ -144,6 +145,7 @@ def main() -> None:
         print("making sound inputs", file=sys.stderr)
         make_seeds(seeds)
         try_sound(seeds, work)
+        gc.freeze()  # or every case copies what its collector looks at
         for kind, indices in shares(options).items():
             started, before = time.perf_counter(), len(found)
             found += cases(kind, indices, options.seed, seeds, work, options.keep)
