@@ -135,14 +135,18 @@ def _by_table(config: dict[str, Any], where: str) -> dict[str, Any] | None:
 
 def _is_odd(config: dict[str, Any], known: ModelType) -> bool:
     """Whether it says something of which the type's class makes what the table does not tell."""
-    nulls = [key for key in (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings") if config.get(key, 0) is None]
-    switches = [key for key in ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder") if config.get(key)]
+    nulls = [
+        key for key in (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings") if config.get(key, 0) is None
+    ]
+    switches = [
+        key for key in ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder") if config.get(key)
+    ]
     other_period = bool(known.period) and config.get("sliding_window_pattern", known.period) != known.period
     n_layers, types = config.get("num_hidden_layers", known.num_hidden_layers), config.get("layer_types")
     other_layers = types is not None and not (
         isinstance(types, list) and len(types) == n_layers and {*map(str, types)} <= {"full_attention", SLIDING}
     )
-    return bool(nulls or switches or other_period or other_layers or ("head_dim" in config and not known.own_head_dim))
+    return bool(nulls or switches or other_period or other_layers)
 
 
 def _sliding(config: dict[str, Any], known: ModelType, n_layers: int) -> tuple[Any, list[int]]:

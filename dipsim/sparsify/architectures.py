@@ -200,7 +200,9 @@ def _check_weights(model: Any, mlps: Sequence[GatedMlp], sizes: dict[str, Any], 
         if id(weight) in known:
             continue
         if layer is None:
-            raise DipsimError(f"{where}: {name} {tuple(weight.shape)}: neither attention, gated MLP, embedding nor LM head")
+            raise DipsimError(
+                f"{where}: {name} {tuple(weight.shape)}: neither attention, gated MLP, embedding nor LM head"
+            )
         n_attention[layer] += weight.numel()
     n_heads, n_kv_heads, head_dim = sizes["n_heads"], sizes["n_kv_heads"], sizes["head_dim"]
     expected = sizes["hidden_size"] * head_dim * (2 * n_heads + 2 * n_kv_heads)
