@@ -29,7 +29,7 @@ MODELLED: dict[str, dict[str, Any]] = {
     **{name: {} for name in MODEL_TYPES},
     **{name: {} for name in ("cwm", "diffllama", "exaone4", "glm", "granite_swa", "hyperclovax", "internlm3")},
     **{name: {} for name in ("iquestcoder", "stablelm", "vaultgemma")},
-    **{name: OWN_DIM for name in ("hunyuan_v1_dense", "ministral", "helium")},
+    **dict.fromkeys(("hunyuan_v1_dense", "ministral", "helium"), OWN_DIM),
     "lfm2": ALL_ATTENTION,
     "granitemoehybrid": ALL_ATTENTION | {"num_local_experts": 0},
 }
@@ -114,7 +114,7 @@ def test_what_the_table_says_of_omitted_keys_is_what_the_classes_say(
         ({"model_type": "gemma3_text", "sliding_window_pattern": 3}, "only its own classes know"),
         ({"model_type": "llava", "text_config": {}}, "only its own classes know"),
         ({"model_type": "llama", "num_attention_heads": 7}, "hidden_size 4096 is no multiple of 7 heads"),
-        ({"model_type": "llama", "head_dim": 0}, "head_dim: got '0'; must be a count"),
+        ({"model_type": "llama", "head_dim": 0}, "head_dim: got 0; must be a count"),
         ({"model_type": "mixtral", "num_local_experts": 8}, "mixtures of experts are not modelled"),
     ],
 )
@@ -137,10 +137,14 @@ def test_without_transformers_what_the_table_does_not_know_is_refused_by_name(
         ({"model_type": "gemma3_text", "sliding_window_pattern": 3}, {"sliding_layers": [0, 1]}),
         ({"model_type": "lfm2", **ALL_ATTENTION, "intermediate_size": 384}, {"intermediate_size": 256}),
         (
-            {"model_type": "llama", "quantization_config": {"quant_method": "awq"}, "auto_map": {"AutoConfig": "x.y"}},
+            {
+                "model_type": "stablelm",
+                "quantization_config": {"quant_method": "awq"},
+                "auto_map": {"AutoModel": "x"},
+            },
             {},
         ),
-        ({"model_type": "phi3", "attn_implementation": "somebody/kernel", "pad_token_id": 32000}, {}),
+        ({"model_type": "stablelm", "attn_implementation": "somebody/kernel", "pad_token_id": 32000}, {}),
     ],
 )
 def test_what_only_classes_know(config: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -328,9 +332,10 @@ def test_models_without_windows_are_written_as_ever() -> None:
          | {"num_attention_heads": 4, "num_key_value_heads": 1, "sliding_window": 512, "vocab_size": 262144}),
         ("phi-3-mini", {"model_type": "phi3"}),
         ("mistral-7b", {"model_type": "mistral", "sliding_window": None}),
-        ("llama-3-8b", {"model_type": "llama", "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256}),
-        ("smollm2-1.7b", {"model_type": "llama", "num_hidden_layers": 24, "hidden_size": 2048, "intermediate_size": 8192}
-         | {"vocab_size": 49152, "tie_word_embeddings": True}),
+        ("llama-3-8b", {"model_type": "llama", "num_key_value_heads": 8, "intermediate_size": 14336}
+         | {"vocab_size": 128256}),
+        ("smollm2-1.7b", {"model_type": "llama", "num_hidden_layers": 24, "hidden_size": 2048}
+         | {"intermediate_size": 8192, "vocab_size": 49152, "tie_word_embeddings": True}),
     ],
 )  # fmt: skip
 def test_presets_are_what_the_classes_make_of_their_configs(name: str, config: dict[str, Any]) -> None:

@@ -110,8 +110,8 @@ def _check_kind(config: Any, where: str) -> None:
     for layer, one in enumerate(getattr(config, "layer_types", None) or []):
         if one not in ("full_attention", SLIDING):
             raise DipsimError(
-                f"{kind}: layer {layer} is '{one}'; only full and sliding-window attention are modelled, no state-space, "
-                "linear, convolutional or hybrid layers"
+                f"{kind}: layer {layer} is '{one}'; only full and sliding-window attention are modelled, no "
+                "state-space, linear, convolutional or hybrid layers"
             )
     check_experts(config.to_dict(), where)
     if getattr(config, "num_attention_heads", None) is None:
@@ -209,8 +209,8 @@ def _check_weights(model: Any, mlps: Sequence[GatedMlp], sizes: dict[str, Any], 
     for layer, n_weights in enumerate(n_attention):
         if n_weights != expected:
             raise DipsimError(
-                f"{where}: layer {layer} has {n_weights:,} weights of attention; modelled are query, key, value and output "
-                f"matrices of {n_heads} heads, {n_kv_heads} KV heads of {head_dim}: {expected:,}"
+                f"{where}: layer {layer} has {n_weights:,} weights of attention; modelled are query, key, value and "
+                f"output matrices of {n_heads} heads, {n_kv_heads} KV heads of {head_dim}: {expected:,}"
             )
 
 
@@ -227,7 +227,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def _one_line(where: str) -> Iterator[None]:
     """Whatever transformers makes of a stranger's config is one line; its own warnings stay away."""
     verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity(logging.CRITICAL)  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -235,10 +235,10 @@ def _one_line(where: str) -> Iterator[None]:
     except DipsimError as error:
         message = str(error)
         raise DipsimError(message if message.startswith(where) else f"{where}: {message}") from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         said = " ".join(str(error).split())[:300]
         if "per-layer attribute" in said:
             raise DipsimError(f"{where}: sizes that differ by layer are not modelled: {said}") from None
         raise DipsimError(f"{where}: its classes cannot be built: {type(error).__name__}: {said}") from None
     finally:
-        transformers.utils.logging.set_verbosity(verbosity)  # type: ignore[no-untyped-call]
+        transformers.utils.logging.set_verbosity(verbosity)

@@ -97,7 +97,7 @@ def _activations(module: nn.Module) -> Iterator[Activation]:
     yield from (functional.silu, functional.gelu, partial(functional.gelu, approximate="tanh"), functional.relu)
 
 
-class _Seen(Exception):
+class _Seen(Exception):  # noqa: N818 - no error
     """The last layer was reached: no more needs to be computed."""
 
 
