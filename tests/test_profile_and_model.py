@@ -116,6 +116,7 @@ def test_presets() -> None:
 
 
 CONFIG = {
+    "model_type": "llama",
     "hidden_size": 64,
     "intermediate_size": 224,
     "num_hidden_layers": 3,
@@ -126,13 +127,14 @@ CONFIG = {
 
 def test_configs_of_several_kinds() -> None:
     assert not ModelSpec.from_config(CONFIG, "m").tied_embeddings
-    assert ModelSpec.from_config(CONFIG | {"model_type": "gemma2"}, "m").tied_embeddings
-    seeing = {"text_config": CONFIG, "tie_word_embeddings": True, "hidden_size": 7}
-    assert ModelSpec.from_config(seeing, "m") == ModelSpec.from_config(CONFIG | {"tie_word_embeddings": True}, "m")
+    gemma = CONFIG | {"model_type": "gemma3_text", "num_key_value_heads": 2}
+    assert ModelSpec.from_config(gemma, "m").tied_embeddings
+    seeing = {"model_type": "gemma3", "text_config": gemma, "tie_word_embeddings": False, "hidden_size": 7}
+    assert ModelSpec.from_config(seeing, "m") == ModelSpec.from_config(gemma | {"tie_word_embeddings": False}, "m")
 
 
 def test_a_model_from_a_config_and_from_its_own_json(tmp_path: Path) -> None:
-    config = CONFIG | {"hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True}
+    config = CONFIG | {"hidden_act": "gelu_pytorch_tanh", "tie_word_embeddings": True}
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = ModelSpec.load(tmp_path)
     assert (model.name, model.n_kv_heads, model.head_dim) == (tmp_path.name, 4, 16)
@@ -144,10 +146,22 @@ def test_a_model_from_a_config_and_from_its_own_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"hidden_size": 4}, "num_hidden_layers: got None; must be a count"),
+        ({"hidden_size": 4}, "model_type: got None; must name the architecture"),
+        (CONFIG | {"text_config": [1]}, "text_config: got [1]; must be an object"),
+        (CONFIG | {"num_hidden_layers": 2**40}, "num_hidden_layers: got 1099511627776; must be at most 1024"),
+        (CONFIG | {"num_hidden_layers": 1024, "hidden_size": 2**19}, "intermediate_size) is 537,100,288; at most"),
+        (CONFIG | {"tie_word_embeddings": "yes"}, "tied_embeddings: got 'yes'"),
+        (small_model().model_dump() | {"n_layers": 1025}, "n_layers: got 1025"),
+        (small_model().model_dump() | {"vocab_size": 2**40}, "vocab_size: got 1099511627776"),
+        (small_model().model_dump() | {"sliding_window": 4}, "sliding_window and sliding_layers go together"),
+        (
+            small_model().model_dump() | {"sliding_window": 4, "sliding_layers": [2]},
+            "must be from 0 and below n_layers",
+        ),
+        (small_model().model_dump() | {"sliding_window": 4, "sliding_layers": [1, 0]}, "must ascend, each layer once"),
         (CONFIG | {"hidden_size": "8"}, "hidden_size: got '8'"),
         (CONFIG | {"num_attention_heads": 0}, "num_attention_heads: got 0"),
-        (CONFIG | {"text_config": None, "vocab_size": None}, "vocab_size: got None"),
+        (CONFIG | {"vocab_size": True}, "vocab_size: got True"),
         ({"n_layers": 2, "hiden_size": 4}, "hiden_size: unknown key; did you mean 'hidden_size'"),
         ({"n_layers": 2}, "name: missing"),
         (small_model().model_dump() | {"hiddensize": 4}, "hiddensize: unknown key; did you mean 'hidden_size'"),
@@ -164,7 +178,7 @@ def test_bad_models(tmp_path: Path, data: object, message: str) -> None:
 
 def test_a_file_that_nests_without_end(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text("[" * 100_000)
-    with pytest.raises(DipsimError, match="not a readable JSON file"):
+    with pytest.raises(DipsimError, match="not JSON: nested too deep"):
         ModelSpec.load(tmp_path / "m.json")
 
 
@@ -249,3 +263,4 @@ def test_mixtures_of_experts_are_refused(key: str) -> None:
     with pytest.raises(DipsimError, match=f"{key}: got 8; mixtures of experts are not modelled"):
         ModelSpec.from_config(CONFIG | {key: 8}, "m")
     assert ModelSpec.from_config(CONFIG | {key: None}, "m") == ModelSpec.from_config(CONFIG, "m")
+    assert ModelSpec.from_config(CONFIG | {key: 1}, "m") == ModelSpec.from_config(CONFIG, "m")

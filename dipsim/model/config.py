@@ -21,6 +21,8 @@ _LOOPED = re.compile(r"(^|_)(layers?|blocks|depth)$")
 # However it is spelled: num_experts, num_local_experts, n_routed_experts, moe_num_experts ...
 _EXPERTS = re.compile(r"(^|_)(num|n)_(\w+_)?experts$")
 _SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+_NOT_NULL = (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings")
+_SWITCHES = ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder")
 SLIDING = "sliding_attention"
 
 
@@ -135,14 +137,14 @@ def _by_table(config: dict[str, Any], where: str) -> dict[str, Any] | None:
 
 def _is_odd(config: dict[str, Any], known: ModelType) -> bool:
     """Whether it says something of which the type's class makes what the table does not tell."""
-    nulls = [key for key in (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings") if config.get(key, 0) is None]
-    switches = [key for key in ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder") if config.get(key)]
+    has_null = any(config.get(key, 0) is None for key in _NOT_NULL)
+    is_switched = any(config.get(key) for key in _SWITCHES)
     other_period = bool(known.period) and config.get("sliding_window_pattern", known.period) != known.period
     n_layers, types = config.get("num_hidden_layers", known.num_hidden_layers), config.get("layer_types")
     other_layers = types is not None and not (
         isinstance(types, list) and len(types) == n_layers and {*map(str, types)} <= {"full_attention", SLIDING}
     )
-    return bool(nulls or switches or other_period or other_layers or ("head_dim" in config and not known.own_head_dim))
+    return has_null or is_switched or other_period or other_layers
 
 
 def _sliding(config: dict[str, Any], known: ModelType, n_layers: int) -> tuple[Any, list[int]]:
@@ -157,4 +159,4 @@ def _sliding(config: dict[str, Any], known: ModelType, n_layers: int) -> tuple[A
 
 def _check_count(key: str, value: object, where: str) -> None:
     if type(value) is not int or value < 1:
-        raise DipsimError(f"{where}: {key}: got {str(value)[:40]!r}; must be a count, as must {', '.join(_SIZES)}")
+        raise DipsimError(f"{where}: {key}: got {repr(value)[:40]}; must be a count, as must {', '.join(_SIZES)}")

@@ -17,7 +17,6 @@ class ModelType(NamedTuple):
         sliding_window: positions that a sliding layer sees.
         period: which layers slide: None for none, 0 for all, else those that `layer_types` says, without it all but
             every `period`th.
-        own_head_dim: whether `head_dim` may be given at all.
         activation_key: the key that names the activation.
     """
 
@@ -32,7 +31,6 @@ class ModelType(NamedTuple):
     activation: str = "silu"
     sliding_window: int | None = None
     period: int | None = None
-    own_head_dim: bool = True
     activation_key: str = "hidden_act"
 
 
@@ -51,7 +49,7 @@ MODEL_TYPES: dict[str, ModelType] = {
     "phi3": ModelType(32, 3072, 8192, 32, None, None, 32064, period=0),
     "smollm3": ModelType(36, 2048, 11008, 16, 4, None, 128256, True),
     "cohere": ModelType(40, 8192, 22528, 64, None, None, 256000, True),
-    "cohere2": ModelType(40, 8192, 22528, 64, None, None, 256000, True, "silu", 4096, 4, own_head_dim=False),
+    "cohere2": ModelType(40, 8192, 22528, 64, None, None, 256000, True, "silu", 4096, 4),
     "granite": ModelType(32, 4096, 11008, 32, None, None, 32000),
     "olmo": ModelType(32, 4096, 11008, 32, None, None, 50304),
     "olmo2": ModelType(32, 4096, 11008, 32, None, None, 50304),

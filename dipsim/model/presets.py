@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-# name: layers, hidden, intermediate, (heads, KV heads, head dim), vocabulary, tied, activation, (window, sliding layers):
-# each model's published config.json. phi-3-medium and -mini are the 128k variants, whose windows reach over all of their
-# positions (the 4k ones': 2047), mistral-7b is v0.2 (v0.1's window: 4096).
+# name: layers, hidden, intermediate, (heads, KV heads, head dim), vocabulary, tied, activation, (window, sliding
+# layers): each model's published config.json. phi-3-medium and -mini are the 128k variants, whose windows reach over
+# all of their positions (those of the 4k ones: 2047), mistral-7b is v0.2 (v0.1 has a window of 4096).
 _ROWS: dict[str, tuple[Any, ...]] = {
     "phi-3-medium": (40, 5120, 17920, (40, 10, 128), 32064),
     "phi-3-mini": (32, 3072, 8192, (32, 32, 96), 32064),

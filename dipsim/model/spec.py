@@ -55,7 +55,7 @@ class ModelSpec(Record):
     tied_embeddings: bool = False
     activation: str = "silu"
     sliding_window: Count | None = None
-    sliding_layers: list[int] = []
+    sliding_layers: list[int] = pydantic.Field(default_factory=list)
     bits: Bits = Bits()
 
     @pydantic.model_validator(mode="after")

@@ -110,8 +110,8 @@ def _check_kind(config: Any, where: str) -> None:
     for layer, one in enumerate(getattr(config, "layer_types", None) or []):
         if one not in ("full_attention", SLIDING):
             raise DipsimError(
-                f"{kind}: layer {layer} is '{one}'; only full and sliding-window attention are modelled, no state-space, "
-                "linear, convolutional or hybrid layers"
+                f"{kind}: layer {layer} is '{one}'; only full and sliding-window attention are modelled, no "
+                "state-space, linear, convolutional or hybrid layers"
             )
     check_experts(config.to_dict(), where)
     if getattr(config, "num_attention_heads", None) is None:
@@ -200,15 +200,17 @@ def _check_weights(model: Any, mlps: Sequence[GatedMlp], sizes: dict[str, Any], 
         if id(weight) in known:
             continue
         if layer is None:
-            raise DipsimError(f"{where}: {name} {tuple(weight.shape)}: neither attention, gated MLP, embedding nor LM head")
+            raise DipsimError(
+                f"{where}: {name} {tuple(weight.shape)}: neither attention, gated MLP, embedding nor LM head"
+            )
         n_attention[layer] += weight.numel()
     n_heads, n_kv_heads, head_dim = sizes["n_heads"], sizes["n_kv_heads"], sizes["head_dim"]
     expected = sizes["hidden_size"] * head_dim * (2 * n_heads + 2 * n_kv_heads)
     for layer, n_weights in enumerate(n_attention):
         if n_weights != expected:
             raise DipsimError(
-                f"{where}: layer {layer} has {n_weights:,} weights of attention; modelled are query, key, value and output "
-                f"matrices of {n_heads} heads, {n_kv_heads} KV heads of {head_dim}: {expected:,}"
+                f"{where}: layer {layer} has {n_weights:,} weights of attention; modelled are query, key, value and "
+                f"output matrices of {n_heads} heads, {n_kv_heads} KV heads of {head_dim}: {expected:,}"
             )
 
 
@@ -225,7 +227,7 @@ def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def _one_line(where: str) -> Iterator[None]:
     """Whatever transformers makes of a stranger's config is one line; its own warnings stay away."""
     verbosity = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.set_verbosity(logging.CRITICAL)  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -233,10 +235,10 @@ def _one_line(where: str) -> Iterator[None]:
     except DipsimError as error:
         message = str(error)
         raise DipsimError(message if message.startswith(where) else f"{where}: {message}") from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         said = " ".join(str(error).split())[:300]
         if "per-layer attribute" in said:
             raise DipsimError(f"{where}: sizes that differ by layer are not modelled: {said}") from None
         raise DipsimError(f"{where}: its classes cannot be built: {type(error).__name__}: {said}") from None
     finally:
-        transformers.utils.logging.set_verbosity(verbosity)  # type: ignore[no-untyped-call]
+        transformers.utils.logging.set_verbosity(verbosity)

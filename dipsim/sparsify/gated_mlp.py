@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -75,7 +76,8 @@ def _as_gated_mlp(module: nn.Module) -> GatedMlp | None:
         else:
             continue
         candidates = [GatedMlp(module, *pair, down, act) for pair in pairs for act in _activations(module)]
-        return next((mlp for mlp in candidates if _computes_product(mlp)), None)
+        if (found := next((mlp for mlp in candidates if _computes_product(mlp)), None)) is not None:
+            return found
     return None
 
 
@@ -95,7 +97,7 @@ def _activations(module: nn.Module) -> Iterator[Activation]:
     yield from (functional.silu, functional.gelu, partial(functional.gelu, approximate="tanh"), functional.relu)
 
 
-class _Seen(Exception):
+class _Seen(Exception):  # noqa: N818 - no error
     """The last layer was reached: no more needs to be computed."""
 
 
@@ -108,7 +110,7 @@ def _computes_product(mlp: GatedMlp) -> bool:
     device = "cpu" if weight.is_meta else weight.device
     dtype = torch.get_default_dtype() if weight.is_meta else weight.dtype
     answers = {
-        layer: torch.randn(1, 1, layer.out_features, generator=generator).to(device, dtype)
+        layer: torch.randn(1, 1, layer.out_features, generator=generator, device="cpu").to(device, dtype)
         for layer in dict.fromkeys([mlp.gate, mlp.up])
     }
     seen: list[Tensor] = []
@@ -120,19 +122,16 @@ def _computes_product(mlp: GatedMlp) -> bool:
     handles = [layer.register_forward_hook(lambda layer, *_: answers[layer].clone()) for layer in answers]
     handles.append(mlp.down.register_forward_pre_hook(stop))
     try:
-        mlp.module(torch.zeros(1, 1, mlp.down.out_features, device=weight.device, dtype=dtype))
-    except _Seen:
+        with contextlib.suppress(_Seen):
+            mlp.module(torch.zeros(1, 1, mlp.down.out_features, device=weight.device, dtype=dtype))
         gate, up = mlp.factors(answers[mlp.gate], answers[mlp.up])
         product = (gate * up).float()
-        return seen[0].shape == product.shape and torch.allclose(
-            product, seen[0].float(), rtol=0.02, atol=0.02 * float(product.abs().max())
-        )
-    except Exception:  # noqa: BLE001 - whatever a stranger's module makes of it: other arguments, so it is no plain MLP
-        pass
+        return torch.allclose(product, seen[0].float(), rtol=0.02, atol=0.02 * float(product.abs().max()))
+    except Exception:  # it wants other arguments, or computes something else, so it is no plain MLP
+        return False
     finally:
         for handle in handles:
             handle.remove()
-    return False
 
 
 def _holders(model: nn.Module) -> str:

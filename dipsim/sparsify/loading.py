@@ -106,7 +106,7 @@ def read_spec(name_or_path: str) -> ModelSpec:
     file: Any = Path(path) / "config.json"
     if not Path(path).is_dir():
         try:
-            file = transformers.utils.cached_file(path, "config.json")
+            file = transformers.utils.hub.cached_file(path, "config.json")
         except Exception as error:  # whatever transformers makes of a name, and of the network
             raise _not_loaded(name_or_path, error) from None
     config = read_json(Path(file), where)
