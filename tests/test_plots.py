@@ -400,12 +400,22 @@ def test_a_style_of_ones_own_replaces_lines_of_ours(tmp_path: Path) -> None:
     assert plots.draw(frame, "dram").figure.get_size_inches()[0] < 4  # outside, all is as before
 
 
+def test_a_style_of_more_pixels_than_fit_into_memory_is_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.mplstyle"
+    mine.write_text("savefig.dpi: 100000\naxes.prop_cycle: cycler(marker=['*', 'o'])\n")
+    with plots.looks(mine), pytest.raises(DipsimError, match="at 100000 dpi; at most 100,000,000 pixels"):
+        plots.draw(sweep(), "latency", "policy == 'lru' and density == 0.5").save(tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.mplstyle"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("font.size 9", "line 2: got 'font.size 9'; must be 'KEY: VALUE'"),
         ("font.sise: 9", "line 2: got 'font.sise: 9'"),
         ("font.size: huge-ish", "line 2: .*font.size"),
+        ("text.usetex: True", "line 2: text.usetex: runs other programs"),
+        ("axes.prop_cycle: cycler('color', 'rgb') * 1000000000", "line 2: axes.prop_cycle: a product"),
     ],
 )
 def test_a_style_that_matplotlib_would_not_understand_is_refused(tmp_path: Path, text: str, message: str) -> None:

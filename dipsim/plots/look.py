@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ PAGE_WIDTH_INCHES = 17.8 / 2.54
 # Two panels stand beside each other in a column of a paper.
 _PANEL_WIDTH_INCHES = COLUMN_WIDTH_INCHES / 2
 _MOST_BYTES = 2**18  # of a style
+# Of a style: what makes matplotlib run other programs.
+_PROGRAMS = ("text.usetex", "text.latex.", "pgf.", "animation.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", ":")
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
@@ -39,7 +42,7 @@ class Look(NamedTuple):
 
 def look(index: int) -> Look:
     """Colours come from the style's cycle; when they are used up, they come with other lines and markers."""
-    colours = rcParams["axes.prop_cycle"].by_key()["color"]
+    colours = rcParams["axes.prop_cycle"].by_key().get("color", ["black"])
     turn, place = divmod(index, len(colours))
     marker, hatch = _MARKERS[(place + turn) % len(_MARKERS)], _HATCHES[(place + turn) % len(_HATCHES)]
     return Look(colours[place], marker, _LINES[turn % len(_LINES)], hatch)
@@ -79,6 +82,10 @@ def _check_style(path: Path) -> None:
             raise DipsimError(
                 f"style: '{path}', line {number}: got '{text}'; must be 'KEY: VALUE', a key of matplotlib"
             )
+        if key.startswith(_PROGRAMS):
+            raise DipsimError(f"style: '{path}', line {number}: {key}: runs other programs; leave it out")
+        if "*" in re.sub("""'[^']*'|"[^"]*\"""", "", value):  # a few letters that make more than memory holds
+            raise DipsimError(f"style: '{path}', line {number}: {key}: a product; write it out")
         try:
             RcParams({key: value.strip('"') if not value.startswith("cycler") else value})
         except Exception as error:  # whatever matplotlib makes of a stranger's value

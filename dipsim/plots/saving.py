@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from dipsim.errors import DipsimError
@@ -14,6 +15,7 @@ from dipsim.files import replacing
 from dipsim.plots.look import looks
 
 FORMATS = (".svg", ".pdf", ".png")
+_MOST_PIXELS = 10**8
 
 
 def check_format(path: Path) -> None:
@@ -42,11 +44,12 @@ class Plot:
         """Writes the figure (its format by the path's ending) and its data as CSV beside it.
 
         Raises:
-            DipsimError: the ending is no format of figures.
+            DipsimError: the ending is no format of figures, or a style asks for more pixels than fit into memory.
         """
         path = Path(path)
         check_format(path)
         with replacing(path) as temporary, looks():
+            _check_pixels(self.figure)
             metadata = {"Date": None} if path.suffix == ".svg" else None
             self.figure.savefig(temporary, metadata=metadata)
         with replacing(path.with_suffix(".csv")) as temporary:
@@ -58,3 +61,13 @@ class Plot:
         with looks():
             self.figure.savefig(written, format="png")
         return written.getvalue()
+
+
+def _check_pixels(figure: Figure) -> None:
+    wanted = rcParams["savefig.dpi"]
+    dpi = figure.dpi if wanted == "figure" else float(wanted)
+    width, height = figure.get_size_inches()
+    if not width * height * dpi**2 <= _MOST_PIXELS:
+        raise DipsimError(
+            f"figure: got {width:g} x {height:g} inches at {dpi:g} dpi; at most {_MOST_PIXELS:,} pixels"
+        )
