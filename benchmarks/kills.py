@@ -46,8 +46,6 @@ COMMANDS = {
     "evaluate": ("evaluate", *TEXT, *DIP, "--tokens", "2048", "--save-trace", "trace.zarr", "--json", "found.json"),
 }
 NOT_COMPARED = ("keeps.json.trials", "_lock")
-# What a command says that does not want to begin over what is there.
-ASKS = ("exists already", "holds no checkpoint")
 
 
 class Ended(NamedTuple):
@@ -81,15 +79,18 @@ def to_the_end(command: Sequence[str], folder: Path) -> Ended:
     Raises:
         RuntimeError: it fails otherwise.
     """
-    told = ""
-    for more in ("", "--resume", "--force"):
+    more = ""
+    while True:
         process = start([*command, more] if more else command, folder)
         _, told = process.communicate()
         if process.returncode == 0:
             return Ended(more or "nothing", told)
-        if not any(words in told for words in ASKS):
-            break
-    raise RuntimeError(f"{' '.join(command)}: {told}")
+        if "or --resume to go on" in told:
+            more = "--resume"
+        elif "give --force" in told or ("holds no checkpoint" in told and more == "--resume"):
+            more = "--force"
+        else:
+            raise RuntimeError(f"{' '.join(command)}: {told}")
 
 
 def kill_after(seconds: float, command: Sequence[str], folder: Path) -> tuple[bool, int]:

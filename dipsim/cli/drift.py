@@ -2,6 +2,7 @@
 
 import json as json_format
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -61,7 +62,7 @@ def drift(
     opened = Trace.open(trace)
     if certify:
         opened.check_may_certify()
-        check_writable(f"certify: got '{trace}'", opened.path.parent)
+        check_writable(f"certify: got '{trace}'", Path(opened.path).parent)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
     with progress(f"loading {model_path}"):

@@ -17,7 +17,7 @@ def find_a_place() -> None:
     except RuntimeError:  # no place that can be written
         folder = tempfile.mkdtemp(prefix="dipsim-")  # shared with nobody, since what lies in it is run
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        numba.config.CACHE_DIR = folder
+        numba.config.CACHE_DIR = folder  # type: ignore[attr-defined]
 
 
 def _nothing() -> None:

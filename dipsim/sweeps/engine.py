@@ -118,6 +118,7 @@ def _as_finished(tasks: Iterator[Any]) -> Generator[Row, None, None]:
         with children.deaf_to_interrupts():  # this starts the workers, and gives them something to do
             rows = joblib.Parallel(return_as="generator_unordered", batch_size=1)(tasks)
         yield from rows
+        return
     n_together = 2 * backend.effective_n_jobs(n_jobs)
     while some := [*itertools.islice(tasks, n_together)]:
         yield from joblib.Parallel(batch_size=1)(some)
@@ -166,15 +167,15 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
     except Exception as error:  # whatever distributed makes of a stranger's answer
         raise _no_answer(address, error) from None
     _hush("distributed", "tornado", "asyncio")
-    try:
-        with client, joblib.parallel_config("dask", n_jobs=workers or -1):
+    with client, joblib.parallel_config("dask", n_jobs=workers or -1):
+        try:
             yield
-    except Exception as error:
-        if not type(error).__module__.startswith(("distributed", "tornado", "asyncio", "concurrent")):
-            raise
-        raise DipsimError(
-            f"cluster: '{address}' answers no more; finished runs are kept, the same command goes on with any cluster"
-        ) from None
+        except Exception as error:  # which one depends on what was going on when the scheduler died
+            if client.status == "running" and not type(error).__module__.startswith("distributed"):
+                raise
+            raise DipsimError(
+                f"cluster: '{address}' answers no more; finished runs are kept, the same command goes on"
+            ) from None
 
 
 @contextlib.contextmanager
