@@ -248,8 +248,9 @@ def _untidy(code: int, stderr: str, folder: Path) -> str:
         return f"{len(errors)} lines for an error"
     if others := [line for line in lines if not line.startswith("dipsim: ")]:
         return f"not a line of dipsim's: {others[0][:80]}"
-    if found := [one for one in stderr if unicodedata.category(one) == "Cc" and one != "\n"]:
-        return f"control character {found[0]!r} on stderr"
+    said = stderr + (folder / "stdout").read_text("utf-8", "replace")
+    if found := [one for one in said if unicodedata.category(one) == "Cc" and one not in "\n\t"]:
+        return f"control character {found[0]!r}"
     for path in (folder / "out").rglob("*"):
         if ".partial" in path.name:
             return "a half-written file stays"
