@@ -25,7 +25,7 @@ from dipsim.masking import Masking
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Plan, hooked, without_cache
-from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
+from dipsim.sparsify.loading import LoadedModel, load_model, read_spec, read_text, windows
 from dipsim.sparsify.perplexity import losses
 
 
@@ -285,6 +285,16 @@ def test_a_saved_model_loads_by_path_and_is_named_by_its_folder(tmp_path: Path) 
     assert loaded.name == "my-model"
     assert loaded.model.dtype == torch.bfloat16
     assert (loaded.spec.n_layers, loaded.spec.head_dim, loaded.spec.name) == (2, 8, "my-model")
+
+
+@pytest.mark.parametrize("named", ["somebody/kernel@main:attention", {"": "somebody/kernel"}])
+def test_a_config_that_names_code_is_refused(tmp_path: Path, named: Any) -> None:
+    config = random_model("qwen3").model.config.to_dict()
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attn_implementation": named}))
+    with pytest.raises(DipsimError, match=r"attn_implementation: got .*somebody/kernel.*code from elsewhere"):
+        read_spec(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"attn_implementation": "eager"}))
+    assert read_spec(str(tmp_path)).n_layers == 2
 
 
 def test_windows_follow_one_another() -> None:

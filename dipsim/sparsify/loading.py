@@ -14,8 +14,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from dipsim import shipped
-from dipsim.documents import read_json
+from dipsim import documents, shipped
 from dipsim.errors import DipsimError, choose
 from dipsim.model import ModelSpec
 from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
@@ -24,6 +23,7 @@ from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.threads import n_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_MOST_TEXT_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,20 @@ def read_spec(name_or_path: str) -> ModelSpec:
             file = transformers.utils.hub.cached_file(path, "config.json")
         except Exception as error:  # whatever transformers makes of a name, and of the network
             raise _not_loaded(name_or_path, error) from None
-    config = read_json(Path(file), where)
+    config = documents.read_json(Path(file), where)
     if not isinstance(config, dict):
         raise DipsimError(f"{where}: not a JSON object, got {type(config).__name__}")
+    _check_names_no_code(config, where)
     return ModelSpec.parse({"name": _name(name_or_path)} | sizes_by_class(config, where), where)
+
+
+def _check_names_no_code(config: dict[str, Any], where: str) -> None:
+    """transformers would fetch a kernel that a config names as `owner/name`, and run it."""
+    for key, value in config.items():
+        if "_implementation" in key and "/" in str(value):
+            raise DipsimError(f"{where}: {key}: got {str(value)[:60]!r}, code from elsewhere; leave it out")
+        if isinstance(value, dict):
+            _check_names_no_code(value, where)
 
 
 def _place(name_or_path: str) -> str:
@@ -138,12 +148,7 @@ def read_text(path: str) -> str:
         DipsimError: it is missing, unreadable or empty.
     """
     where = shipped.folder("tiny") / "held_out.txt" if path == "held-out" else Path(path)
-    try:
-        text = where.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DipsimError(f"text '{path}': not UTF-8: {error.reason} at byte {error.start}") from None
-    except OSError as error:
-        raise DipsimError(f"text '{path}': cannot be read: {error.strerror}; a file, or 'held-out'") from None
+    text = documents.read_text(where, f"text '{path}'", _MOST_TEXT_BYTES)
     if not text.strip():
         raise DipsimError(f"text '{path}': is empty")
     return text
