@@ -70,13 +70,17 @@ def replacing(path: Path) -> Iterator[Path]:
 def temporary_of(path: Path, *, is_folder: bool = False) -> Iterator[Path]:
     """An empty file or folder beside `path`, which nobody else removes; it vanishes when the body ends, unless it was
     renamed. Errors of the system name `path`."""
+    stem, suffix = (path.name, "") if is_folder else (path.stem, path.suffix)
+    temporary, lock = path.with_name(f".{stem}.{secrets.token_hex(4)}.partial{suffix}"), None
     try:
-        temporary, lock = _made(path, is_folder)
         try:
+            while lock is None:
+                lock = _made(temporary, is_folder)
             yield temporary
         finally:
             _remove(temporary)
-            os.close(lock)
+            if lock is not None:
+                os.close(lock)
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # which output it was, not the temporary name
         raise
@@ -101,20 +105,18 @@ def remove_left(folder: Path, name: str | None = None) -> None:
                         os.close(lock)
 
 
-def _made(path: Path, is_folder: bool) -> tuple[Path, int]:
-    """A new temporary and its lock, which whoever tidies up may have had, for a moment, before us."""
-    stem, suffix = (path.name, "") if is_folder else (path.stem, path.suffix)
-    while True:
-        temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.partial{suffix}")
-        if is_folder:
-            temporary.mkdir()
-        else:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            lock = _locked(temporary, is_folder, needs_locks=False)
-            if temporary.exists():
-                return temporary, lock
-            os.close(lock)
+def _made(temporary: Path, is_folder: bool) -> int | None:
+    """Makes it and gives its lock; None where somebody who tidies up had the lock first, and has removed it."""
+    if is_folder:
+        temporary.mkdir(exist_ok=True)
+    else:
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o666))
+    with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        lock = _locked(temporary, is_folder, needs_locks=False)
+        if temporary.exists():
+            return lock
+        os.close(lock)
+    return None
 
 
 def _locked(path: Path, is_folder: bool, needs_locks: bool = True) -> int:

@@ -129,6 +129,20 @@ def test_what_fails_leaves_nothing_and_names_the_output(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_an_interrupt_while_a_temporary_is_made_leaves_nothing(
+    is_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupts(path: Path, *more: bool, **named: bool) -> int:
+        assert path.exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "_locked", interrupts)
+    with pytest.raises(KeyboardInterrupt), temporary_of(tmp_path / "a", is_folder=is_folder):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
 def test_permissions_are_those_of_any_file(tmp_path: Path) -> None:
     write_text(tmp_path / "ours", "")
     (tmp_path / "any").write_text("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
+from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from dipsim import __version__, kernels
@@ -38,6 +40,7 @@ from dipsim.trace.plain_chunks import PlainChunks
 _CODECS = [Crc32cCodec()]
 # Chunks beside each other in one folder: making folders would take as long as writing.
 _FLAT: ChunkKeyEncodingLike = {"name": "default", "separator": "."}
+_SECONDS_FOR_ZARR = 10
 
 
 class TraceWriter:
@@ -102,7 +105,9 @@ class TraceWriter:
     def __enter__(self) -> Self:
         remove_left(self.path.parent, self.path.name)
         with ExitStack() as stack:
-            self._create(stack.enter_context(temporary_of(self.path, is_folder=True)))
+            folder = stack.enter_context(temporary_of(self.path, is_folder=True))
+            stack.callback(_wait_for_zarr)
+            self._create(folder)
             self._temporary = stack.pop_all()
         return self
 
@@ -190,6 +195,16 @@ class TraceWriter:
         except OSError:
             self._old.replace(self.path)
             raise
+
+
+def _wait_for_zarr() -> None:
+    """zarr writes in a thread of its own, which goes on after an interrupt, and would make a removed folder anew."""
+
+    async def others() -> None:
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=_SECONDS_FOR_ZARR)
+
+    sync(others())
 
 
 def check_trace_output(path: Path, force: bool) -> None:
