@@ -373,7 +373,7 @@ def test_evaluate_then_simulate_what_it_recorded(tmp_path: Path) -> None:
     again = tmp_path / "s.json"
     assert run("simulate", str(trace), *method, "--json", str(again)).returncode == 0
     simulated = json.loads(again.read_text())
-    differ = {"config", "perplexity", "loss", "n_scored_tokens"}
+    differ = {"config", "perplexity", "loss", "n_scored_tokens", "bos"}
     assert {key: found[key] for key in found.keys() - differ} == {
         key: simulated[key] for key in simulated.keys() - differ
     }
