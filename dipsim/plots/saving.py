@@ -68,6 +68,4 @@ def _check_pixels(figure: Figure) -> None:
     dpi = figure.dpi if wanted == "figure" else float(wanted)
     width, height = figure.get_size_inches()
     if not width * height * dpi**2 <= _MOST_PIXELS:
-        raise DipsimError(
-            f"figure: got {width:g} x {height:g} inches at {dpi:g} dpi; at most {_MOST_PIXELS:,} pixels"
-        )
+        raise DipsimError(f"figure: got {width:g} x {height:g} inches at {dpi:g} dpi; at most {_MOST_PIXELS:,} pixels")
