@@ -17,7 +17,9 @@ _WARNINGS = "PYTHONWARNINGS"
 
 
 def end_with(parent: int) -> None:
-    """Ends this process when its parent has ended, however that was: nobody else would tell it."""
+    """Ends this process when its parent has ended, however that was: nobody else would tell it. Ctrl-C, which a
+    terminal sends to all, is the parent's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -43,8 +45,8 @@ def silent() -> Iterator[None]:
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Processes started inside leave Ctrl-C, which a terminal sends to all, to their parent: it ends them. The parent
-    hears it when the body has ended."""
+    """Processes started inside leave Ctrl-C to their parent from their first moment on. The parent hears it when the
+    body has ended."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

@@ -3,6 +3,7 @@ files elsewhere, and what is not one line."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -43,14 +44,14 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_case_is_bad(kind: str, seeds: Path, tmp_path: Path) -> None:
-    n = round(1 + 6 * KINDS[kind].weight)
-    found = list(fuzz.cases(kind, range(n), SEED, seeds, tmp_path, None))
-    assert found[0].outcome.verdict == "accepted", found[0]
-    assert fuzz.findings(found) == []
-    assert sum(row["cases"] for row in fuzz.counts(found)) == 2 * n
-    assert list(tmp_path.iterdir()) == []
+def test_no_case_is_bad(tmp_path: Path) -> None:
+    """In a process of its own: where other tests have used torch's threads, nothing can be forked any more."""
+    script, told = Path(fuzz.__file__), tmp_path / "told.json"
+    words = [sys.executable, str(script), "--cases", "150", "--seed", str(SEED), "--json", str(told)]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    tables = json.loads(told.read_text())["tables"]
+    assert tables["findings"] == []
+    assert {row["kind"] for row in tables["cases"] if row["accepted"]} == {*KINDS, "all"}
 
 
 # --- would it find them? ---
@@ -83,7 +84,7 @@ def fail() -> None:
         ("failed", "", lambda: sys.exit(1)),
         ("over memory", "", flood),
         ("traceback", "KeyError", fail),
-        ("traceback", "signal 15", lambda: os.kill(os.getpid(), 15)),
+        ("traceback", "signal 9", lambda: os.kill(os.getpid(), 9)),
         ("traceback", "MemoryError", lambda: np.ones(2**40)),
         ("outside", "write", lambda: Path("in/file").write_text("elsewhere")),
         ("outside", "write", lambda: Path("../file").write_text("elsewhere")),

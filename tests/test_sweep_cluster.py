@@ -198,7 +198,7 @@ def test_a_copy_is_made_once_and_anew_when_the_file_has_changed(served: tuple[Pa
     [
         ("http://127.0.0.1:1/trace.zarr.zip", "cannot be fetched"),
         ("nonsense://x/trace.zarr.zip", "cannot be fetched: ValueError: Protocol not known"),
-        ("file:///", "is a folder; a trace at a URL is one file"),
+        ("file:///", "is a directory, no file; a trace at a URL is one file"),
     ],
 )
 def test_a_url_with_no_trace_is_one_line(path: str, message: str, served: tuple[Path, str]) -> None:
