@@ -252,7 +252,7 @@ def _untidy(code: int, stderr: str, folder: Path) -> str:
     if found := [one for one in said if unicodedata.category(one) == "Cc" and one not in "\n\t"]:
         return f"control character {found[0]!r}"
     for path in (folder / "out").rglob("*"):
-        if ".partial" in path.name:
+        if path.name.startswith(".") and ".partial" in path.name:  # as dipsim names them
             return "a half-written file stays"
         if code == 0 and path.suffix == ".json" and path.parent == folder / "out":
             try:
