@@ -14,6 +14,21 @@ from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
 # For tests whose caches are small on purpose, or that compare no policies.
 tight_slots = pytest.mark.filterwarnings("ignore:slots. group:dipsim.errors.DipsimWarning")
 MakeTrace = Callable[..., Trace]
+# These begin first, so that no core is left alone with one of them in the end.
+_LONGEST = (
+    "test_readme.py",
+    "test_cli.py",
+    "test_docs.py",
+    "test_sweep.py",
+    "test_cache.py",
+    "test_evaluate.py",
+    "test_fuzz.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in the order in which they are handed to the cores."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
 
 
 def write_trace(
