@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+import dipsim as ds
 from dipsim import DipsimError, HardwareProfile, __version__
 from dipsim.errors import MOST_LETTERS
 from dipsim.masking import Keeps
@@ -299,3 +300,26 @@ def test_a_style_is_a_short_text(tmp_path: Path) -> None:
     for name, told in (("pipe", "not a regular file"), ("long", "more than 262,144 bytes")):
         with pytest.raises(DipsimError, match=told), looks(tmp_path / name):
             pass
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokens", [8]),
+        ("budget", 3),
+        ("layout_options", []),
+        ("policy_options", 3),
+        ("warmup", "1"),
+        ("prefetch", ["none"]),
+        ("gamma", {}),
+        ("density", [0.5]),
+        ("profile", 3),
+        ("model", None),
+    ],
+)
+def test_a_configuration_of_other_kinds_is_one_line(key: str, value: object) -> None:
+    config = ds.Simulation(ds.HardwareProfile.load("a18-paper"), ds.Trace.open("tiny"), ds.DipCa(density=0.4)).config
+    assert ds.Simulation.from_config(config).config == config
+    with pytest.raises(DipsimError, match=r"^config: ") as caught:
+        ds.Simulation.from_config(config | {key: value})
+    assert key in str(caught.value) or "dip-ca" in str(caught.value)

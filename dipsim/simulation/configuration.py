@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from dipsim import layout as layouts
 from dipsim import masking as methods
@@ -11,24 +12,41 @@ from dipsim.errors import DipsimError
 from dipsim.model import ModelSpec
 from dipsim.prefetch import prefetchers
 from dipsim.profile import HardwareProfile
+from dipsim.schema import Record, ShortText
 from dipsim.trace import Trace
 
-# What a config holds beside the method's options; the first are arguments of Simulation by their own names.
-_RUN_KEYS = (
-    "admission",
-    "dram",
-    "budget",
-    "overlap",
-    "stream_pinned",
-    "context",
-    "tokens",
-    "warmup",
-    "unit",
-    "prefetch_bytes",
-    "adapter_bytes",
+Made = TypeVar("Made")
+
+
+class _Run(Record):
+    """What a config holds beside profile, model and the method's options. Ranges and names are checked by whoever uses
+    them."""
+
+    trace: ShortText
+    method: ShortText
+    policy: ShortText
+    policy_options: dict[str, Any]
+    layout: ShortText
+    layout_options: dict[str, Any]
+    prefetch: ShortText
+    prefetch_options: dict[str, Any]
+    admission: ShortText
+    dram: ShortText | float | None
+    budget: ShortText
+    overlap: ShortText
+    stream_pinned: bool
+    context: int | None
+    tokens: int | None
+    warmup: int
+    unit: ShortText | None
+    prefetch_bytes: float | None
+    adapter_bytes: float | None
+
+
+_ARGUMENTS = (
+    *("admission", "dram", "budget", "overlap", "stream_pinned", "context", "tokens", "warmup", "unit"),
+    *("prefetch_bytes", "adapter_bytes"),
 )
-_PLUGGED_KEYS = ("policy", "layout", "prefetch")
-_OTHER_KEYS = (*_PLUGGED_KEYS, *(f"{key}_options" for key in _PLUGGED_KEYS), "trace", "profile", "model", "method")
 
 
 def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str, Any]:
@@ -41,17 +59,27 @@ def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str
     Raises:
         DipsimError: something is missing, or is not what it was.
     """
-    for key in (*_OTHER_KEYS, *_RUN_KEYS):
-        if key not in config:
+    keys = ("profile", "model", *_Run.model_fields)
+    for key in keys:
+        if key not in config and not (key == "trace" and trace):
             raise DipsimError(f"config: {key}: missing; take the whole 'config' of a result")
-    method = {key: value for key, value in config.items() if key not in (*_RUN_KEYS, *_OTHER_KEYS)}
+    own = {"trace": ""} | {key: value for key, value in config.items() if key in _Run.model_fields}
+    run = _Run.parse(own, "config")
+    method = {key: value for key, value in config.items() if key not in keys}
     return {
         "profile": HardwareProfile.parse(config["profile"], "config: profile"),
-        "trace": trace or Trace.open(config["trace"]),
-        "masking": methods.make(config["method"], **method),
-        "policy": eviction.make(config["policy"], **config["policy_options"]),
-        "layout": layouts.make(config["layout"], **config["layout_options"]),
-        "prefetch": prefetchers.make(config["prefetch"], config["prefetch_options"]),
+        "trace": trace or Trace.open(run.trace),
+        "masking": _made(run.method, lambda: methods.make(run.method, **method)),
+        "policy": _made(run.policy, lambda: eviction.make(run.policy, **run.policy_options)),
+        "layout": _made(run.layout, lambda: layouts.make(run.layout, **run.layout_options)),
+        "prefetch": _made(run.prefetch, lambda: prefetchers.make(run.prefetch, run.prefetch_options)),
         "model": ModelSpec.parse(config["model"], "config: model"),
-        **{key: config[key] for key in _RUN_KEYS},
+        **{key: config[key] for key in _ARGUMENTS},  # whole numbers stay so
     }
+
+
+def _made(name: str, make: Callable[[], Made]) -> Made:
+    try:
+        return make()
+    except TypeError as error:  # of a class that compares and counts what it is given
+        raise DipsimError(f"config: {name}: an option of another kind than it takes: {error}") from None
