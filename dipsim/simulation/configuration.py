@@ -22,14 +22,14 @@ class _Run(Record):
     """What a config holds beside profile, model and the method's options. Ranges and names are checked by whoever uses
     them."""
 
-    trace: ShortText
-    method: ShortText
     policy: ShortText
     policy_options: dict[str, Any]
     layout: ShortText
     layout_options: dict[str, Any]
     prefetch: ShortText
     prefetch_options: dict[str, Any]
+    trace: ShortText
+    method: ShortText
     admission: ShortText
     dram: ShortText | float | None
     budget: ShortText
@@ -59,7 +59,7 @@ def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str
     Raises:
         DipsimError: something is missing, or is not what it was.
     """
-    keys = ("profile", "model", *_Run.model_fields)
+    keys = (*_Run.model_fields, "profile", "model")
     for key in keys:
         if key not in config and not (key == "trace" and trace):
             raise DipsimError(f"config: {key}: missing; take the whole 'config' of a result")
