@@ -160,7 +160,11 @@ def _watch(report: int, may_write: tuple[Path, ...]) -> None:
     def check(event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        real = os.path.realpath(os.fsdecode(path))
+        name = os.fsdecode(path)
+        if event in ("os.rename", "os.remove", "os.link", "os.symlink"):  # of a link itself, not of what it leads to
+            real = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))  # noqa: PTH118, PTH119, PTH120
+        else:
+            real = os.path.realpath(name)
         is_allowed = (real + os.sep).startswith(allowed) or real.startswith(("/dev/null", "/proc/self/"))
         if not is_allowed and not (event == "os.mkdir" and os.path.isdir(real)):  # noqa: PTH112 - it is there already
             tell(f"{event} {real}")
