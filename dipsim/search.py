@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dipsim.documents import parse_json, read_bytes
 from dipsim.errors import DipsimError
 
 Point = dict[str, Any]
@@ -105,8 +107,7 @@ def search(
 
 
 def _study(optuna: Any, journal: Path, name: str) -> Any:
-    if journal.exists() and not journal.is_file():  # a pipe would not open until somebody writes to it
-        raise DipsimError(f"journal '{journal}': no regular file; give another output")
+    _check_journal(journal)
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(journal))
         storage = optuna.storages.JournalStorage(backend)
@@ -115,6 +116,21 @@ def _study(optuna: Any, journal: Path, name: str) -> Any:
         raise
     except Exception as error:  # whatever optuna makes of a damaged file
         raise DipsimError(f"journal '{journal}': cannot be read: {error}; remove it to begin anew") from None
+
+
+def _check_journal(journal: Path) -> None:
+    """Refuses what optuna would stumble over only later; drops a last line that a killed writer left half written."""
+    where = f"journal '{journal}'"
+    if journal.is_symlink() or (journal.exists() and not journal.is_file()):
+        raise DipsimError(f"{where}: no regular file; give another output")
+    if not journal.exists():
+        return
+    whole, _, rest = (b"\n" + read_bytes(journal, where)).rpartition(b"\n")
+    for line in whole.split(b"\n")[1:]:
+        if not isinstance(parse_json(line, where), dict):
+            raise DipsimError(f"{where}: holds a line that is no trial; remove it to begin anew")
+    if rest:
+        os.truncate(journal, journal.stat().st_size - len(rest))
 
 
 def _tried(study: Any, space: Space, journal: Path) -> list[tuple[Point, float]]:

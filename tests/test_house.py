@@ -15,8 +15,8 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children", "search"},
-    {"model", "registry", "archives"},
+    {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
+    {"model", "registry", "archives", "search"},
     {"groups", "profile", "trace"},
     {"policies", "masking", "budget", "layout", "prefetch", "calibration", "synthetic"},
     {"cache", "devices", "results", "statistics"},

@@ -276,11 +276,26 @@ def test_a_journal_that_is_none(tmp_path: Path) -> None:
     assert len(tried({"x": (-1.0, 1.0)})) == 3
     assert "no trial of this search" in complaint(lambda: tried({"x": (0.5, 1.0)}))
     assert "no trial of this search" in complaint(lambda: tried({"x": (-1.0, 1.0), "y": (0.0, 1.0)}))
-    (tmp_path / "j").write_text('{"op_code": 0}\n[]\n')
+    (tmp_path / "j").write_text('{"op_code": 0}\n{}\n')
     assert re.match("journal '.*j': cannot be read: ", complaint(lambda: tried({"x": (-1.0, 1.0)})))
     (tmp_path / "j").unlink()
     os.mkfifo(tmp_path / "j")
     assert "no regular file" in complaint(lambda: tried({"x": (-1.0, 1.0)}))
+
+
+def test_a_journal_that_was_half_written_goes_on(tmp_path: Path) -> None:
+    def tried(journal: Path, n: int) -> object:
+        return search(lambda point: point["x"] ** 2, {"x": (-1.0, 1.0)}, n, 0, journal, "a")
+
+    whole = tried(tmp_path / "whole", 4)
+    tried(tmp_path / "cut", 2)
+    with (tmp_path / "cut").open("a") as file:
+        file.write('{"op_code": 4, "worker')
+    assert tried(tmp_path / "cut", 4) == whole
+    (tmp_path / "bad").write_bytes(b'{"op_code": \n' + (tmp_path / "whole").read_bytes())
+    assert "journal" in complaint(lambda: tried(tmp_path / "bad", 4))
+    (tmp_path / "link").symlink_to(tmp_path / "whole")
+    assert "no regular file" in complaint(lambda: tried(tmp_path / "link", 5))
 
 
 # --- configurations in reports, styles of figures ---
