@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,8 @@ SPEC = {
     "density": [0.3, 0.4, 0.5, 0.6],
     "dram": "0.5x",
 }
+# Four runs of about a second: a scheduler that dies after the first has not given out the last.
+SLOW = SPEC | {"policy": "magnitude", "density": [0.4, 0.5], "headroom": True}
 
 
 def free_port() -> int:
@@ -90,22 +93,42 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_killed(
     assert both[0] == both[1]
 
 
+def test_a_cluster_of_one_core_carries_out_the_runs(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
+) -> None:
+    address, (first, *_) = cluster
+    first.kill()
+    first.wait()
+    here = os.getpid()
+
+    @ds.register_budget("elsewhere")
+    def elsewhere(request: ds.BudgetRequest) -> dict[str, list[int]]:
+        """Nothing in this process."""
+        if os.getpid() == here:
+            raise DipsimError("carried out here")
+        return {group.name: [1] * request.model.n_layers for group in request.groups}
+
+    frame = ds.sweep(SPEC | {"budget": "elsewhere", "policy": "lru", "density": 0.4}, cluster=address)
+    assert frame["error"].isna().tolist() == [True, True]
+
+
 def test_a_scheduler_that_dies_is_told_and_what_is_finished_is_kept(
     cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     address, processes = cluster
 
     def kill_it(done: int, total: int) -> None:
-        if done == 5:
+        if done == 1:
             for process in processes[:0:-1]:
                 process.kill()
+                process.wait()
 
     with pytest.raises(DipsimError, match=f"cluster: '{address}' answers no more; finished runs are kept"):
-        ds.sweep(SPEC, tmp_path / "results", cluster=address, on_progress=kill_it)
+        ds.sweep(SLOW, tmp_path / "results", cluster=address, on_progress=kill_it)
     assert capfd.readouterr() == ("", "")
-    assert 5 <= len(read_results(tmp_path / "results")) < 16
-    ds.sweep(SPEC, tmp_path / "results", workers=1)
-    ds.sweep(SPEC, tmp_path / "here", workers=1)
+    assert 1 <= len(read_results(tmp_path / "results")) < 4
+    ds.sweep(SLOW, tmp_path / "results", workers=1)
+    ds.sweep(SLOW, tmp_path / "here", workers=1)
     both = [(tmp_path / name / "results.parquet").read_bytes() for name in ("results", "here")]
     assert both[0] == both[1]
 

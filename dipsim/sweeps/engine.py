@@ -167,7 +167,7 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
     except Exception as error:  # whatever distributed makes of a stranger's answer
         raise _no_answer(address, error) from None
     _hush("distributed", "tornado", "asyncio")
-    with client, joblib.parallel_config("dask", n_jobs=workers or -1):
+    with client, joblib.parallel_config(_dask_backend(client), n_jobs=workers or -1):
         try:
             yield
         except Exception as error:  # which one depends on what was going on when the scheduler died
@@ -176,6 +176,18 @@ def _dask(address: str, workers: int | None) -> Iterator[None]:
             raise DipsimError(
                 f"cluster: '{address}' answers no more; finished runs are kept, the same command goes on"
             ) from None
+
+
+def _dask_backend(client: Any) -> Any:
+    """joblib would carry out here what one core alone is there for, though more may yet join."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Elsewhere(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int | None) -> int:
+            n_cores: int = super().effective_n_jobs(n_jobs)
+            return max(2, n_cores)
+
+    return Elsewhere(client=client)
 
 
 @contextlib.contextmanager
