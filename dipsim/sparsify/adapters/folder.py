@@ -113,19 +113,22 @@ def read_adapter(folder: Path) -> tuple[peft.LoraConfig, dict[str, Tensor], str,
     """
     if not (folder / ABOUT).is_file():
         raise DipsimError(f"adapter: '{folder}' holds no {ABOUT}; a folder that 'dipsim adapt' made")
-    about = _About.parse(_some(folder / ABOUT, _About), f"adapter '{folder / ABOUT}'")
-    where = f"adapter '{folder / CONFIG}'"
-    told = _Config.parse(_some(folder / CONFIG, _Config), where)
+    about = _About.parse(_known(_read(folder / ABOUT), _About), f"adapter '{folder / ABOUT}'")
+    where, said = f"adapter '{folder / CONFIG}'", _read(folder / CONFIG)
+    told = _Config.parse(_known(said, _Config), where)
     config = lora_config(told.target_modules, told.r, told.lora_alpha, about.model)
-    _check_others(read_json(folder / CONFIG, where, _MOST_BYTES), config, where)
+    _check_others(said, config, where)
     where = f"adapter '{folder / WEIGHTS}'"
     read_header(folder / WEIGHTS, where)
     return config, read_tensors(folder / WEIGHTS, where), about.model, about.fingerprint
 
 
-def _some(path: Path, record: type[Record]) -> Any:
-    """Of a file of JSON, the keys that a record has."""
-    data = read_json(path, f"adapter '{path}'", _MOST_BYTES)
+def _read(path: Path) -> Any:
+    return read_json(path, f"adapter '{path}'", _MOST_BYTES)
+
+
+def _known(data: Any, record: type[Record]) -> Any:
+    """Of an object, the keys that a record has."""
     return {key: data[key] for key in record.model_fields if key in data} if isinstance(data, dict) else data
 
 
