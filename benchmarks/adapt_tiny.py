@@ -23,7 +23,7 @@ from train_tiny import END, documents, split
 
 from dipsim import Dense, Dip, DipCa, HardwareProfile, Simulation, Trace
 from dipsim.evaluation import adapt, evaluate
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.adapters import Recipe, adapted
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 

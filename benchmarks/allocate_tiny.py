@@ -18,8 +18,9 @@ from measuring import Row, parser, print_machine, print_table, save
 from numpy.typing import NDArray
 
 from dipsim import Dip, DipCa, HardwareProfile, Simulation, Trace
-from dipsim.evaluation import allocate, evaluate
+from dipsim.evaluation import evaluate
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
+from dipsim.tuning import allocate
 
 CASES: list[tuple[type[Dip], float]] = [(Dip, 0.3), (Dip, 0.5), (DipCa, 0.5)]
 N_WINDOW = 256

@@ -28,11 +28,11 @@ from measuring import Row, parser, print_machine, print_table, save
 
 from dipsim import ModelSpec, Trace, kernels
 from dipsim.cache import ADMISSIONS, Admission, replay_of
-from dipsim.groups import Group, Site
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
-from dipsim.masking import Dip, DipCa, Masking
+from dipsim.methods import Dip, DipCa, Masking
+from dipsim.model.groups import Group, Site
+from dipsim.planning.future import NEVER
 from dipsim.policies import Place, Policy, ScorePolicy, make
-from dipsim.simulation.future import NEVER
 from dipsim.synthetic import SITES, Columns, parameters
 
 WORKLOADS: dict[str, tuple[str, float, float]] = {

@@ -16,7 +16,7 @@ from measuring import Row, parser, print_machine, print_table, save
 
 from dipsim import Dense, Dip, DipCa, HardwareProfile, Simulation, Trace
 from dipsim.evaluation import drift
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dipsim import Dip, DipCa, ModelSpec
 from dipsim.cache import replay_of
-from dipsim.groups import Group
-from dipsim.masking import Masking
+from dipsim.methods import Masking
+from dipsim.model.groups import Group
 from dipsim.policies import Place, make
 from dipsim.synthetic import Columns, parameters
 

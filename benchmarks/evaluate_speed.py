@@ -22,8 +22,8 @@ from measuring import Row, alternate, parser, print_machine, print_table, save, 
 
 from dipsim import Dense, Dip, DipCa, HardwareProfile, ModelSpec, Simulation, Trace
 from dipsim.evaluation import evaluate
-from dipsim.groups import SITES
-from dipsim.masking import Masking
+from dipsim.methods import Masking
+from dipsim.model.groups import SITES
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.perplexity import losses
 

@@ -28,8 +28,8 @@ from measuring import Row, parser, print_table, save
 
 from dipsim import DipsimWarning, HardwareProfile, ModelSpec, Simulation, Trace, plots
 from dipsim.kernels import BoolArray, Int32Array
-from dipsim.layout import Coactivation, Column, Layout
-from dipsim.masking import make
+from dipsim.layouts import Coactivation, Column, Layout
+from dipsim.methods import make
 
 DEVICES = ("oneplus-12-ufs4", "iphone-16", "desktop-pcie4")
 DENSITIES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

@@ -23,10 +23,10 @@ from measuring import Row, parser, print_machine, print_table, repeat, save, spr
 
 from dipsim import Dip, DipCa, ModelSpec, Trace
 from dipsim.cache import replay_of
-from dipsim.groups import Group
 from dipsim.kernels import NO_LINK, BoolArray, Float64Array, Int32Array, Uint16Array
-from dipsim.layout import Coactivation, Column
-from dipsim.layout.coactivation import join_chains
+from dipsim.layouts import Coactivation, Column
+from dipsim.layouts.coactivation import join_chains
+from dipsim.model.groups import Group
 from dipsim.policies import Place, make
 from dipsim.synthetic import Columns, parameters
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from dipsim import ModelSpec, ScorePolicy, kernels, masking
-from dipsim.groups import Group, mlp_group
+from dipsim import ModelSpec, ScorePolicy, kernels
 from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.model.groups import Group, mlp_group, n_kept
 from dipsim.policies import Place
 
 
@@ -39,7 +39,7 @@ class Neurons:
         return (Group("neurons", "glu", model.intermediate_size, self.n_matrices, weights, n_bytes),)
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
-        kernels.top_k(scores, masking.n_kept(self.keep, group.n_columns), mask)
+        kernels.top_k(scores, n_kept(self.keep, group.n_columns), mask)
         n_always = group.n_columns if self.fills_cache and token == 0 else int(self.hot_share * group.n_columns)
         mask[:n_always] = True
 
@@ -62,7 +62,7 @@ class EveryLinear:
         return *attention, mlp_group(model, "up_gate", "mlp_input"), mlp_group(model, "down", "glu")
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
-        kernels.top_k(scores, masking.n_kept(self.keep, group.n_columns), mask)
+        kernels.top_k(scores, n_kept(self.keep, group.n_columns), mask)
 
 
 class LowestIndices(ScorePolicy):

@@ -29,7 +29,7 @@ from dipsim import (
     Up,
 )
 from dipsim.evaluation import evaluate
-from dipsim.masking import Cats, MagnitudePruning, Masking, Predictor
+from dipsim.methods import Cats, MagnitudePruning, Masking, Predictor
 from dipsim.sparsify.adapters import Recipe
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.hooks import Predictors

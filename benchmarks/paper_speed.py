@@ -13,7 +13,7 @@ import numpy as np
 from measuring import Row
 
 from dipsim import Dense, Dip, DipCa, Gate, Glu, HardwareProfile, ModelSpec, Simulation, Trace, TraceWriter, synthesize
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 
 PRESETS = ("low", "default", "high")
 GAMMA = 0.2  # the published setting

@@ -26,8 +26,9 @@ from measuring import Row, alternate, parser, print_machine, print_table, rates,
 from published_cache import AllLayers, GroupCaches, LayerByLayer
 
 from dipsim import DipCa, HardwareProfile, ModelSpec, Simulation, Trace, TraceWriter
-from dipsim.budget import BudgetRequest, allot, plan_dram
-from dipsim.groups import Group
+from dipsim.budgets import BudgetRequest, allot
+from dipsim.model.groups import Group
+from dipsim.planning.dram import plan_dram
 
 VARIANTS: dict[str, type[LayerByLayer] | type[AllLayers]] = {"layer by layer": LayerByLayer, "all layers": AllLayers}
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 from dipsim import Dense, ModelSpec
-from dipsim.layout import Column, Layout
-from dipsim.masking import Masking
+from dipsim.layouts import Column, Layout
+from dipsim.methods import Masking
 from dipsim.model import Bits
+from dipsim.planning.setup import Overlap
 from dipsim.policies import Policy
-from dipsim.simulation.machine import Overlap
 
 Unit = Literal["tok/s", "ms of Flash per token", "times dense tok/s"]
 BUNDLED, UNBUNDLED = Column(), Column(bundled=False)

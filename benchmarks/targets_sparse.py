@@ -9,7 +9,7 @@ from targets import DENSE, Q4_0, UNBUNDLED, Run, Target, Unit, Workload, model, 
 from targets_dense import LLMF, OPT_6_7B, PI2
 
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 
 NO_PREDICTOR = "the predictor is perfect and costs nothing: a token uses exactly the neurons of highest score"
 MIXED = "synthetic scores, columns independent of each other, locality estimated (preset 'high' for ReLU)"

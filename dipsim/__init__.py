@@ -8,59 +8,60 @@ Names are loaded when first used, so that importing the package costs next to no
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dipsim import layout as layouts
-    from dipsim.budget import BudgetRequest, register_budget
+    from dipsim import layouts
+    from dipsim.budgets import BudgetRequest, register_budget
     from dipsim.errors import DipsimError, DipsimWarning
-    from dipsim.layout import register_layout
-    from dipsim.masking import Cats, Dense, Dip, DipCa, Gate, Glu, MagnitudePruning, Predictor, Up
+    from dipsim.layouts import register_layout
+    from dipsim.methods import Cats, Dense, Dip, DipCa, Gate, Glu, MagnitudePruning, Predictor, Up
     from dipsim.model import ModelSpec
     from dipsim.policies import Policy, ScorePolicy, register_policy
-    from dipsim.prefetch import register_prefetcher
+    from dipsim.prefetchers import register_prefetcher
     from dipsim.profile import HardwareProfile
     from dipsim.results import Result
     from dipsim.simulation import Simulation
-    from dipsim.statistics import trace_statistics
     from dipsim.sweeps import sweep
     from dipsim.synthetic import synthesize
     from dipsim.trace import Trace, TraceWriter
+    from dipsim.trace.statistics import trace_statistics
     from dipsim.tuning import tune
+    from dipsim.version import __version__
 
 _HOMES = {
-    "BudgetRequest": "budget",
-    "register_budget": "budget",
+    "__version__": "version",
+    "BudgetRequest": "budgets",
+    "register_budget": "budgets",
     "DipsimError": "errors",
     "DipsimWarning": "errors",
-    "register_layout": "layout",
-    "Cats": "masking",
-    "Dense": "masking",
-    "Dip": "masking",
-    "DipCa": "masking",
-    "Gate": "masking",
-    "Glu": "masking",
-    "MagnitudePruning": "masking",
-    "Predictor": "masking",
-    "Up": "masking",
+    "register_layout": "layouts",
+    "Cats": "methods",
+    "Dense": "methods",
+    "Dip": "methods",
+    "DipCa": "methods",
+    "Gate": "methods",
+    "Glu": "methods",
+    "MagnitudePruning": "methods",
+    "Predictor": "methods",
+    "Up": "methods",
     "ModelSpec": "model",
     "Policy": "policies",
     "ScorePolicy": "policies",
     "register_policy": "policies",
-    "register_prefetcher": "prefetch",
+    "register_prefetcher": "prefetchers",
     "HardwareProfile": "profile",
     "Result": "results",
     "Simulation": "simulation",
-    "trace_statistics": "statistics",
+    "trace_statistics": "trace.statistics",
     "sweep": "sweeps",
     "synthesize": "synthetic",
     "Trace": "trace",
     "TraceWriter": "trace",
     "tune": "tuning",
 }
-# Whole parts under their public names.
-_FOLDERS = {"layouts": "layout", "plots": "plots", "policies": "policies"}
+# Whole parts.
+_FOLDERS = ("layouts", "plots", "policies")
 
 __all__ = [
     "BudgetRequest",
@@ -83,6 +84,7 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "__version__",
     "layouts",
     "plots",
     "policies",
@@ -95,16 +97,15 @@ __all__ = [
     "trace_statistics",
     "tune",
 ]
-__version__ = version("dipsim")
 
 
 def __getattr__(name: str) -> object:
     if name in _FOLDERS:
-        return import_module(f"dipsim.{_FOLDERS[name]}")
+        return import_module(f"dipsim.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'dipsim' has no attribute '{name}'")
     return getattr(import_module(f"dipsim.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__"])
+    return sorted(__all__)

@@ -7,13 +7,11 @@ from typing import Annotated, Any
 
 import pydantic
 
-from dipsim import layout as layouts
-from dipsim import masking as methods
-from dipsim import policies
+from dipsim import layouts, methods, policies
 from dipsim.errors import DipsimError
-from dipsim.masking import Cats, Keeps, Masking
+from dipsim.methods import Cats, Keeps, Masking
 from dipsim.model import ModelSpec
-from dipsim.prefetch import prefetchers
+from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.schema import Record
 from dipsim.simulation import Simulation

@@ -21,7 +21,7 @@ from torch import nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, Simulation, Up
 from dipsim.evaluation import adapt, evaluate
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.adapters import Learnt, Recipe, adapted, check_folder, train
 from dipsim.sparsify.adapters.lora import masked_layers
 from dipsim.sparsify.gated_mlp import find_gated_mlps

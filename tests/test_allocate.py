@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from test_cli import COMMAND, complaint, run
 
 from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace
-from dipsim.evaluation import allocate, evaluate
-from dipsim.evaluation.allocate import Splits
-from dipsim.masking import Keeps, split_density
-from dipsim.search import search
+from dipsim.evaluation import evaluate
+from dipsim.methods import Keeps, split_density
 from dipsim.sparsify.loading import load_model, read_text, windows
+from dipsim.tuning import allocate
+from dipsim.tuning.allocate import Splits
+from dipsim.tuning.search import search
 
 Keep = float | tuple[float, ...]
 

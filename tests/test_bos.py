@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import drift, evaluate, harness_model
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.bos import Bos, begin_with_bos, bos_in_front
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, windows

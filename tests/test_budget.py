@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 import dipsim as ds
 from dipsim import BudgetRequest, Dense, Dip, DipCa, DipsimError, DipsimWarning, Glu, Simulation, Trace, kernels
-from dipsim.budget import HitCurve, allot, budgets
-from dipsim.budget.marginal import concave, saved_s
+from dipsim.budgets import HitCurve, allot, budgets
+from dipsim.budgets.marginal import concave, saved_s
 from dipsim.cache import WeightCache
-from dipsim.masking import Masking
+from dipsim.methods import Masking
+from dipsim.planning.hit_curves import measure_hit_curves
+from dipsim.planning.slots import saved_s_per_hit
 from dipsim.policies import Lru, Place
-from dipsim.simulation.hit_curves import measure_hit_curves
-from dipsim.simulation.slots import saved_s_per_hit
 
 # small_model: 8 columns at the input, 12 in between, 2 layers; bytes of a column of `up_gate` and `down`.
 UP_GATE, DOWN = 24, 8

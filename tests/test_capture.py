@@ -20,8 +20,8 @@ from random_models import FAMILIES, IDS, as_scores, random_model
 from torch import Tensor, nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up, shipped
-from dipsim.groups import SITES
-from dipsim.masking import Masking
+from dipsim.methods import Masking
+from dipsim.model.groups import SITES
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Plan, hooked, without_cache

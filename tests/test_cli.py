@@ -24,7 +24,7 @@ from conftest import random_scores, small_model, write_trace
 from dipsim import HardwareProfile, Simulation, Trace, TraceWriter, shipped
 from dipsim.cli import main
 from dipsim.description import Description
-from dipsim.masking import make
+from dipsim.methods import make
 from dipsim.policies import policies
 from dipsim.results.headroom import STEPS
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import device, tight_slots, write_trace
 
 from dipsim import ModelSpec, Simulation, Trace
-from dipsim.masking import make
+from dipsim.methods import make
 
 FOLDER = Path(__file__).parent / "conformance"
 CASES = json.loads((FOLDER / "cases.json").read_text())

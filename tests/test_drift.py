@@ -20,7 +20,7 @@ from test_cli import complaint, run
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import Drift, drift, evaluate
 from dipsim.evaluation.drift import gaps_of
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 

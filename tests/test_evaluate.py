@@ -35,7 +35,7 @@ from dipsim import (
     Up,
 )
 from dipsim.evaluation import Evaluation, evaluate
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.policies import Magnitude
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.predictors import TwoLayers

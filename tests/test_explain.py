@@ -17,7 +17,7 @@ from test_hardware import AHEAD, HOT_TWO, profiles
 from test_simulation import ATTENTION, HEAD, KV
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, HardwareProfile, Simulation, Trace
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.results import Explanation
 
 pytestmark = tight_slots

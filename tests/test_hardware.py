@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Simulation, Trace, Up
-from dipsim.masking import Masking
-from dipsim.simulation.decode import Decoder
+from dipsim.engine.decode import Decoder
+from dipsim.methods import Masking
 
 PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "waiting")
 CAUSES = ("latency", "small_reads", "amplification", "bandwidth")
@@ -438,7 +438,7 @@ def test_headroom_is_of_caches(trace: Trace) -> None:
 
 def test_a_prefetcher_of_ones_own(trace: Trace, tmp_path: Path) -> None:
     """A registered one is found by name, and a config runs again."""
-    from dipsim.prefetch import NoPrefetch, prefetchers
+    from dipsim.prefetchers import NoPrefetch, prefetchers
 
     @ds.register_prefetcher("first-columns")
     class FirstColumns(NoPrefetch):

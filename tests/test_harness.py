@@ -18,8 +18,8 @@ from lm_eval.tasks import TaskManager
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import harness_model
-from dipsim.groups import SITES
-from dipsim.masking import MagnitudePruning, Masking, options
+from dipsim.methods import MagnitudePruning, Masking, options
+from dipsim.model.groups import SITES
 from dipsim.sparsify.loading import LoadedModel, load_model
 from dipsim.sparsify.perplexity import losses
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 
 from dipsim import Dense, Dip, DipCa, Glu, Simulation
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
 import host_disk

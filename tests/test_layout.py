@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import dipsim as ds
 from dipsim import DipsimError
-from dipsim.layout import Coactivation, Column, Layout, layouts, make, name_and_options, order_columns
+from dipsim.layouts import Coactivation, Column, Layout, layouts, make, name_and_options, order_columns
 
 Mask = NDArray[np.bool_]
 
@@ -211,7 +211,7 @@ def test_a_package_offers_a_layout_by_entry_point(tmp_path: Path) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[dipsim.layouts]\nupside = plugin:Upside\n")
     code = (
-        "import numpy as np; from dipsim.layout import make, order_columns; "
+        "import numpy as np; from dipsim.layouts import make, order_columns; "
         "print(order_columns(make('upside'), np.zeros((0, 3), bool)).tolist())"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])

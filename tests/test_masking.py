@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dipsim import Cats, Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, ModelSpec, Predictor, Up
-from dipsim.groups import Group
-from dipsim.masking import Masking, added_weights, in_layer, make, n_kept, n_kept_by, options, split_density
+from dipsim.methods import Masking, added_weights, in_layer, make, n_kept_by, options, split_density
+from dipsim.model.groups import Group, n_kept
 
 HALF_BYTE = ModelSpec.parse(small_model().model_dump() | {"bits": {"mlp": 4}}, "test")
 

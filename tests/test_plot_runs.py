@@ -12,7 +12,7 @@ import pytest
 from test_plots import sweep
 
 import dipsim as ds
-from dipsim import DipsimError, DipsimWarning, masking, plots
+from dipsim import DipsimError, DipsimWarning, methods, plots
 from dipsim.plots.runs import check_alone, is_result, succeeded, varying
 
 ONE = "policy == 'lru' and density == 0.5"
@@ -163,7 +163,7 @@ def test_what_a_run_yields_is_no_parameter(profile: str, prefetch: str) -> None:
         sim = ds.Simulation(
             ds.HardwareProfile.load(profile),
             ds.Trace.open("tiny"),
-            masking.make("dip", density=0.4),
+            methods.make("dip", density=0.4),
             "lfu",
             dram="0.8x",
             tokens=8,

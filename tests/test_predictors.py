@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dipsim import DipsimError, Glu, Predictor, Simulation, Trace, shipped
 from dipsim.evaluation import evaluate
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows

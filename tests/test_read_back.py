@@ -18,15 +18,15 @@ from pyarrow import parquet
 import dipsim as ds
 from dipsim import DipsimError, HardwareProfile, __version__
 from dipsim.errors import MOST_LETTERS
-from dipsim.masking import Keeps
+from dipsim.methods import Keeps
 from dipsim.plots.look import looks
 from dipsim.report import page
 from dipsim.report.embedding import parsed
-from dipsim.search import search
 from dipsim.sweeps import read_results, read_specs
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run
 from dipsim.tuning import tuning
+from dipsim.tuning.search import search
 
 
 def complaint(read: Callable[[], object]) -> str:

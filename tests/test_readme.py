@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import tight_slots
 
 from dipsim import HardwareProfile, Simulation, Trace
-from dipsim.masking import make
+from dipsim.methods import make
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)

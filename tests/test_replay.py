@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dipsim import Cats, Dip, DipCa, DipsimError
 from dipsim.cache import ADMISSIONS, Admission, WeightCache, replay_of
 from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
-from dipsim.groups import Group
-from dipsim.masking import Dense, Gate, Glu, Masking, Up, in_layer
+from dipsim.methods import Dense, Gate, Glu, Masking, Up, in_layer
+from dipsim.model.groups import Group
 from dipsim.policies import Lfu, Lru, Place, policies
 
 N = 23

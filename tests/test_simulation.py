@@ -30,10 +30,11 @@ from dipsim import (
     Up,
     register_policy,
 )
-from dipsim.budget import BudgetRequest, allot, plan_dram
-from dipsim.masking import Masking
+from dipsim.budgets import BudgetRequest, allot
+from dipsim.methods import Masking
+from dipsim.planning.dram import plan_dram
+from dipsim.planning.future import NEVER, Future
 from dipsim.policies import policies
-from dipsim.simulation.future import NEVER, Future
 
 # small_model: d = 8, f = 12, 2 layers, 1 byte per weight.
 ATTENTION = 8 * 4 * (2 * 2 + 2 * 1)  # bytes per layer

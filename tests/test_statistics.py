@@ -15,7 +15,7 @@ from conftest import MakeTrace, random_scores, small_model
 
 from dipsim import DipsimError, Trace, trace_statistics
 from dipsim.cli import main
-from dipsim.statistics import spread_layers
+from dipsim.trace.statistics import spread_layers
 
 LENGTHS = [130, 20, 150, 5]
 

@@ -21,11 +21,10 @@ from scipy.stats import multivariate_normal, norm
 from dipsim import DipsimError, ModelSpec, Trace, synthesize, trace_statistics
 from dipsim.cache import Admission, WeightCache
 from dipsim.cli import main
-from dipsim.groups import Site
-from dipsim.masking import n_kept
+from dipsim.model.groups import Site, n_kept
 from dipsim.policies import Place, make
 from dipsim.synthetic import SITES, Columns, Parameters, fit, generating, parameters
-from dipsim.synthetic.marginal import log_quantiles, root_mean_square
+from dipsim.synthetic.distribution import log_quantiles, root_mean_square
 
 N_COLUMNS = {"mlp_input": 2560, "glu": 4480}
 N_DOCUMENTS, LENGTH, N_COLD = 4, 400, 20

@@ -20,8 +20,8 @@ from test_hardware import AHEAD, profiles
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, HardwareProfile, Simulation, Trace
 from dipsim.devices import Job
-from dipsim.masking import Masking
-from dipsim.simulation.machine import Machine
+from dipsim.engine.machine import Machine
+from dipsim.methods import Masking
 
 pytestmark = tight_slots
 TRACKS = ["tokens", "layers", "Flash", "prefetch", "DRAM", "compute"]

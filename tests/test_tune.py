@@ -20,9 +20,9 @@ import dipsim as ds
 from dipsim.description import Description
 from dipsim.errors import DipsimError
 from dipsim.policies import policies
-from dipsim.search import Interval, propose
 from dipsim.sweeps import read_results, read_specs
 from dipsim.tuning import Bound, Tuned, tuning
+from dipsim.tuning.search import Interval, propose
 from dipsim.tuning.space import first_points, space_of
 
 pytestmark = tight_slots

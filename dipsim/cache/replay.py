@@ -12,9 +12,9 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission, WeightCache
-from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.masking import Masking, TopK, check_mask, choose, in_layer, top_k_of
+from dipsim.methods import Masking, TopK, check_mask, choose, in_layer, top_k_of
+from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.

@@ -67,7 +67,7 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show where it happened, if dipsim itself fails.")] = False,
 ) -> None:
     if version:
-        from dipsim import __version__
+        from dipsim.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

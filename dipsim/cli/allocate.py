@@ -12,7 +12,7 @@ from dipsim.cli.described import takes_simulation
 from dipsim.cli.evaluate import require_torch
 
 if TYPE_CHECKING:
-    from dipsim.masking import Keeps
+    from dipsim.methods import Keeps
     from dipsim.simulation import Simulation
 
 SEARCH = "Search"
@@ -54,11 +54,11 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim.cli.terminal import progress, say, table
-    from dipsim.evaluation import allocate as run
     from dipsim.files import check_output, write_text
-    from dipsim.search import require_optuna
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
+    from dipsim.tuning import allocate as run
+    from dipsim.tuning.search import require_optuna
 
     require_optuna()
     check_output(out, force)

@@ -99,7 +99,7 @@ def models() -> None:
 @list_app.command()
 def methods() -> None:
     """Masking methods."""
-    from dipsim.masking import methods as known
+    from dipsim.methods import methods as known
 
     table(["method", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
 
@@ -116,7 +116,7 @@ def policies() -> None:
 @list_app.command()
 def budgets() -> None:
     """Ways to divide cache memory, installed plug-ins included."""
-    from dipsim.budget import budgets as known
+    from dipsim.budgets import budgets as known
 
     table(["budget", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
 
@@ -124,7 +124,7 @@ def budgets() -> None:
 @list_app.command()
 def layouts() -> None:
     """Orders of columns in the weight file, installed plug-ins included."""
-    from dipsim.layout import layouts as known
+    from dipsim.layouts import layouts as known
 
     rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
     table(["layout", "what it does", "source"], rows, left=3)
@@ -133,7 +133,7 @@ def layouts() -> None:
 @list_app.command()
 def prefetchers() -> None:
     """Guesses of what the next layer will need, installed plug-ins included."""
-    from dipsim.prefetch import prefetchers as known
+    from dipsim.prefetchers import prefetchers as known
 
     rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
     table(["prefetcher", "what it reads ahead", "source"], rows, left=3)

@@ -76,7 +76,7 @@ def _run(runs: list[dict[str, str]], on_progress: Callable[[int, int], None]) ->
     """One row per run: its settings and its numbers."""
     import pandas as pd
 
-    from dipsim import masking
+    from dipsim import methods
     from dipsim.profile import HardwareProfile
     from dipsim.simulation import Simulation
     from dipsim.trace import Trace
@@ -85,7 +85,7 @@ def _run(runs: list[dict[str, str]], on_progress: Callable[[int, int], None]) ->
     rows = []
     for done, run in enumerate(runs):
         on_progress(done, len(runs))
-        chosen = masking.make(run["method"], **OPTIONS[run["method"]])
+        chosen = methods.make(run["method"], **OPTIONS[run["method"]])
         profile = HardwareProfile.load(run["profile"])
         with warnings.catch_warnings():
             if run["dram"] != DRAM:  # one policy alone, so that it does not matter where policies agree

@@ -110,7 +110,7 @@ def _planned(spec: "ModelSpec", window_tokens: int, prompt_tokens: int) -> "Trac
     """One window of a text."""
     import numpy as np
 
-    from dipsim.groups import SITES
+    from dipsim.model.groups import SITES
     from dipsim.trace import Trace
 
     return Trace.planned(spec, SITES, np.zeros((1, max(1, window_tokens - prompt_tokens)), np.int64), prompt_tokens)

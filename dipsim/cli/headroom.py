@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dipsim import __version__
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.outputs import check_outputs
+from dipsim.version import __version__
 
 if TYPE_CHECKING:
     from dipsim.simulation import Simulation

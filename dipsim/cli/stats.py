@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dipsim import __version__
 from dipsim.cli import options
 from dipsim.cli.outputs import check_outputs
 from dipsim.errors import DipsimError
+from dipsim.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +57,8 @@ def stats(
     """
     from dipsim.cli.terminal import progress, stdout
     from dipsim.files import write_text
-    from dipsim.statistics import trace_statistics
     from dipsim.trace import Trace
+    from dipsim.trace.statistics import trace_statistics
 
     check_outputs(figure, json, force)
     opened = Trace.open(trace)

@@ -41,7 +41,7 @@ def train_predictor(
 
     from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output
-    from dipsim.masking import Predictor
+    from dipsim.methods import Predictor
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictor_training import recall, train

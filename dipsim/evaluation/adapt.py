@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipsim.evaluation.evaluate import told_of
-from dipsim.groups import SITES
+from dipsim.model.groups import SITES
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
 

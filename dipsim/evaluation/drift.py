@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dipsim import __version__
 from dipsim.errors import DipsimError
 from dipsim.evaluation.evaluate import OnProgress, evaluate
-from dipsim.groups import SITES
 from dipsim.kernels import Float64Array
+from dipsim.model.groups import SITES
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.trace import Certificate, Gap, Trace, options_of
+from dipsim.version import __version__
 
 if TYPE_CHECKING:
     from dipsim.sparsify.bos import Bos

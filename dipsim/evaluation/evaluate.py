@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipsim import masking as methods
-from dipsim.groups import SITES
+from dipsim import methods
+from dipsim.model.groups import SITES
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace

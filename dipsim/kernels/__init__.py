@@ -11,9 +11,8 @@ find_a_place()
 
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.kernels.coactivation import NO_LINK, link_columns
-from dipsim.kernels.future import next_uses
 from dipsim.kernels.lowest import choose_victims, mark_lowest
-from dipsim.kernels.memory import word_sum
+from dipsim.kernels.next_uses import next_uses
 from dipsim.kernels.reads import batch_reads
 from dipsim.kernels.replay import ENTRY, LAST_USE, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, replay_tokens
 from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
@@ -31,6 +30,7 @@ from dipsim.kernels.selection import top_k
 from dipsim.kernels.shared import share_tokens
 from dipsim.kernels.stack_distances import stack_distances
 from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
+from dipsim.kernels.words import word_sum
 
 __all__ = [
     "ANY_THRESHOLD",

@@ -1,6 +1,6 @@
 """Tokens of one (layer, group) in one go: mask, hits and misses, and the cache after each token.
 
-The same steps as `dipsim.masking` and `dipsim.cache.WeightCache` take for a token, for methods that are a top-k of
+The same steps as `dipsim.methods` and `dipsim.cache.WeightCache` take for a token, for methods that are a top-k of
 reweighted scores and for policies that rank columns by one integer; results are equal to theirs column by column.
 """
 

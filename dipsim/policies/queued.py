@@ -14,8 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from dipsim.errors import DipsimError
-from dipsim.kernels import BoolArray, Int64Array
-from dipsim.kernels import queues as lists
+from dipsim.kernels import BoolArray, Int64Array, queues
 from dipsim.kernels.rings import Queues, empty, n_resident
 from dipsim.policies.protocol import Place, Policy, register_policy
 
@@ -41,24 +40,24 @@ class QueuePolicy(Policy):
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Reuse of resident columns."""
-        lists.touch(self.kind, *self._queues, columns)
+        queues.touch(self.kind, *self._queues, columns)
 
     def on_insert(self, columns: Int64Array, token: int) -> None:
         """The columns enter now if there is room for all of them."""
         if n_resident(self._queues) + columns.size <= self._slots:
-            lists.enter(self.kind, *self._queues, columns)
+            queues.enter(self.kind, *self._queues, columns)
         else:
             self._entering = columns
 
     def on_evict(self, columns: Int64Array, token: int) -> None:
         """Columns that have not left by their queue's own choice were refused."""
-        lists.enter(self.kind, *self._queues, self._entering)
+        queues.enter(self.kind, *self._queues, self._entering)
         self._entering = _NONE
-        lists.forget(self.kind, *self._queues, columns)
+        queues.forget(self.kind, *self._queues, columns)
 
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
         """The candidates whose turn it is."""
-        lists.evict(self.kind, *self._queues, self._entering, candidates, n_victims, out)
+        queues.evict(self.kind, *self._queues, self._entering, candidates, n_victims, out)
         self._entering = _NONE
 
 
@@ -70,7 +69,7 @@ class Clock(QueuePolicy):
     Ties: of columns that enter in one token the lower index is older.
     """
 
-    kind: ClassVar[int] = lists.CLOCK
+    kind: ClassVar[int] = queues.CLOCK
 
 
 @register_policy("sieve")
@@ -81,7 +80,7 @@ class Sieve(QueuePolicy):
     Ties: of columns that enter in one token the lower index is older.
     """
 
-    kind: ClassVar[int] = lists.SIEVE
+    kind: ClassVar[int] = queues.SIEVE
 
 
 @register_policy("s3-fifo")
@@ -102,7 +101,7 @@ class S3Fifo(QueuePolicy):
 
     small: float = 0.1
     ghosts: float = 0.9
-    kind: ClassVar[int] = lists.S3_FIFO
+    kind: ClassVar[int] = queues.S3_FIFO
 
     def __post_init__(self) -> None:
         _check_share("small", self.small)
@@ -129,7 +128,7 @@ class TwoQueue(QueuePolicy):
 
     a1_in: float = 0.25
     a1_out: float = 0.5
-    kind: ClassVar[int] = lists.TWO_QUEUE
+    kind: ClassVar[int] = queues.TWO_QUEUE
 
     def __post_init__(self) -> None:
         _check_share("a1_in", self.a1_in)
@@ -149,7 +148,7 @@ class Arc(QueuePolicy):
     Ties: of columns used in one token the lower index is older.
     """
 
-    kind: ClassVar[int] = lists.ARC
+    kind: ClassVar[int] = queues.ARC
 
     def limits(self, slots: int) -> list[int]:
         """T1, T2; B1, B2: together at most twice the slots."""
@@ -173,7 +172,7 @@ class WTinyLfu(QueuePolicy):
     """
 
     window: float = 0.01
-    kind: ClassVar[int] = lists.W_TINYLFU
+    kind: ClassVar[int] = queues.W_TINYLFU
 
     def __post_init__(self) -> None:
         _check_share("window", self.window)

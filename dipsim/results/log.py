@@ -9,9 +9,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from dipsim.groups import Group
 from dipsim.kernels import ULP, BoolArray, Float64Array, Int64Array
 from dipsim.model import ModelSpec
+from dipsim.model.groups import Group
 from dipsim.trace.reading import Block
 
 

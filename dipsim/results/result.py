@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dipsim import __version__
-from dipsim.budget import DramPlan
+from dipsim.planning.dram import DramPlan
 from dipsim.profile import HardwareProfile
 from dipsim.results import breakdown
 from dipsim.results.headline import headline
 from dipsim.results.headroom import Headroom
+from dipsim.version import __version__
 
 _PERCENTILES = (50, 95, 99)  # of the seconds of a token
 

@@ -8,33 +8,30 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self, cast
 
-from dipsim import layout as layouts
-from dipsim import masking as methods
-from dipsim import policies as eviction
-from dipsim.budget import budgets
+from dipsim import layouts, methods, policies
+from dipsim.budgets import budgets
 from dipsim.cache import ADMISSIONS
+from dipsim.engine.decode import Decoder, OnBlock, OnProgress
+from dipsim.engine.timeline import Timeline
 from dipsim.errors import DipsimError, choose
-from dipsim.layout import Layout
-from dipsim.masking import Masking
+from dipsim.layouts import Layout
+from dipsim.methods import Masking
 from dipsim.model import ModelSpec
+from dipsim.planning.checks import check_counts, check_kinds, check_method, check_shape
+from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
+from dipsim.planning.places import places_of
+from dipsim.planning.setup import OVERLAPS, Setup
+from dipsim.planning.slots import slots_of, warn_where_policies_agree
 from dipsim.policies import Policy
-from dipsim.prefetch import Prefetcher, prefetchers
+from dipsim.prefetchers import Prefetcher, prefetchers
 from dipsim.profile import HardwareProfile
+from dipsim.questions.explain import explain_token
+from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
 from dipsim.results.trace_events import write_events
-from dipsim.simulation.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.simulation.closed_loop import LoopMasks
 from dipsim.simulation.configuration import arguments_of
-from dipsim.simulation.decode import Decoder, OnBlock, OnProgress
-from dipsim.simulation.explain import explain_token
-from dipsim.simulation.headroom import check_headroom, measure_headroom
-from dipsim.simulation.machine import OVERLAPS
-from dipsim.simulation.memory import beside_layers, bytes_ahead, dram_plan
-from dipsim.simulation.placing import places_of
 from dipsim.simulation.plugged import named, policy_factory
-from dipsim.simulation.setup import Setup
-from dipsim.simulation.slots import slots_of, warn_where_policies_agree
-from dipsim.simulation.timeline import Timeline
 from dipsim.trace import Trace
 
 __all__ = ["Simulation"]
@@ -135,7 +132,7 @@ class Simulation:
             "adapter_bytes": adapter_bytes,
         }
         self._plugged = {
-            "policy": eviction.name_and_options(new_policy()),
+            "policy": policies.name_and_options(new_policy()),
             "layout": layouts.name_and_options(self._draft.layout),
             "prefetch": prefetchers.name_and_options(prefetcher),
         }

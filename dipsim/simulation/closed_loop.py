@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dipsim.cache import Replay, replay_of
-from dipsim.groups import Group
 from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.model.groups import Group
+from dipsim.planning.setup import Setup
 from dipsim.policies import Lru, Place
-from dipsim.simulation.setup import Setup
 
 
 class LoopMasks:

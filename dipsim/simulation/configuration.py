@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dipsim import layout as layouts
-from dipsim import masking as methods
-from dipsim import policies as eviction
+from dipsim import layouts, methods, policies
 from dipsim.errors import DipsimError
 from dipsim.model import ModelSpec
-from dipsim.prefetch import prefetchers
+from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.schema import Record, ShortText
 from dipsim.trace import Trace
@@ -70,7 +68,7 @@ def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str
         "profile": HardwareProfile.parse(config["profile"], "config: profile"),
         "trace": trace or Trace.open(run.trace),
         "masking": _made(run.method, lambda: methods.make(run.method, **method)),
-        "policy": _made(run.policy, lambda: eviction.make(run.policy, **run.policy_options)),
+        "policy": _made(run.policy, lambda: policies.make(run.policy, **run.policy_options)),
         "layout": _made(run.layout, lambda: layouts.make(run.layout, **run.layout_options)),
         "prefetch": _made(run.prefetch, lambda: prefetchers.make(run.prefetch, run.prefetch_options)),
         "model": ModelSpec.parse(config["model"], "config: model"),

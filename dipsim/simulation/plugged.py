@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from dipsim import policies as eviction
+from dipsim import policies
 from dipsim.errors import DipsimError
 from dipsim.policies import Policy
 
@@ -19,7 +19,7 @@ def policy_factory(policy: object) -> Callable[[], Policy]:
     Raises:
         DipsimError: neither a name nor an instance.
     """
-    return partial(copy.deepcopy, cast(Policy, named("policy", policy, eviction.make)))
+    return partial(copy.deepcopy, cast(Policy, named("policy", policy, policies.make)))
 
 
 def named(kind: str, given: object, make: Callable[[str], object]) -> object:

@@ -14,10 +14,10 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dipsim import masking as methods
+from dipsim import methods
 from dipsim.errors import DipsimError, choose
-from dipsim.groups import SITES
-from dipsim.masking import Masking
+from dipsim.methods import Masking
+from dipsim.model.groups import SITES
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Plan, Predictors, hooked, without_cache

@@ -12,13 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dipsim import kernels
-from dipsim import masking as methods
+from dipsim import kernels, methods
 from dipsim.errors import DipsimError
-from dipsim.groups import Group, Site
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.model import ModelSpec
+from dipsim.model.groups import Group, Site
 from dipsim.sparsify.gated_mlp import GatedMlp
 
 # Called with site, layer and scores, float16 [sequence, token, column].

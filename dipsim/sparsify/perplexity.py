@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.capture import OnProgress, recorded
 from dipsim.sparsify.hooks import Choose, Plan, Predictors
 from dipsim.sparsify.loading import LoadedModel

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dipsim.errors import DipsimError
-from dipsim.masking import Predictor, n_kept
+from dipsim.methods import Predictor
+from dipsim.model.groups import n_kept
 from dipsim.sparsify.capture import OnProgress, check_windows, inference
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel

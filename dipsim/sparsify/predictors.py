@@ -12,7 +12,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dipsim import __version__
 from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.files import replacing
@@ -20,6 +19,7 @@ from dipsim.model import ModelSpec
 from dipsim.schema import Count, Record, Share, ShortText
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.sparsify.tensors import Shapes, read_header, read_tensors
+from dipsim.version import __version__
 
 _KEY = "dipsim"  # of the file's metadata
 _FORMAT_VERSION = 1

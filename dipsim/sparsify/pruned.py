@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from dipsim.masking import MagnitudePruning, Masking
+from dipsim.methods import MagnitudePruning, Masking
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel
 

@@ -20,11 +20,12 @@ import joblib
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
-from dipsim import __version__, children
+from dipsim import children
 from dipsim.errors import DipsimError
 from dipsim.sweeps.row import Row
 from dipsim.sweeps.runs import Run, registered_here
 from dipsim.sweeps.work import carry_out
+from dipsim.version import __version__
 
 _SECONDS_TO_ANSWER = 10
 _TRIES = 3

@@ -25,13 +25,13 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from dipsim import __version__
 from dipsim.documents import read_json, read_text
 from dipsim.errors import DipsimError
 from dipsim.files import check_writable, remove_left, replacing, temporary_of, write_text
 from dipsim.sweeps.row import Row, frame_of
 from dipsim.sweeps.spec import Spec
 from dipsim.sweeps.table import check_row, read_table
+from dipsim.version import __version__
 
 _MOST_BYTES = 2**22  # of a run, or a spec
 _SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs, at most

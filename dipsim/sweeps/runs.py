@@ -14,20 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from dipsim import __version__, shipped
+from dipsim import shipped
 from dipsim.archives import content_sha256
-from dipsim.budget import budgets
+from dipsim.budgets import budgets
 from dipsim.description import Description
 from dipsim.errors import DipsimError
-from dipsim.groups import SITES
-from dipsim.layout import layouts
+from dipsim.layouts import layouts
+from dipsim.model.groups import SITES
 from dipsim.policies import policies
-from dipsim.prefetch import prefetchers
+from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.registry import Registry
 from dipsim.sweeps.grid import Point
 from dipsim.sweeps.spec import HEADROOM, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
+from dipsim.version import __version__
 
 OnProgress = Callable[[int, int], None]
 # Whose entries a notebook may register, by the key of a configuration that names one.

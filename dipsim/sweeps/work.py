@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dipsim import __version__
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.simulation import Simulation
 from dipsim.sweeps.row import Row, row_of
@@ -20,6 +19,7 @@ from dipsim.sweeps.runs import REGISTRIES, Run
 from dipsim.sweeps.spec import Text
 from dipsim.threads import limited
 from dipsim.trace import Trace
+from dipsim.version import __version__
 
 if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel

@@ -18,7 +18,7 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.kernels import BoolArray, Float32Array, Uint16Array
-from dipsim.synthetic.marginal import bending
+from dipsim.synthetic.distribution import bending
 from dipsim.synthetic.parameters import Parameters
 
 

@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 
 from dipsim.errors import DipsimError
-from dipsim.groups import Site
 from dipsim.kernels import Float64Array, Int64Array, Uint16Array
-from dipsim.synthetic.marginal import log_magnitudes, log_quantiles, root_mean_square
+from dipsim.model.groups import Site
+from dipsim.synthetic.distribution import log_magnitudes, log_quantiles, root_mean_square
 from dipsim.synthetic.parameters import Depths, Parameters, parameters
 from dipsim.trace import Trace
 

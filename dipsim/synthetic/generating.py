@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from dipsim.errors import DipsimError
-from dipsim.groups import Site
 from dipsim.kernels import BoolArray
 from dipsim.model import ModelSpec
+from dipsim.model.groups import Site
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.parameters import SITES, Depths, Parameters, checked_site, interpolated, parameters

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 
 from dipsim.errors import DipsimError, choose
-from dipsim.groups import Site
+from dipsim.model.groups import Site
 
 # Sites that there are data for.
 SITES: tuple[Site, ...] = ("mlp_input", "glu")

@@ -19,7 +19,7 @@ from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from dipsim import __version__, kernels
+from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, check_writable, remove_left, replacing, temporary_of
 from dipsim.model import ModelSpec
@@ -34,6 +34,7 @@ from dipsim.trace.format import (
     site_columns,
 )
 from dipsim.trace.plain_chunks import PlainChunks
+from dipsim.version import __version__
 
 # Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
 # slower (benchmarks/store.py). The checksum refuses a damaged chunk.

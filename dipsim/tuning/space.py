@@ -8,8 +8,8 @@ from typing import Any
 
 from dipsim.description import Description
 from dipsim.errors import DipsimError
-from dipsim.masking import make, methods
-from dipsim.search import Interval, Point, Space
+from dipsim.methods import make, methods
+from dipsim.tuning.search import Interval, Point, Space
 
 Values = Interval | tuple[Any, ...]
 

@@ -14,7 +14,6 @@ import pandas as pd
 import tomlkit
 
 from dipsim.errors import DipsimError
-from dipsim.search import Interval, Point, Space, check, propose, require_optuna
 from dipsim.sweeps import Spec
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.row import Row, frame_of
@@ -22,6 +21,7 @@ from dipsim.sweeps.runs import Opened, Run
 from dipsim.sweeps.work import carry_out
 from dipsim.threads import n_threads
 from dipsim.tuning.bound import Bound
+from dipsim.tuning.search import Interval, Point, Space, check, propose, require_optuna
 from dipsim.tuning.space import first_points, held_of, space_of
 
 OnProgress = Callable[[int, int, str], None]

@@ -13,7 +13,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dipsim.errors import DipsimError
-from dipsim.masking import Masking
+from dipsim.methods import Masking
 from dipsim.sparsify.adapters.folder import read_adapter
 from dipsim.sparsify.fingerprint import fingerprint, is_same
 from dipsim.sparsify.gated_mlp import find_gated_mlps

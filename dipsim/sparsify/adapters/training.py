@@ -21,9 +21,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from dipsim.errors import DipsimError
-from dipsim.masking import Masking
-from dipsim.sparsify.adapters import folder as files
+from dipsim.methods import Masking
 from dipsim.sparsify.adapters import lora
+from dipsim.sparsify.adapters.folder import (
+    Checkpoint,
+    lora_config,
+    read_checkpoint,
+    remove_checkpoint,
+    save_adapter,
+    save_checkpoint,
+)
 from dipsim.sparsify.adapters.recipe import Recipe, check_same
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.capture import check_windows
@@ -112,8 +119,8 @@ def train(
         **dataclasses.asdict(recipe),
     }
     settings = json.loads(json.dumps(settings))  # as it is read back
-    config = files.lora_config(layers, recipe.rank, recipe.alpha, loaded.name)
-    state = files.read_checkpoint(place) if resume else None
+    config = lora_config(layers, recipe.rank, recipe.alpha, loaded.name)
+    state = read_checkpoint(place) if resume else None
     if state is not None:
         check_same(settings, state[1].settings)
     with torch.random.fork_rng():
@@ -130,7 +137,7 @@ def _finish(
     place: Path,
     config: peft.LoraConfig,
     settings: dict[str, Any],
-    state: tuple[dict[str, Tensor], files.Checkpoint] | None,
+    state: tuple[dict[str, Tensor], Checkpoint] | None,
     on_step: OnStep,
 ) -> Learnt:
     """From the checkpoint or the beginning to the end."""
@@ -138,8 +145,8 @@ def _finish(
         run.load(*state)
     else:
         run.look()
-        files.save_adapter(place, config, run.weights(), settings | run.found())
-        files.save_checkpoint(place, run.tensors(), run.state(settings))
+        save_adapter(place, config, run.weights(), settings | run.found())
+        save_checkpoint(place, run.tensors(), run.state(settings))
     n_steps, every = run.recipe.steps, run.recipe.evaluate_every
     while run.step < n_steps and run.n_without_gain < run.recipe.patience:
         loss = run.update()
@@ -147,9 +154,9 @@ def _finish(
         if run.step % every and run.step < n_steps:
             continue
         if run.look():
-            files.save_adapter(place, config, run.weights(), settings | run.found())
-        files.save_checkpoint(place, run.tensors(), run.state(settings))
-    files.remove_checkpoint(place)
+            save_adapter(place, config, run.weights(), settings | run.found())
+        save_checkpoint(place, run.tensors(), run.state(settings))
+    remove_checkpoint(place)
     return Learnt(run.before, run.best, run.best_step, run.step, sum(w.numel() for w in run.weights().values()))
 
 
@@ -223,7 +230,7 @@ class _Run:
         return {lora.in_file(name): weight.detach().cpu() for name, weight in self._named.items()}
 
     def found(self) -> dict[str, Any]:
-        """What an adapter's folder says of the training so far."""
+        """What an adapter's files say of the training so far."""
         versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
         return {"held_out_loss_before": self.before, "held_out_loss": self.best, "step": self.best_step, **versions}
 
@@ -235,12 +242,12 @@ class _Run:
                 found[f"{moment}.{lora.in_file(name)}"] = self._optimizer.state[weight][moment].cpu()
         return found
 
-    def state(self, settings: dict[str, Any]) -> files.Checkpoint:
+    def state(self, settings: dict[str, Any]) -> Checkpoint:
         """What else it takes to go on from here."""
         counts = {"step": self.step, "best_step": self.best_step, "n_without_gain": self.n_without_gain}
-        return files.Checkpoint(**counts, before=self.before, best=self.best, settings=settings)
+        return Checkpoint(**counts, before=self.before, best=self.best, settings=settings)
 
-    def load(self, tensors: dict[str, Tensor], state: files.Checkpoint) -> None:
+    def load(self, tensors: dict[str, Tensor], state: Checkpoint) -> None:
         """Goes on from there.
 
         Raises:

@@ -1,0 +1,15 @@
+"""The same bytes for each matrix."""
+
+from __future__ import annotations
+
+from dipsim.budgets.protocol import BudgetRequest, register_budget
+
+
+@register_budget("uniform")
+def uniform(request: BudgetRequest) -> dict[str, list[int]]:
+    """The same bytes for each masked matrix of every layer; what a group has no columns for stays unused."""
+    n_layers = request.model.n_layers
+    matrix_bytes = request.cache_bytes / (n_layers * sum(group.n_matrices for group in request.groups))
+    return {
+        group.name: [request.fitting(group, matrix_bytes * group.n_matrices)] * n_layers for group in request.groups
+    }

@@ -1,0 +1,139 @@
+"""What does each step of a token ask of the devices: embedding, attention, groups, LM head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from itertools import product
+
+import numpy as np
+
+from dipsim.devices import ReadBatches
+from dipsim.engine.machine import Ahead, Machine, Stages
+from dipsim.engine.workload import Work
+from dipsim.kernels import Float64Array
+from dipsim.planning.setup import Setup
+
+
+def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
+    """Layer (None beside them) and name of each stage, in the order of a token."""
+    in_layer = ["attention", *(group.name for group in setup.groups)]
+    layers = [(layer, name) for layer in range(setup.model.n_layers) for name in in_layer]
+    return [(None, "embedding"), *layers, (None, "LM head")]
+
+
+class TokenStages:
+    """Turns what tokens use into the stages that a machine runs.
+
+    Args:
+        setup: the run.
+        machine: its devices.
+    """
+
+    def __init__(self, setup: Setup, machine: Machine) -> None:
+        self._setup = setup
+        self._machine = machine
+        operations, bits = machine.compute.operations, setup.model.bits
+        self._column_bytes = np.array([group.column_bytes for group in setup.groups])
+        self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
+        beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
+        self._attention_ops = operations(setup.model.attention_weights, bits.attention) + beside_ops
+        self._attention_bytes = setup.model.attention_bytes + sum(own.n_bytes for own in setup.beside)
+        self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
+
+    def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
+        """Stages of a block's tokens, each of which has so many positions before it.
+
+        What was read ahead lies in DRAM, but may be worked on only when it has arrived.
+        """
+        setup = self._setup
+        kv_bytes = setup.model.kv_bytes(n_earlier)
+        n_missed = work.use.n_missed.astype(np.float64)
+        n_hits = work.use.n_active - n_missed
+        n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
+        groups = Stages(
+            batches=work.demanded,
+            dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
+            n_ops_dram=n_hits * self._column_ops,
+            n_ops_flash=n_missed * self._column_ops,
+            n_scored=n_scored + 0 * n_hits,
+        )
+        return self._with_groups(groups, kv_bytes, 1)
+
+    def prompt(self, n_tokens: int) -> Stages:
+        """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""
+        setup = self._setup
+        n_columns = np.array([[[group.n_columns for group in setup.groups]] * setup.model.n_layers], np.float64)
+        n_hits = np.zeros_like(n_columns)
+        for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):
+            if setup.is_pinned(layer, group):
+                n_hits[0, layer, g] = setup.slots[group.name][layer]
+        n_missed = n_columns - n_hits
+        groups = Stages(
+            batches=self._machine.flash.streams(n_missed * self._column_bytes),
+            dram_bytes=n_hits * self._column_bytes,
+            n_ops_dram=n_hits * n_tokens * self._column_ops,
+            n_ops_flash=n_missed * n_tokens * self._column_ops,
+            n_scored=0 * n_hits,
+        )
+        return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+
+    def ahead(self, work: Work) -> Iterator[list[Ahead]]:
+        """What the stages of each token have to do with reads that are begun early: those for a layer begin with the
+        last stage before it, behind that stage's own."""
+        n_tokens, n_layers, n_groups = work.n_used_ahead.shape
+        parts = work.ahead.service_s, work.ahead.hidden_s, self._machine.dram.write_seconds(work.ahead.n_bytes)
+        for t in range(n_tokens):
+            begun: list[tuple[tuple[float, float, float], ...]] = [()] * (n_layers * (1 + n_groups) + 2)
+            due, used = [0] * len(begun), [False] * len(begun)
+            for layer in range(n_layers):
+                before = layer * (1 + n_groups)
+                own = zip(*(part[t, layer].tolist() for part in parts), strict=True)
+                begun[before] = tuple((read_s, hidden_s, write_s) for read_s, hidden_s, write_s in own if read_s > 0)
+                for g in range(n_groups):
+                    due[before + 2 + g] = int(work.ahead.service_s[t, layer, g] > 0)
+                    used[before + 2 + g] = bool(work.n_used_ahead[t, layer, g] > 0)
+            yield [Ahead(*one) for one in zip(begun, due, used, strict=True)]
+
+    def _with_groups(self, groups: Stages, kv_bytes: Float64Array, n_tokens: int) -> Stages:
+        """All stages around those of the groups, [row, layer, group]: [row, stage] in the order of a token.
+
+        Args:
+            groups: the MLPs.
+            kv_bytes: keys and values that each layer reads, [row, layer].
+            n_tokens: tokens that share a row's weights.
+        """
+        model = self._setup.model
+        ones = np.ones((len(kv_bytes), model.n_layers, 1))
+        attention = self._pinned(self._attention_bytes, n_tokens * self._attention_ops, ones)
+        attention.dram_bytes[:] += kv_bytes[:, :, None]
+        head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
+        embedding = self._embedding(ones[:, :1], n_tokens)
+        return _joined(embedding, attention, groups, head)
+
+    def _pinned(self, n_bytes: float, n_ops: float, ones: Float64Array) -> Stages:
+        """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
+        plan = self._setup.dram
+        share = plan.streamed_pinned_bytes / plan.pinned_bytes
+        batches = self._machine.flash.streams(n_bytes * share * ones)
+        return Stages(batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones)
+
+    def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
+        """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
+        model = self._setup.model
+        n_read = 0 if model.tied_embeddings else n_rows
+        batches = self._machine.flash.rows(model.embedding_row_bytes, n_read * ones)
+        dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
+        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones)
+
+
+def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:
+    """[row, layer, stage of the layer] each, in the order of a token: [row, stage]."""
+
+    def join(name: str, part: Callable[[Stages], object] = lambda stages: stages) -> Float64Array:
+        first, each, masked, last = (getattr(part(stages), name) for stages in (embedding, attention, groups, head))
+        layers = np.concatenate([each, masked], axis=2)
+        return np.concatenate([first[:, 0], layers.reshape(len(layers), -1), last[:, 0]], axis=1)
+
+    batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
+    return Stages(batches, *(join(name) for name in ("dram_bytes", "n_ops_dram", "n_ops_flash", "n_scored")))

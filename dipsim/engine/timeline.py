@@ -1,0 +1,164 @@
+"""What happened when: tokens, their stages and the work of the devices, drawn while they are simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from dipsim.devices import Job, ReadBatches
+from dipsim.engine.machine import Machine, Stage, Stages, Steps
+from dipsim.engine.stages import stage_names
+from dipsim.engine.tracks import Args, CacheTracks, DeviceTracks, StageFacts
+from dipsim.engine.workload import Work
+from dipsim.kernels import Int64Array
+from dipsim.planning.setup import Setup
+from dipsim.results.trace_events import TraceEvents
+
+Run = Callable[[list[Stage]], Steps]
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """A token or a prompt, as it is drawn.
+
+    Attributes:
+        name, category: of its span.
+        args: what its span tells.
+        stages: its stages.
+        n_missed: columns of each (layer, group) that enter caches.
+    """
+
+    name: str
+    category: str
+    args: Args
+    stages: list[StageFacts]
+    n_missed: Int64Array
+
+
+class Timeline:
+    """Runs tokens stage by stage and draws each stage as it ends: the same events in simulated time, and nothing kept.
+
+    Args:
+        events: where it is written.
+        setup: the run.
+        first_token: tokens of the trace before this one are simulated, but not drawn.
+    """
+
+    def __init__(self, events: TraceEvents, setup: Setup, first_token: int) -> None:
+        self._events = events
+        self._setup = setup
+        self._first = first_token
+        self._names = stage_names(setup)
+        self._n_in_layer = 1 + len(setup.groups)
+        self._jobs: list[Job] | None = None
+        self._devices = DeviceTracks(events, setup)
+        self._caches = CacheTracks(events, setup)
+        self._missed_s: float | None = None  # when the reads began that the next stage waited for
+
+    def tokens(self, machine: Machine, work: Work, stages: Stages) -> Run:
+        """What runs a block's tokens, one after another, in place of the machine alone."""
+        block = work.use.block
+        if block.start == self._setup.trace.sequences[block.sequence].start:
+            self._caches.start()
+        n_before = min(max(self._first - block.start, 0), block.stop - block.start)
+        self._caches.fill(work.use.n_missed[:n_before].sum(axis=0))
+        tokens = count()
+
+        def run(row: list[Stage]) -> Steps:
+            t = next(tokens)
+            return machine.run(row) if t < n_before else self._draw(machine, self._token(work, stages, t), row)
+
+        return run
+
+    def prompt(self, machine: Machine, sequence: int, stages: Stages) -> Run:
+        """What runs the prompt of a sequence."""
+        own = self._setup.trace.sequences[sequence]
+        if own.start < self._first:
+            return machine.run
+        self._caches.start()
+        args = {"sequence": sequence, "prompt_tokens": own.prompt_length} | _of_flash(stages.batches, 0)
+        facts = [self._facts(stages, 0, s, ",prompt") for s in range(len(self._names))]
+        nothing = np.zeros((self._setup.model.n_layers, len(self._setup.groups)), np.int64)
+        phase = _Phase(f"prompt of sequence {sequence}", "prompt", args, facts, nothing)
+        return lambda row: self._draw(machine, phase, row)
+
+    def close(self, now_s: float) -> None:
+        """The run has ended: what devices still do is cut here, since nobody waited for it."""
+        self._devices.close(now_s)
+
+    def _token(self, work: Work, stages: Stages, t: int) -> _Phase:
+        use, token = work.use, work.use.block.start + t
+        facts = [self._facts(stages, t, s) for s in range(len(self._names))]
+        for layer, g in np.ndindex(use.n_active.shape[1:]):
+            columns = _of_columns(use.n_active[t, layer, g], use.n_missed[t, layer, g])
+            facts[layer * self._n_in_layer + 2 + g].args.update(columns)
+            if work.ahead.service_s[t, layer, g] > 0:  # begun with the last stage before the layer
+                facts[layer * self._n_in_layer].ahead.append(self._of_ahead(work, t, layer, g))
+        start = self._setup.trace.sequences[use.block.sequence].start
+        place = {"token": token, "sequence": use.block.sequence, "position": token - start}
+        args = place | _of_columns(use.n_active[t].sum(), use.n_missed[t].sum()) | _of_flash(stages.batches, t)
+        return _Phase(f"token {token}", "token", args, facts, use.n_missed[t])
+
+    def _facts(self, stages: Stages, t: int, s: int, suffix: str = "") -> StageFacts:
+        layer, name = self._names[s]
+        place = {} if layer is None else {"layer": layer}
+        args = place | _of_flash(stages.batches, t, s) | {"dram_bytes": float(stages.dram_bytes[t, s])}
+        return StageFacts(name, suffix, args, [])
+
+    def _of_ahead(self, work: Work, t: int, layer: int, g: int) -> tuple[str, Args]:
+        used = {"used_columns": int(work.n_used_ahead[t, layer, g])}
+        return self._setup.groups[g].name, {"layer": layer} | _of_flash(work.ahead, t, layer, g) | used
+
+    def _draw(self, machine: Machine, phase: _Phase, row: list[Stage]) -> Steps:
+        if self._jobs is None:
+            self._jobs = machine.watch()
+        self._caches.tell(machine.now_s)
+        start_s = machine.now_s
+        waits: tuple[list[float], list[float]] = [], []
+        for s, stage in enumerate(row):
+            began_s = machine.now_s
+            for own, more in zip(waits, (yield from machine.run([stage])), strict=True):
+                own += more
+            self._stage(phase, s, stage, self._jobs, began_s, machine.now_s)
+            self._jobs.clear()
+        self._events.span("tokens", phase.name, start_s, machine.now_s, phase.category, phase.args)
+        return waits
+
+    def _stage(self, phase: _Phase, s: int, stage: Stage, jobs: list[Job], began_s: float, ended_s: float) -> None:
+        """One stage on its track, then what the devices did for it."""
+        layer, name = self._names[s]
+        place = None if layer is None else s - 1 - layer * self._n_in_layer
+        if place == 0:
+            self._events.begin("layers", f"layer {layer}", began_s, "layer", {})
+        if ended_s > began_s:
+            self._events.begin("layers", name, began_s, "stage", phase.stages[s].args)
+            if self._missed_s is not None:
+                self._events.arrow("waits for Flash", "Flash", self._missed_s, "layers", began_s)
+                self._missed_s = None
+            self._events.end("layers", ended_s)
+        if place == self._n_in_layer - 1:
+            self._events.end("layers", ended_s)
+        missed_s = self._devices.draw(phase.stages[s], stage, jobs, ended_s)
+        self._missed_s = self._missed_s if missed_s is None else missed_s
+        if layer is not None and place:
+            self._caches.enter(layer, place - 1, int(phase.n_missed[layer, place - 1]), ended_s)
+
+
+def _of_flash(batches: ReadBatches, *where: int) -> Args:
+    """Reads and bytes of some batches."""
+    return {
+        "flash_reads": int(batches.n_reads[where].sum()),
+        "flash_bytes": float(batches.n_bytes[where].sum()),
+        "wanted_bytes": float(batches.wanted_bytes[where].sum()),
+    }
+
+
+def _of_columns(n_active: int, n_missed: int) -> Args:
+    return {
+        "active_columns": int(n_active),
+        "missed_columns": int(n_missed),
+        "hit_rate": float(1 - n_missed / n_active),
+    }

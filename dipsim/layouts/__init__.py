@@ -1,0 +1,16 @@
+"""Where do columns lie in the weight file: layouts, each one class, found by name."""
+
+from dipsim.layouts.by_index import Column
+from dipsim.layouts.coactivation import Coactivation
+from dipsim.layouts.protocol import Layout, layouts, make, name_and_options, order_columns, register_layout
+
+__all__ = [
+    "Coactivation",
+    "Column",
+    "Layout",
+    "layouts",
+    "make",
+    "name_and_options",
+    "order_columns",
+    "register_layout",
+]

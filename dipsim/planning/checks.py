@@ -1,0 +1,63 @@
+"""What goes together: refusals of what no run can make sense of, before any work is done."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import cast
+
+from dipsim.errors import DipsimError
+from dipsim.methods import Masking
+from dipsim.model import ModelSpec
+from dipsim.policies import Policy
+from dipsim.profile import HardwareProfile
+from dipsim.trace import Trace
+
+
+def check_kinds(profile: object, trace: object) -> None:
+    """Refuses names and paths where things are wanted."""
+    for name, thing, kind in (("profile", profile, HardwareProfile), ("trace", trace, Trace)):
+        if not isinstance(thing, kind):
+            how = "HardwareProfile.load(name)" if kind is HardwareProfile else "Trace.open(path)"
+            raise DipsimError(f"{name}: got {thing!r}; must be a {kind.__name__}, see {how}")
+
+
+def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
+    """Refuses a model that the trace's scores do not fit."""
+    for name in ("n_layers", "hidden_size", "intermediate_size"):
+        if getattr(model, name) != getattr(recorded, name):
+            raise DipsimError(
+                f"model: {name}: got {getattr(model, name)} for '{model.name}'; "
+                f"the trace was recorded with {getattr(recorded, name)} ('{recorded.name}')"
+            )
+
+
+def check_counts(trace: Trace, n_tokens: int, n_warm_up: int, n_positions: int) -> None:
+    """Refuses more tokens than there are, nothing but warm-up, and a KV cache too short for the trace."""
+    if not 1 <= n_tokens <= trace.n_tokens:
+        raise DipsimError(f"tokens: got {n_tokens}; the trace has {trace.n_tokens}, at least 1 is needed")
+    longest = max(min(s.stop, n_tokens) - s.start for s in trace.sequences)
+    if not 0 <= n_warm_up < longest:
+        raise DipsimError(
+            f"warmup: got {n_warm_up}; must be at least 0 and below {longest}, the longest simulated sequence"
+        )
+    if n_positions < trace.n_positions:
+        raise DipsimError(f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions")
+
+
+def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:
+    """Refuses what is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
+    if not is_dataclass(masking) or isinstance(masking, type):
+        raise DipsimError(f"masking: got {masking!r}; must be a method such as Dip(density=0.5)")
+    method = cast(Masking, masking)
+    if policy.needs_future and method.looks_at_residency:
+        raise DipsimError(
+            f"policy: {type(policy).__name__.lower()} with method '{method.name}'; an oracle needs the masks of the "
+            "future, and these depend on what it keeps: choose an online policy, or method 'dip'"
+        )
+    for group in method.groups(model):
+        if group.site is not None and group.site not in trace.sites:
+            sites = ",".join([*trace.sites, group.site])
+            raise DipsimError(
+                f"method '{method.name}' needs scores at site '{group.site}', got a trace with "
+                f"{', '.join(trace.sites) or 'none'}; capture them: dipsim capture MODEL TEXT --sites {sites} -o OUT"
+            )

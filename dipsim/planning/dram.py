@@ -1,0 +1,162 @@
+"""How much memory is there, and for what: the DRAM plan of a run, and what is read ahead."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.methods import Masking, added_weights
+from dipsim.model import ModelSpec
+from dipsim.prefetchers import NoPrefetch, Prefetcher
+from dipsim.profile import HardwareProfile
+from dipsim.units import parse_bytes, parse_dram, scaled
+
+# Of a layer's MLP, what is read ahead at most unless a run says otherwise.
+_PREFETCH_SHARE = 1 / 64
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Weights of one layer that the model itself does not have: a predictor's, an adapter's.
+
+    Attributes:
+        n_weights: how many; may be fractional, as a mean over layers.
+        bits: of each.
+    """
+
+    n_weights: float
+    bits: float
+
+    @property
+    def n_bytes(self) -> float:
+        """Bytes in each layer."""
+        return self.n_weights * self.bits / 8
+
+
+@dataclass(frozen=True)
+class DramPlan:
+    """Bytes of DRAM by use: `capacity_bytes` is what this model may use in all, and `streamed_pinned_bytes` of the
+    pinned weights do not fit and come from Flash each token; `prefetch_bytes` hold what was read ahead of its use."""
+
+    capacity_bytes: float
+    pinned_bytes: float
+    kv_bytes: float
+    cache_bytes: float
+    streamed_pinned_bytes: float
+    prefetch_bytes: float = 0.0
+
+
+def dram_plan(
+    profile: HardwareProfile,
+    model: ModelSpec,
+    dram: str | float | None,
+    n_positions: int,
+    stream_pinned: bool,
+    ahead_bytes: float,
+    beside: tuple[Beside, ...],
+) -> DramPlan:
+    """The plan for what a run asks for; two buffers hold what is read ahead, one that is filled and one in use.
+
+    Raises:
+        DipsimError: `dram` is no budget, or what must fit into it does not.
+    """
+    usable_bytes = profile.dram.capacity_bytes - profile.dram.reserved_bytes
+    n_bytes, share = parse_dram(dram)
+    if share is not None:
+        n_bytes = share * (model.pinned_bytes + float(model.kv_bytes(n_positions).sum()) + model.mlp_bytes)
+    capacity_bytes = usable_bytes if n_bytes is None else n_bytes
+    if capacity_bytes > usable_bytes:
+        warnings.warn(
+            f"dram: {scaled(capacity_bytes, 'B')} is more than the {scaled(usable_bytes, 'B')} that '{profile.name}' "
+            "has for a model",
+            DipsimWarning,
+            stacklevel=3,
+        )
+    beside_bytes = model.n_layers * sum(own.n_bytes for own in beside)
+    return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes, beside_bytes)
+
+
+def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelSpec, overlap: str) -> float:
+    """Most bytes that are read ahead for one layer; 0 without a prefetcher.
+
+    Raises:
+        DipsimError: not above 0, or nobody to use them, or an overlap in which Flash never reads alone.
+    """
+    if type(prefetcher) is NoPrefetch:
+        if given is not None:
+            raise DipsimError("prefetch_bytes: got some, but nobody to use them; name a prefetcher")
+        return 0.0
+    if overlap != "pipelined":
+        raise DipsimError(
+            f"prefetch: got overlap '{overlap}', in which Flash reads only when all else rests; choose 'pipelined'"
+        )
+    if given is None:
+        return model.mlp_bytes / model.n_layers * _PREFETCH_SHARE
+    n_bytes = parse_bytes(given, "prefetch_bytes") if isinstance(given, str) else given
+    if not 0 < n_bytes < float("inf"):
+        raise DipsimError(f"prefetch_bytes: got {given}; must be above 0 and finite")
+    return n_bytes
+
+
+def beside_layers(masking: Masking, model: ModelSpec, adapter_bytes: float) -> tuple[Beside, ...]:
+    """What stands beside each layer: weights that the method adds, with the bits of the MLP, and an adapter's.
+
+    Raises:
+        DipsimError: a negative or infinite number of bytes.
+    """
+    if not 0 <= adapter_bytes < float("inf"):
+        raise DipsimError(f"adapter_bytes: got {adapter_bytes}; must be at least 0 and finite")
+    both = Beside(added_weights(masking, model), model.bits.mlp), Beside(adapter_bytes / model.n_layers / 2, 16)
+    return tuple(own for own in both if own.n_weights)
+
+
+def plan_dram(
+    model: ModelSpec,
+    capacity_bytes: float,
+    n_positions: int,
+    stream_pinned: bool = True,
+    prefetch_bytes: float = 0.0,
+    beside_bytes: float = 0.0,
+) -> DramPlan:
+    """Cache bytes = capacity - pinned weights - KV cache at full context - buffers for reads ahead.
+
+    Args:
+        model: the model.
+        capacity_bytes: DRAM that this model may use.
+        n_positions: positions of the KV cache at full context.
+        stream_pinned: read what does not fit of the pinned weights from Flash each token, instead of refusing.
+        prefetch_bytes: buffers for what is read ahead of its use.
+        beside_bytes: weights that are pinned beside the model's own.
+
+    Raises:
+        DipsimError: the KV cache or the buffers do not fit, or the pinned weights do not and may not be streamed.
+    """
+    kv_bytes = float(model.kv_bytes(n_positions).sum())
+    pinned_bytes = model.pinned_bytes + beside_bytes
+    cache_bytes = capacity_bytes - pinned_bytes - kv_bytes
+    if kv_bytes > capacity_bytes:
+        raise DipsimError(
+            f"dram: KV cache of {n_positions} positions, got {scaled(capacity_bytes, 'B')}; "
+            f"it alone needs {scaled(kv_bytes, 'B')}"
+        )
+    if prefetch_bytes > 0 and prefetch_bytes > cache_bytes:
+        raise DipsimError(
+            f"prefetch_bytes: its buffers need {scaled(prefetch_bytes, 'B')}; DRAM has "
+            f"{scaled(max(0.0, cache_bytes), 'B')} left for them and the cache"
+        )
+    cache_bytes -= prefetch_bytes
+    overflow = max(0.0, -cache_bytes)
+    if overflow and not stream_pinned:
+        raise DipsimError(
+            f"dram: too small for attention, LM head and KV cache, got {scaled(capacity_bytes, 'B')}; they need "
+            f"{scaled(capacity_bytes + overflow, 'B')} (or let the overflow be streamed)"
+        )
+    if overflow:
+        warnings.warn(
+            f"attention and LM head do not fit into DRAM: {scaled(overflow, 'B')} of them are streamed from Flash "
+            "every token, and no MLP column is cached",
+            DipsimWarning,
+            stacklevel=3,
+        )
+    return DramPlan(capacity_bytes, pinned_bytes, kv_bytes, max(0.0, cache_bytes), overflow, prefetch_bytes)

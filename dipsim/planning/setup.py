@@ -1,0 +1,109 @@
+"""What exactly is simulated: everything a run needs, checked and worked out before its first event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from dipsim.cache import Admission
+from dipsim.kernels import Int32Array
+from dipsim.layouts import Layout
+from dipsim.methods import Masking
+from dipsim.model import ModelSpec
+from dipsim.model.groups import Group
+from dipsim.planning.dram import Beside, DramPlan
+from dipsim.planning.recorded_masks import RecordedMasks
+from dipsim.policies import Policy
+from dipsim.prefetchers import Prefetcher
+from dipsim.profile import ComputeUnit, HardwareProfile
+from dipsim.trace import Trace
+
+Overlap = Literal["none", "io", "pipelined"]
+OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One run, ready to start.
+
+    Attributes:
+        slots: group name -> slots of the weight cache per layer; columns pinned, for a dense group beside masked ones;
+            empty until a budget has been asked.
+        new_policy: makes the policy of one cache.
+        n_tokens: tokens to simulate, from the trace's first on.
+        n_warm_up: tokens at the start of each sequence that are simulated but not counted.
+        unit: the compute unit that is used.
+        layout: how columns lie in the weight file.
+        prefetcher: guesses what the next layer will need.
+        prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        beside: weights that stand beside each layer's own and are used by every token.
+        places: (layer, group name) -> where each column lies, int32 [column]; none for the order of their indices.
+        masks: masks to be used instead of choosing them.
+        record: where the masks are to be written.
+        missed: which columns are missed, instead of what the caches make of it.
+        resident_layers: layers whose columns are all in DRAM, always; their slots are as many.
+    """
+
+    profile: HardwareProfile
+    trace: Trace
+    model: ModelSpec
+    masking: Masking
+    groups: tuple[Group, ...]
+    dram: DramPlan
+    slots: dict[str, list[int]]
+    new_policy: Callable[[], Policy]
+    admission: Admission
+    overlap: Overlap
+    n_tokens: int
+    n_warm_up: int
+    unit: ComputeUnit | None
+    layout: Layout
+    prefetcher: Prefetcher
+    prefetch_bytes: float
+    beside: tuple[Beside, ...] = ()
+    places: dict[tuple[int, str], Int32Array] = field(default_factory=dict)
+    masks: RecordedMasks | None = None
+    record: RecordedMasks | None = None
+    missed: RecordedMasks | None = None
+    resident_layers: frozenset[int] = frozenset()
+
+    def is_pinned(self, layer: int, group: Group) -> bool:
+        """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked
+        ones."""
+        return layer in self.resident_layers or group not in self.cached_groups
+
+    @property
+    def cached_groups(self) -> tuple[Group, ...]:
+        """Groups whose slots a policy fills, but in resident layers."""
+        all_dense = all(group.site is None for group in self.groups)
+        return tuple(group for group in self.groups if all_dense or group.site is not None)
+
+    def with_resident(self, layers: Iterable[int]) -> Self:
+        """The same run with all columns of some layers in DRAM, on top of what it holds."""
+        resident = self.resident_layers | set(layers)
+        slots = {
+            group.name: [group.n_columns if layer in resident else n for layer, n in enumerate(self.slots[group.name])]
+            for group in self.groups
+        }
+        return replace(self, slots=slots, resident_layers=frozenset(resident))
+
+    def all_resident(self) -> Self:
+        """The same run with everything in DRAM but the embedding table."""
+        plan = replace(self.dram, streamed_pinned_bytes=0.0)
+        return replace(self.with_resident(range(self.model.n_layers)), dram=plan)
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether anything is read before it is needed."""
+        return self.prefetch_bytes > 0
+
+    @property
+    def n_passes(self) -> int:
+        """How often the tokens are gone through: an oracle looks ahead first."""
+        return 2 if self.new_policy().needs_future else 1
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Sites whose scores the method needs."""
+        return tuple(group.site for group in self.groups if group.site is not None)

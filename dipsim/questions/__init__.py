@@ -1,0 +1,1 @@
+"""What would be better: questions that take runs of their own to answer."""

@@ -1,0 +1,5 @@
+"""Which dipsim is this."""
+
+from importlib.metadata import version
+
+__version__ = version("dipsim")
