@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Simulation, Trace, Up
-from dipsim.engine.decode import Decoder
+from dipsim.engine import blocks_of
+from dipsim.kernels import stages
 from dipsim.methods import Masking
 
 PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "waiting")
@@ -27,6 +28,38 @@ MASKINGS = [Dense(), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4), Dip(density=0.
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     path = tmp_path_factory.mktemp("hardware") / "trace.zarr"
     return write_trace(path, small_model(), random_scores(small_model(), 6), [4, 2], [3, 0])
+
+
+class Did(NamedTuple):
+    """What a device did."""
+
+    device: str
+    ready_s: float
+    start_s: float
+    end_s: float
+
+
+DEVICES = {"flash": [stages.READ], "dram": [stages.TRANSFER], "compute": [stages.SELECT, stages.EARLY, stages.LATE]}
+
+
+def jobs_of(simulation: Simulation) -> list[Did]:
+    """All jobs of a run, those of each device in the order in which they were given."""
+    found = []
+    for done in blocks_of(simulation._setup, lambda n_tokens: None):
+        for t, s in np.ndindex(done.jobs.of_stages.shape[:2]):
+            for name, parts in DEVICES.items():
+                found += [_did(name, done.jobs.of_stages[t, s, part]) for part in parts]
+            layer, place = divmod(s, 1 + done.jobs.ahead.shape[2])
+            if place == 0 and layer < done.jobs.ahead.shape[1]:
+                for own in done.jobs.ahead[t, layer]:
+                    found += [_did("flash", own[stages.FLASH]), _did("dram", own[stages.DRAM])]
+    return [job for job in found if job is not None]
+
+
+def _did(name: str, job: np.ndarray) -> Did | None:
+    ready_s, start_s, end_s, service_s = job[[stages.READY, stages.START, stages.END, stages.SERVICE]].tolist()
+    assert end_s == pytest.approx(start_s + service_s, rel=1e-12)
+    return Did(name, ready_s, start_s, end_s) if service_s > 0 else None
 
 
 @st.composite
@@ -362,10 +395,9 @@ def test_pipelined_never_beats_physics(
     wait for its first data), none is busy for longer than the run took, no data from Flash is used before it came."""
     more = {} if prefetch == "none" else {"prefetch": prefetch, "prefetch_bytes": prefetch_bytes}
     simulation = Simulation(profile, trace, masking, policy, dram=2000, **more)
-    decoder = Decoder(simulation._setup, lambda done, total: None)
-    jobs = decoder.machine.watch()
-    tokens = decoder.run().tokens()
+    jobs = jobs_of(simulation)
     result = simulation.run()
+    tokens = result.tokens
     makespan = tokens["token_s"].sum() + sum(result.ttft_s)
     for name in ("flash", "dram", "compute"):
         own = [job for job in jobs if job.device == name]
@@ -398,9 +430,7 @@ def test_no_data_from_flash_is_used_before_it_came(make_trace: MakeTrace) -> Non
     trace = make_trace(small_model(), random_scores(small_model(), 1))
     profile = device(1e3, 1e15, flash_more={"latency_s": 1e-3}, compute={"ops_per_s": 1e6})
     simulation = Simulation(profile, trace, HOT_TWO, "none", dram=2000, prefetch="oracle", **AHEAD)
-    decoder = Decoder(simulation._setup, lambda done, total: None)
-    jobs = decoder.machine.watch()
-    decoder.run()
+    jobs = jobs_of(simulation)
     flash = [job for job in jobs if job.device == "flash"]
     # The row, then up_gate and down of layer 0, begun with it; then those of layer 1. Latency is paid once a queue.
     assert [round(job.end_s - job.start_s, 9) for job in flash] == [0.009, 0.049, 0.017, 0.049, 0.017]

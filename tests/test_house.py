@@ -23,6 +23,7 @@ LAYERS = [
     {"planning"},
     {"results"},
     {"engine"},
+    {"timeline"},
     {"questions"},
     {"simulation"},
     {"plots", "evaluation", "description", "report"},

@@ -1,8 +1,7 @@
-"""How long does a device take: Flash, DRAM and compute, which are given bytes and operations and queue their jobs."""
+"""How long does a device take: Flash, DRAM and compute, which are given bytes and operations."""
 
 from dipsim.devices.compute import Compute
 from dipsim.devices.dram import Dram
 from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches
-from dipsim.devices.queue import Device, Job
 
-__all__ = ["BY_INDEX", "Compute", "Device", "Dram", "Flash", "Job", "ReadBatches"]
+__all__ = ["BY_INDEX", "Compute", "Dram", "Flash", "ReadBatches"]

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dipsim.devices.queue import Device
 from dipsim.kernels import Float64Array
 from dipsim.profile import ComputeUnit
 
 
-class Compute(Device):
+class Compute:
     """One compute unit; without a spec it is infinitely fast."""
 
     def __init__(self, spec: ComputeUnit | None) -> None:
-        super().__init__()
         self._spec = spec or ComputeUnit()
 
     def operations(self, n_weights: float, weight_bits: float) -> float:

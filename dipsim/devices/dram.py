@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dipsim.devices.queue import Device
 from dipsim.kernels import Float64Array
 from dipsim.profile import ComputeUnit, DramSpec
 
 
-class Dram(Device):
+class Dram:
     """One bus for all that moves: weights, KV, and what Flash delivers.
 
     Args:
@@ -18,7 +17,6 @@ class Dram(Device):
     """
 
     def __init__(self, spec: DramSpec, unit: ComputeUnit | None = None) -> None:
-        super().__init__()
         self._bus_bytes_per_s = spec.read_bytes_per_s
         self._dma_writes = spec.dma_writes
         own_bytes_per_s = unit.dram_bytes_per_s if unit is not None else None

@@ -9,7 +9,6 @@ from typing import Self
 import numpy as np
 
 from dipsim import kernels
-from dipsim.devices.queue import Device
 from dipsim.kernels import BoolArray, Float64Array, Int32Array
 from dipsim.profile import FlashSpec
 
@@ -55,7 +54,7 @@ class ReadBatches:
         return np.minimum(self.first_data_s, self.service_s - self.occupied_s)
 
 
-class Flash(Device):
+class Flash:
     """Flash storage. A batch of reads that are submitted together takes
 
         max(latency_s + sum of t(B), latency_s * ceil(reads / queue_depth))
@@ -68,7 +67,6 @@ class Flash(Device):
     """
 
     def __init__(self, spec: FlashSpec) -> None:
-        super().__init__()
         self._spec = spec
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
         curves = spec.curves or {None: []}

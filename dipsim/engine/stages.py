@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from itertools import product
 
 import numpy as np
 
 from dipsim.devices import ReadBatches
-from dipsim.engine.machine import Ahead, Machine, Stages
+from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.workload import Work
 from dipsim.kernels import Float64Array
 from dipsim.planning.setup import Setup
+from dipsim.trace import Trace
+from dipsim.trace.reading import Block
 
 
 def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
@@ -23,17 +25,17 @@ def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
 
 
 class TokenStages:
-    """Turns what tokens use into the stages that a machine runs.
+    """Turns what tokens use into the stages that devices work through.
 
     Args:
         setup: the run.
-        machine: its devices.
+        formulas: of its devices.
     """
 
-    def __init__(self, setup: Setup, machine: Machine) -> None:
+    def __init__(self, setup: Setup, formulas: Formulas) -> None:
         self._setup = setup
-        self._machine = machine
-        operations, bits = machine.compute.operations, setup.model.bits
+        self._flash = formulas.flash
+        operations, bits = formulas.compute.operations, setup.model.bits
         self._column_bytes = np.array([group.column_bytes for group in setup.groups])
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
         beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
@@ -70,30 +72,13 @@ class TokenStages:
                 n_hits[0, layer, g] = setup.slots[group.name][layer]
         n_missed = n_columns - n_hits
         groups = Stages(
-            batches=self._machine.flash.streams(n_missed * self._column_bytes),
+            batches=self._flash.streams(n_missed * self._column_bytes),
             dram_bytes=n_hits * self._column_bytes,
             n_ops_dram=n_hits * n_tokens * self._column_ops,
             n_ops_flash=n_missed * n_tokens * self._column_ops,
             n_scored=0 * n_hits,
         )
         return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
-
-    def ahead(self, work: Work) -> Iterator[list[Ahead]]:
-        """What the stages of each token have to do with reads that are begun early: those for a layer begin with the
-        last stage before it, behind that stage's own."""
-        n_tokens, n_layers, n_groups = work.n_used_ahead.shape
-        parts = work.ahead.service_s, work.ahead.hidden_s, self._machine.dram.write_seconds(work.ahead.n_bytes)
-        for t in range(n_tokens):
-            begun: list[tuple[tuple[float, float, float], ...]] = [()] * (n_layers * (1 + n_groups) + 2)
-            due, used = [0] * len(begun), [False] * len(begun)
-            for layer in range(n_layers):
-                before = layer * (1 + n_groups)
-                own = zip(*(part[t, layer].tolist() for part in parts), strict=True)
-                begun[before] = tuple((read_s, hidden_s, write_s) for read_s, hidden_s, write_s in own if read_s > 0)
-                for g in range(n_groups):
-                    due[before + 2 + g] = int(work.ahead.service_s[t, layer, g] > 0)
-                    used[before + 2 + g] = bool(work.n_used_ahead[t, layer, g] > 0)
-            yield [Ahead(*one) for one in zip(begun, due, used, strict=True)]
 
     def _with_groups(self, groups: Stages, kv_bytes: Float64Array, n_tokens: int) -> Stages:
         """All stages around those of the groups, [row, layer, group]: [row, stage] in the order of a token.
@@ -115,14 +100,14 @@ class TokenStages:
         """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
         plan = self._setup.dram
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
-        batches = self._machine.flash.streams(n_bytes * share * ones)
+        batches = self._flash.streams(n_bytes * share * ones)
         return Stages(batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones)
 
     def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
         """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
         model = self._setup.model
         n_read = 0 if model.tied_embeddings else n_rows
-        batches = self._machine.flash.rows(model.embedding_row_bytes, n_read * ones)
+        batches = self._flash.rows(model.embedding_row_bytes, n_read * ones)
         dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
         return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones)
 
@@ -137,3 +122,10 @@ def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) 
 
     batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
     return Stages(batches, *(join(name) for name in ("dram_bytes", "n_ops_dram", "n_ops_flash", "n_scored")))
+
+
+def earlier_positions(trace: Trace, block: Block) -> Float64Array:
+    """How many positions each token of a block has before it, [token]."""
+    sequence = trace.sequences[block.sequence]
+    positions = np.arange(block.start, block.stop) - sequence.start
+    return (sequence.prompt_length + positions).astype(np.float64)

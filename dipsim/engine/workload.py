@@ -1,33 +1,21 @@
-"""What do the tokens use: every layer's masks and misses, block by block, worked out ahead of simulated time.
-
-Which columns a token uses depends on scores and residency, not on time; so while one block is simulated, the next is
-read and its layers are run, each independent of the others.
-"""
+"""What do tokens use, miss and fetch: the masks of every (layer, group), and the reads that these ask of Flash."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future as Pending
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
 
 from dipsim.cache import PinnedColumns, Replay, Usage, replay_of, usage_of
-from dipsim.cache.replay import PlainReplay
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
-from dipsim.kernels import BoolArray, Float64Array, Uint16Array
+from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
 from dipsim.methods import in_layer
-from dipsim.model.groups import Group
 from dipsim.planning.future import Future
 from dipsim.planning.setup import Setup
 from dipsim.policies import Place
-from dipsim.registry import ships_with_dipsim
 from dipsim.results import BlockUse
-from dipsim.threads import n_threads
 from dipsim.trace.reading import Block
 
 
@@ -54,97 +42,106 @@ class Work:
         return cls(BlockUse.empty(block, *shape), empty(*shape), empty(*shape), np.zeros(shape))
 
 
-class Workload:
-    """The tokens of a setup, and the caches they run through.
+@dataclass(frozen=True)
+class Inputs:
+    """What one (layer, group) is given for the tokens of a block, each [token, column] or None.
+
+    Attributes:
+        scores: float16 bit patterns; None where the group is dense.
+        masks: to be used instead of choosing.
+        missed: which columns are missed, instead of what the cache makes of it.
+        next_use: int32, for a policy that needs it.
+    """
+
+    scores: Uint16Array | None = None
+    masks: BoolArray | None = None
+    missed: BoolArray | None = None
+    next_use: Int32Array | None = None
+
+    def of(self, tokens: slice) -> Inputs:
+        """Those of some of the tokens."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Inputs(**{name: own if own is None else own[tokens] for name, own in given.items()})
+
+
+class GroupUse:
+    """One (layer, group): its cache, and what is read for it.
 
     Args:
         setup: the run.
         flash: forms the batches of reads.
-        on_tokens: called with the tokens of each block of a pass that looks ahead of the simulation.
+        layer: the layer.
+        g: place of the group among those of the layer.
+        future: for a policy that looks ahead.
     """
 
-    def __init__(self, setup: Setup, flash: Flash, on_tokens: Callable[[int], None]) -> None:
+    def __init__(self, setup: Setup, flash: Flash, layer: int, g: int, future: Future | None) -> None:
+        self.layer, self.g, self.group = layer, g, setup.groups[g]
         self._setup = setup
         self._flash = flash
-        layers = range(setup.model.n_layers)
-        self._replays = [[self._replay(layer, group) for group in setup.groups] for layer in layers]
-        self._ahead = [[ReadAhead(setup, layer, group) for group in setup.groups] for layer in layers]
-        # Other people's policies and prefetchers are called in one order, whatever the number of threads.
-        self._is_plain = any(isinstance(replay, PlainReplay) for replays in self._replays for replay in replays)
-        self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
-        self._future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
+        self._is_pinned = setup.is_pinned(layer, self.group)
+        self._future = None if self._is_pinned else future
+        self._replay = self._of_cache()
+        self._ahead = ReadAhead(setup, layer, self.group)
+        self._n_regions = 1 if setup.layout.bundled else self.group.n_matrices
+        self._places = setup.places.get((layer, self.group.name), BY_INDEX)
 
-    def blocks(self) -> Iterator[Work]:
-        """Block after block of the trace; the next one is worked on while the caller is busy with this one."""
-        blocks = enumerate(self._setup.trace.blocks(self._setup.n_tokens))
-        if n_threads() == 1:
-            yield from (self._use(index, block, map) for index, block in blocks)
-            return
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(n_threads()) as pool:
-            upcoming: Pending[Work] | None = None
-            for index, block in blocks:
-                following = ahead.submit(self._use, index, block, map if self._is_plain else pool.map)
-                if upcoming is not None:
-                    yield upcoming.result()
-                upcoming = following
-            if upcoming is not None:
-                yield upcoming.result()
+    @property
+    def replay(self) -> Replay:
+        """The cache, run through tokens."""
+        return self._replay
 
-    def _replay(self, layer: int, group: Group) -> Replay:
-        setup, slots = self._setup, self._setup.slots[group.name][layer]
-        if setup.is_pinned(layer, group):
-            return PinnedColumns(in_layer(setup.masking, layer), group, slots)
-        place = Place(group.n_columns, slots, layer, group.name)
-        return replay_of(place, setup.new_policy(), setup.admission, setup.masking, group)
+    def _of_cache(self) -> Replay:
+        setup, slots = self._setup, self._setup.slots[self.group.name][self.layer]
+        if self._is_pinned:
+            return PinnedColumns(in_layer(setup.masking, self.layer), self.group, slots)
+        place = Place(self.group.n_columns, slots, self.layer, self.group.name)
+        return replay_of(place, setup.new_policy(), setup.admission, setup.masking, self.group)
 
-    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> Work:
-        setup = self._setup
-        work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
-        run_layer = partial(self._run_layer, index, work)
-        for _ in for_each(run_layer, range(setup.model.n_layers)):
-            pass
-        return work
+    def inputs(self, index: int, block: Block) -> Inputs:
+        """What a block of the trace gives; a new sequence begins with cold caches."""
+        setup, group = self._setup, self.group
+        if block.start == setup.trace.sequences[block.sequence].start:
+            self._replay.start()
+        scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, self.layer)
+        masks = setup.masks.read(index, self.layer, group) if setup.masks else None
+        next_use = self._future.next_use(index, self.layer, group, scores) if self._future else None
+        has_missed = setup.missed is not None and masks is not None and not self._is_pinned
+        missed = setup.missed.read(index, self.layer, group) if setup.missed and has_missed else None
+        return Inputs(scores, masks, missed, next_use)
 
-    def _run_layer(self, index: int, work: Work, layer: int) -> None:
-        setup, block = self._setup, work.use.block
-        for g, group in enumerate(setup.groups):
-            own = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, layer)
-            usage = self._usage(index, block, layer, g, own)
-            if setup.record is not None:
-                setup.record.write(index, layer, group, usage.active)
-            work.use.fill(layer, g, usage.counts)
-            self._fetch(work, layer, g, own, usage)
+    def use(self, block: Block, inputs: Inputs) -> Usage:
+        """Masks and misses of the next tokens.
 
-    def _usage(self, index: int, block: Block, layer: int, g: int, own: Uint16Array | None) -> Usage:
-        """Masks and misses of one layer and group; `own` are its scores, None where it is dense."""
-        setup, group, replay = self._setup, self._setup.groups[g], self._replays[layer][g]
-        first_token = block.start - setup.trace.sequences[block.sequence].start
-        if first_token == 0:
-            replay.start()
-        masks = setup.masks.read(index, layer, group) if setup.masks else None
-        next_use = None
-        if self._future is not None and not setup.is_pinned(layer, group):
-            next_use = self._future.next_use(index, layer, group, own)
-        if setup.missed is not None and masks is not None and not setup.is_pinned(layer, group):
-            return usage_of(masks, setup.missed.read(index, layer, group), own)
-        return replay.run(block.stop - block.start, first_token, own, next_use, masks, setup.reads_ahead)
+        Args:
+            block: these tokens, of one sequence.
+            inputs: what they are given.
+        """
+        if inputs.missed is not None and inputs.masks is not None:
+            return usage_of(inputs.masks, inputs.missed, inputs.scores)
+        first_token = block.start - self._setup.trace.sequences[block.sequence].start
+        reads_ahead = self._setup.reads_ahead
+        return self._replay.run(
+            block.stop - block.start, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead
+        )
 
-    def _fetch(self, work: Work, layer: int, g: int, own: Uint16Array | None, usage: Usage) -> None:
-        """Reads of what is missed, some of it ahead of its use."""
-        group, where = self._setup.groups[g], (slice(None), layer, g)
+    def fetch(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> None:
+        """Fills in what these tokens use and read, some of it ahead of its use."""
+        first = block.start - work.use.block.start
+        tokens = slice(first, first + block.stop - block.start)
+        where = tokens, self.layer, self.g
+        work.use.fill(tokens, self.layer, self.g, usage.counts)
         demanded, n_demanded = usage.missed, usage.counts[:, 1].astype(np.float64)
         if self._setup.reads_ahead:
-            ahead = self._ahead[layer][g].columns(work.use.block, own, usage)
-            work.ahead.fill(where, self._reads(layer, group, ahead, _count(ahead)))
+            ahead = self._ahead.columns(block, inputs.scores, usage)
+            work.ahead.fill(where, self._reads(ahead, _count(ahead)))
             demanded = usage.missed & ~ahead
             work.n_used_ahead[where] = n_demanded - _count(demanded)
             n_demanded = _count(demanded)
-        work.demanded.fill(where, self._reads(layer, group, demanded, n_demanded))
+        work.demanded.fill(where, self._reads(demanded, n_demanded))
 
-    def _reads(self, layer: int, group: Group, wanted: BoolArray, n_wanted: Float64Array) -> ReadBatches:
-        n_regions = 1 if self._setup.layout.bundled else group.n_matrices
-        places = self._setup.places.get((layer, group.name), BY_INDEX)
-        return self._flash.columns(wanted, n_wanted, group.column_bytes, n_regions, places)
+    def _reads(self, wanted: BoolArray, n_wanted: Float64Array) -> ReadBatches:
+        return self._flash.columns(wanted, n_wanted, self.group.column_bytes, self._n_regions, self._places)
 
 
 def _count(flags: BoolArray) -> Float64Array:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
@@ -43,6 +43,9 @@ class Setup:
         record: where the masks are to be written.
         missed: which columns are missed, instead of what the caches make of it.
         resident_layers: layers whose columns are all in DRAM, always; their slots are as many.
+        engine: `auto`, `compiled` or `processes`.
+        loads: other users of the devices.
+        devices: role (`flash`, `dram`, `compute`) -> the class that plays it; those that are missing are dipsim's.
     """
 
     profile: HardwareProfile
@@ -67,6 +70,9 @@ class Setup:
     record: RecordedMasks | None = None
     missed: RecordedMasks | None = None
     resident_layers: frozenset[int] = frozenset()
+    engine: str = "auto"
+    loads: tuple[Any, ...] = ()
+    devices: Mapping[str, type[Any]] = field(default_factory=dict)
 
     def is_pinned(self, layer: int, group: Group) -> bool:
         """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked

@@ -9,14 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from dipsim.engine.critical_path import PARTS
-from dipsim.engine.decode import Done, OnBlock, OnProgress
 from dipsim.engine.stages import stage_names
 from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array
 from dipsim.methods import DipCa
 from dipsim.planning.setup import Setup
 from dipsim.results import Explanation, Result
+from dipsim.timeline import PARTS, Looked, OnBlock, OnProgress
 
 Rework = Callable[[Setup], Setup]
 
@@ -115,27 +114,27 @@ class _Look:
         self._slowest_s = 0.0
         self.token = -1 if token is None else token
 
-    def __call__(self, done: Done) -> None:
-        """See `decode.OnBlock`."""
-        block = done.work.use.block
+    def __call__(self, looked: Looked) -> None:
+        """See `OnBlock`."""
+        block, token_s = looked.work.use.block, looked.done.jobs.token_s
         if self._wanted is not None:
             if block.start <= self._wanted < block.stop:
-                self.stages = self._taken_apart(done, self._wanted - block.start)
+                self.stages = self._taken_apart(looked, self._wanted - block.start)
             return
-        counted_s = np.where(done.is_warm_up, 0.0, done.token_s)
+        counted_s = np.where(looked.is_warm_up, 0.0, token_s)
         t = int(counted_s.argmax())
         if counted_s[t] > self._slowest_s:
             self._slowest_s, self.token = float(counted_s[t]), block.start + t
-            self.stages = self._taken_apart(done, t)
+            self.stages = self._taken_apart(looked, t)
 
-    def _taken_apart(self, done: Done, t: int) -> pd.DataFrame:
-        use, ahead = done.work.use, done.work.ahead
+    def _taken_apart(self, looked: Looked, t: int) -> pd.DataFrame:
+        use, ahead = looked.work.use, looked.work.ahead
         layers, names = zip(*stage_names(self._setup), strict=True)
-        parts = {f"{part}_s": done.path[part][t] for part in PARTS}
+        parts = {f"{part}_s": looked.path[part][t] for part in PARTS}
 
         def both(name: str) -> Float64Array:
             """Of the stage's own reads, and of those ahead for it."""
-            own: Float64Array = getattr(done.batches, name)[t]
+            own: Float64Array = getattr(looked.done.stages.batches, name)[t]
             return own + _spread(getattr(ahead, name)[t])
 
         return pd.DataFrame(

@@ -35,10 +35,10 @@ class BlockUse:
         """To be filled by (layer, group)."""
         return cls(block, *(np.zeros(shape, np.int64) for _ in range(4)))
 
-    def fill(self, layer: int, g: int, counts: Int64Array) -> None:
-        """One layer and group: [token, 4], in the order of the attributes."""
+    def fill(self, tokens: slice, layer: int, g: int, counts: Int64Array) -> None:
+        """Some tokens at one layer and group: [token, 4], in the order of the attributes."""
         for name, count in zip(("n_active", "n_missed", "total_score", "kept_score"), counts.T, strict=True):
-            getattr(self, name)[:, layer, g] = count
+            getattr(self, name)[tokens, layer, g] = count
 
 
 class TokenLog:

@@ -11,8 +11,6 @@ from typing import Any, Self, cast
 from dipsim import layouts, methods, policies
 from dipsim.budgets import budgets
 from dipsim.cache import ADMISSIONS
-from dipsim.engine.decode import Decoder, OnBlock, OnProgress
-from dipsim.engine.timeline import Timeline
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import Layout
 from dipsim.methods import Masking
@@ -28,10 +26,10 @@ from dipsim.profile import HardwareProfile
 from dipsim.questions.explain import explain_token
 from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
-from dipsim.results.trace_events import write_events
 from dipsim.simulation.closed_loop import LoopMasks
 from dipsim.simulation.configuration import arguments_of
 from dipsim.simulation.plugged import named, policy_factory
+from dipsim.timeline import OnBlock, OnProgress, Timeline, log_of, write_events
 from dipsim.trace import Trace
 
 __all__ = ["Simulation"]
@@ -251,7 +249,7 @@ class Simulation:
         timeline: Timeline | None = None,
         look: OnBlock | None = None,
     ) -> Result:
-        log = Decoder(setup, on_progress, timeline, look).run()
+        log = log_of(setup, on_progress, timeline, look)
         return Result(
             tokens=log.tokens(),
             layers=log.layers(setup.groups, setup.slots),

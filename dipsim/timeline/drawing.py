@@ -1,23 +1,21 @@
-"""What happened when: tokens, their stages and the work of the devices, drawn while they are simulated."""
+"""What happened when: tokens, their stages and the work of the devices, drawn block by block as they are simulated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
-from dipsim.devices import Job, ReadBatches
-from dipsim.engine.machine import Machine, Stage, Stages, Steps
+from dipsim.devices import ReadBatches
+from dipsim.engine.blocks import Done
+from dipsim.engine.seconds import Stages
 from dipsim.engine.stages import stage_names
-from dipsim.engine.tracks import Args, CacheTracks, DeviceTracks, StageFacts
 from dipsim.engine.workload import Work
-from dipsim.kernels import Int64Array
+from dipsim.kernels import Float64Array, Int64Array
+from dipsim.kernels.stages import SERVICE
 from dipsim.planning.setup import Setup
-from dipsim.results.trace_events import TraceEvents
-
-Run = Callable[[list[Stage]], Steps]
+from dipsim.timeline.trace_events import TraceEvents
+from dipsim.timeline.tracks import Args, CacheTracks, DeviceTracks, StageFacts
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class _Phase:
 
 
 class Timeline:
-    """Runs tokens stage by stage and draws each stage as it ends: the same events in simulated time, and nothing kept.
+    """Draws blocks of tokens and prompts as they are done, and keeps nothing of them.
 
     Args:
         events: where it is written.
@@ -53,41 +51,41 @@ class Timeline:
         self._first = first_token
         self._names = stage_names(setup)
         self._n_in_layer = 1 + len(setup.groups)
-        self._jobs: list[Job] | None = None
         self._devices = DeviceTracks(events, setup)
         self._caches = CacheTracks(events, setup)
         self._missed_s: float | None = None  # when the reads began that the next stage waited for
+        self._now_s = 0.0
 
-    def tokens(self, machine: Machine, work: Work, stages: Stages) -> Run:
-        """What runs a block's tokens, one after another, in place of the machine alone."""
+    def draw(self, done: Done) -> None:
+        """The next block, or the next prompt."""
+        self._now_s = float(done.jobs.edges_s[-1, -1])
+        if done.work is None:
+            self._prompt(done)
+        else:
+            self._tokens(done, done.work)
+
+    def _tokens(self, done: Done, work: Work) -> None:
         block = work.use.block
         if block.start == self._setup.trace.sequences[block.sequence].start:
             self._caches.start()
         n_before = min(max(self._first - block.start, 0), block.stop - block.start)
         self._caches.fill(work.use.n_missed[:n_before].sum(axis=0))
-        tokens = count()
+        for t in range(n_before, block.stop - block.start):
+            self._draw(done, t, self._token(work, done.stages, t))
 
-        def run(row: list[Stage]) -> Steps:
-            t = next(tokens)
-            return machine.run(row) if t < n_before else self._draw(machine, self._token(work, stages, t), row)
-
-        return run
-
-    def prompt(self, machine: Machine, sequence: int, stages: Stages) -> Run:
-        """What runs the prompt of a sequence."""
-        own = self._setup.trace.sequences[sequence]
+    def _prompt(self, done: Done) -> None:
+        own = self._setup.trace.sequences[done.sequence]
         if own.start < self._first:
-            return machine.run
+            return
         self._caches.start()
-        args = {"sequence": sequence, "prompt_tokens": own.prompt_length} | _of_flash(stages.batches, 0)
-        facts = [self._facts(stages, 0, s, ",prompt") for s in range(len(self._names))]
+        args = {"sequence": done.sequence, "prompt_tokens": own.prompt_length} | _of_flash(done.stages.batches, 0)
+        facts = [self._facts(done.stages, 0, s, ",prompt") for s in range(len(self._names))]
         nothing = np.zeros((self._setup.model.n_layers, len(self._setup.groups)), np.int64)
-        phase = _Phase(f"prompt of sequence {sequence}", "prompt", args, facts, nothing)
-        return lambda row: self._draw(machine, phase, row)
+        self._draw(done, 0, _Phase(f"prompt of sequence {done.sequence}", "prompt", args, facts, nothing))
 
-    def close(self, now_s: float) -> None:
+    def close(self) -> None:
         """The run has ended: what devices still do is cut here, since nobody waited for it."""
-        self._devices.close(now_s)
+        self._devices.close(self._now_s)
 
     def _token(self, work: Work, stages: Stages, t: int) -> _Phase:
         use, token = work.use, work.use.block.start + t
@@ -112,22 +110,23 @@ class Timeline:
         used = {"used_columns": int(work.n_used_ahead[t, layer, g])}
         return self._setup.groups[g].name, {"layer": layer} | _of_flash(work.ahead, t, layer, g) | used
 
-    def _draw(self, machine: Machine, phase: _Phase, row: list[Stage]) -> Steps:
-        if self._jobs is None:
-            self._jobs = machine.watch()
-        self._caches.tell(machine.now_s)
-        start_s = machine.now_s
-        waits: tuple[list[float], list[float]] = [], []
-        for s, stage in enumerate(row):
-            began_s = machine.now_s
-            for own, more in zip(waits, (yield from machine.run([stage])), strict=True):
-                own += more
-            self._stage(phase, s, stage, self._jobs, began_s, machine.now_s)
-            self._jobs.clear()
-        self._events.span("tokens", phase.name, start_s, machine.now_s, phase.category, phase.args)
-        return waits
+    def _draw(self, done: Done, t: int, phase: _Phase) -> None:
+        edges_s = done.jobs.edges_s[t].tolist()
+        self._caches.tell(edges_s[0])
+        for s in range(len(self._names)):
+            self._stage(phase, s, done.jobs.of_stages[t, s], self._begun(done, t, s), edges_s[s], edges_s[s + 1])
+        self._events.span("tokens", phase.name, edges_s[0], edges_s[-1], phase.category, phase.args)
 
-    def _stage(self, phase: _Phase, s: int, stage: Stage, jobs: list[Job], began_s: float, ended_s: float) -> None:
+    def _begun(self, done: Done, t: int, s: int) -> list[Float64Array]:
+        """Jobs of the batches that a stage begins ahead of their use, [device, field] each."""
+        layer, place = divmod(s, self._n_in_layer)
+        if place or layer >= done.jobs.ahead.shape[1]:
+            return []
+        return [own for own in done.jobs.ahead[t, layer] if own[0, SERVICE] > 0]
+
+    def _stage(
+        self, phase: _Phase, s: int, jobs: Float64Array, begun: list[Float64Array], began_s: float, ended_s: float
+    ) -> None:
         """One stage on its track, then what the devices did for it."""
         layer, name = self._names[s]
         place = None if layer is None else s - 1 - layer * self._n_in_layer
@@ -141,7 +140,7 @@ class Timeline:
             self._events.end("layers", ended_s)
         if place == self._n_in_layer - 1:
             self._events.end("layers", ended_s)
-        missed_s = self._devices.draw(phase.stages[s], stage, jobs, ended_s)
+        missed_s = self._devices.draw(phase.stages[s], jobs, begun, ended_s)
         self._missed_s = self._missed_s if missed_s is None else missed_s
         if layer is not None and place:
             self._caches.enter(layer, place - 1, int(phase.n_missed[layer, place - 1]), ended_s)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from dipsim.devices import Job
-from dipsim.engine.machine import Stage
-from dipsim.kernels import Int64Array
+from dipsim.kernels import Float64Array, Int64Array
+from dipsim.kernels.stages import ALONE, EARLY, END, LATE, READ, READY, SELECT, SERVICE, START, TRANSFER
 from dipsim.planning.setup import Setup
-from dipsim.results.trace_events import TraceEvents
+from dipsim.timeline.trace_events import TraceEvents
 
 Args = dict[str, Any]
 _KINDS = {"attention": "pinned", "LM head": "pinned", "embedding": "embedding"}
@@ -23,6 +23,21 @@ _OF_DEVICE = {
     "compute": ("layer", "active_columns"),
 }
 _OF_DEVICE["prefetch"] = _OF_DEVICE["Flash"]
+
+
+class Job(NamedTuple):
+    """When what a device did could have begun, began and ended; since when nobody before it was served; its work."""
+
+    ready_s: float
+    start_s: float
+    end_s: float
+    alone_s: float
+    service_s: float
+
+    @classmethod
+    def of(cls, fields: Float64Array) -> Self:
+        """From one job of `dipsim.engine.jobs`, [field]."""
+        return cls(*fields[[READY, START, END, ALONE, SERVICE]].tolist())
 
 
 @dataclass(frozen=True)
@@ -64,52 +79,39 @@ class DeviceTracks:
         self._in_flight: deque[tuple[float, int]] = deque()  # when a batch ends, and its reads
         self._n_in_flight = 0
 
-    def draw(self, facts: StageFacts, stage: Stage, jobs: list[Job], now_s: float) -> float | None:
+    def draw(self, facts: StageFacts, jobs: Float64Array, ahead: Sequence[Float64Array], now_s: float) -> float | None:
         """The jobs of one stage that has ended; returns when its reads began, if the next stage is who waited for
-        them."""
-        flash_s, _, _, dram_s, _, _, late_s, _ = stage
-        flash, dram, compute = ([job for job in jobs if job.device == name] for name in ("flash", "dram", "compute"))
-        # One after another, devices are given their job of a stage even where it is of no seconds.
-        read = flash.pop(0) if flash_s or not self._at_once else None
-        transfer = dram.pop(0) if dram_s or not self._at_once else None
-        if read is not None and flash_s:
+        them.
+
+        Args:
+            facts: what is told of it.
+            jobs: of its own, [part, field].
+            ahead: of each batch that it begins ahead of its use, [device, field].
+            now_s: when it ended.
+        """
+        read, transfer = Job.of(jobs[READ]), Job.of(jobs[TRANSFER])
+        if read.service_s:
             self._ask(read, facts.args["flash_reads"])
             self._add("Flash", facts.name, read, _KINDS.get(facts.name, "miss") + facts.suffix, facts.args)
-        if transfer is not None:
-            self._add("DRAM", facts.name, transfer, "read" + facts.suffix, facts.args)
-        for (group, args), ahead, written in zip(facts.ahead, flash, dram, strict=True):
-            self._ask(ahead, args["flash_reads"])
-            for track, job in (("Flash", ahead), ("prefetch", ahead), ("DRAM", written)):
+        self._add("DRAM", facts.name, transfer, "read" + facts.suffix, facts.args)
+        for (group, args), own in zip(facts.ahead, ahead, strict=True):
+            asked, written = map(Job.of, own)
+            self._ask(asked, args["flash_reads"])
+            for track, job in (("Flash", asked), ("prefetch", asked), ("DRAM", written)):
                 self._add(track, group, job, "prefetch", args)
-        worked_s = self._operations(facts, stage, compute)
+        select, early, late = (Job.of(jobs[part]) for part in (SELECT, EARLY, LATE))
+        self._add("compute", f"select {facts.name}", select, "selection" + facts.suffix, facts.args)
+        for job in (early, late):
+            self._add("compute", facts.name, job, "operations" + facts.suffix, facts.args)
         # Rounding lets a job end a little after its stage.
-        own = [job.end_s for job in (read, transfer, *compute) if job is not None]
-        self._write(max([now_s, *own]))
-        if read is None or not flash_s:
+        self._write(max(now_s, *(job.end_s for job in (read, transfer, select, early, late))))
+        if not read.service_s:
             return None
-        if worked_s is None or (self._at_once and not late_s):
+        worked = late if self._at_once or not early.service_s else early
+        if not worked.service_s:
             return read.alone_s
-        self._events.arrow("waits for Flash", "Flash", read.alone_s, "compute", worked_s)
+        self._events.arrow("waits for Flash", "Flash", read.alone_s, "compute", worked.start_s)
         return None
-
-    def _operations(self, facts: StageFacts, stage: Stage, jobs: list[Job]) -> float | None:
-        """Adds what compute did; returns when the last operations began."""
-        _, _, _, _, select_s, early_s, late_s, _ = stage
-        select = "compute", f"select {facts.name}"
-        operate = "compute", facts.name
-        selection, operations = "selection" + facts.suffix, "operations" + facts.suffix
-        if not self._at_once:
-            (job,) = jobs
-            chosen_s = job.start_s + select_s
-            self._add(*select, job._replace(end_s=chosen_s), selection, facts.args)
-            self._add(*operate, job._replace(alone_s=chosen_s), operations, facts.args)
-            return chosen_s if early_s + late_s else None
-        jobs = list(jobs)
-        if select_s:
-            self._add(*select, jobs.pop(0), selection, facts.args)
-        for job in jobs:
-            self._add(*operate, job, operations, facts.args)
-        return jobs[-1].start_s if jobs else None
 
     def close(self, now_s: float) -> None:
         """Writes what was begun before, cut at this moment."""

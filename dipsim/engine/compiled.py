@@ -1,0 +1,105 @@
+"""The fast engine: what tokens use is worked out ahead of simulated time, and when, by queues in closed form.
+
+Which columns a token uses depends on scores and residency, not on time; so while one block is timed, the next is read
+and its layers are run, each independent of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future as Pending
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from dipsim.cache.replay import PlainReplay
+from dipsim.engine.blocks import Done
+from dipsim.engine.jobs import Jobs
+from dipsim.engine.seconds import Formulas, Stages
+from dipsim.engine.stages import TokenStages, earlier_positions
+from dipsim.engine.workload import GroupUse, Work
+from dipsim.kernels import stages as rules
+from dipsim.planning.future import Future
+from dipsim.planning.setup import OVERLAPS, Setup
+from dipsim.registry import ships_with_dipsim
+from dipsim.threads import n_threads
+from dipsim.trace.reading import Block
+
+
+class Compiled:
+    """Runs the tokens of a setup.
+
+    Args:
+        setup: the run.
+        on_tokens: called with the tokens of each block of a pass that looks ahead of the simulation.
+    """
+
+    def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
+        self._setup = setup
+        self._formulas = Formulas(setup)
+        self._stages = TokenStages(setup, self._formulas)
+        future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
+        layers, groups = range(setup.model.n_layers), range(len(setup.groups))
+        self._uses = [[GroupUse(setup, self._formulas.flash, layer, g, future) for g in groups] for layer in layers]
+        # Other people's policies and prefetchers are called in one order, whatever the number of threads.
+        self._is_plain = any(isinstance(use.replay, PlainReplay) for uses in self._uses for use in uses)
+        self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
+        self._now_s, self._free_s = 0.0, np.zeros(3)
+
+    def blocks(self) -> Iterator[Done]:
+        """Prompts and blocks of tokens, in the order of the trace."""
+        for work in self._works():
+            block, sequence = work.use.block, self._setup.trace.sequences[work.use.block.sequence]
+            if block.start == sequence.start and sequence.prompt_length > 0:
+                yield self._timed(block.sequence, None, self._stages.prompt(sequence.prompt_length))
+            stages = self._stages.tokens(work, earlier_positions(self._setup.trace, block))
+            yield self._timed(block.sequence, work, stages)
+
+    def _timed(self, sequence: int, work: Work | None, stages: Stages) -> Done:
+        timed = self._formulas.of_stages(stages)
+        n_layers = self._setup.model.n_layers if work is not None and self._setup.reads_ahead else 0
+        n_groups = len(self._setup.groups)
+        n_tokens, n_stages, _ = timed.seconds.shape
+        jobs = Jobs.empty(n_tokens, n_stages, n_layers, n_groups)
+        ahead_s, is_used = np.zeros((n_tokens, 0, n_groups, 3)), np.zeros((0, 0, 0), np.bool_)
+        if work is not None and n_layers:
+            ahead_s, is_used = self._formulas.of_reads_ahead(work.ahead), work.n_used_ahead > 0
+        overlap = OVERLAPS.index(self._setup.overlap)
+        self._now_s = rules.time_stages(
+            *(overlap, timed.seconds, ahead_s, is_used, self._now_s, self._free_s),
+            *(jobs.of_stages, jobs.ahead, jobs.edges_s),
+        )
+        return Done(sequence, work, stages, timed, jobs)
+
+    def _works(self) -> Iterator[Work]:
+        """Block after block of the trace; the next one is worked on while the caller is busy with this one."""
+        blocks = enumerate(self._setup.trace.blocks(self._setup.n_tokens))
+        if n_threads() == 1:
+            yield from (self._use(index, block, map) for index, block in blocks)
+            return
+        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(n_threads()) as pool:
+            upcoming: Pending[Work] | None = None
+            for index, block in blocks:
+                following = ahead.submit(self._use, index, block, map if self._is_plain else pool.map)
+                if upcoming is not None:
+                    yield upcoming.result()
+                upcoming = following
+            if upcoming is not None:
+                yield upcoming.result()
+
+    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> Work:
+        setup = self._setup
+        work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+        for _ in for_each(partial(self._use_layer, index, work), self._uses):
+            pass
+        return work
+
+    def _use_layer(self, index: int, work: Work, uses: list[GroupUse]) -> None:
+        block = work.use.block
+        for use in uses:
+            inputs = use.inputs(index, block)
+            usage = use.use(block, inputs)
+            if self._setup.record is not None:
+                self._setup.record.write(index, use.layer, use.group, usage.active)
+            use.fetch(block, inputs, usage, work)

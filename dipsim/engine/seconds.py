@@ -1,0 +1,74 @@
+"""How long do the parts of a stage take alone: what it asks of the devices, in seconds of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.kernels import Float64Array
+from dipsim.planning.setup import Setup
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Steps of some tokens, each of which the next must wait for: a batch from Flash, bytes from DRAM, then operations
+    on both. float64 [token, stage] each.
+
+    Attributes:
+        batches: reads from Flash.
+        dram_bytes: bytes read from DRAM.
+        n_ops_dram, n_ops_flash: operations on weights from DRAM and from Flash. Without any nothing is launched.
+        n_scored: columns whose scores are ranked before anything can be fetched.
+    """
+
+    batches: ReadBatches
+    dram_bytes: Float64Array
+    n_ops_dram: Float64Array
+    n_ops_flash: Float64Array
+    n_scored: Float64Array
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Stages in seconds.
+
+    Attributes:
+        seconds: float64 [token, stage, part], the parts as named in `dipsim.kernels.stages` (`FLASH_S` ...).
+        dram_bytes: what goes over the bus, [token, stage].
+        n_ops: operations, [token, stage].
+    """
+
+    seconds: Float64Array
+    dram_bytes: Float64Array
+    n_ops: Float64Array
+
+
+class Formulas:
+    """What the profile says of Flash, DRAM and the compute unit that is used.
+
+    Args:
+        setup: the run.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.flash = Flash(setup.profile.flash)
+        self.dram = Dram(setup.profile.dram, setup.unit)
+        self.compute = Compute(setup.unit)
+
+    def of_stages(self, stages: Stages) -> Timed:
+        """Seconds and amounts of stages."""
+        batches = stages.batches
+        dram_bytes, dram_s = self.dram.transfers(stages.dram_bytes, batches.n_bytes)
+        n_ops = stages.n_ops_dram + stages.n_ops_flash
+        compute_s = self.compute.seconds(n_ops)
+        flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
+        select_s = self.compute.select_seconds(stages.n_scored)
+        early_s, late_s = compute_s * (1 - flash_share), compute_s * flash_share
+        of_flash = batches.service_s, batches.hidden_s, batches.first_data_s
+        return Timed(np.stack([*of_flash, dram_s, select_s, early_s, late_s], axis=-1), dram_bytes, n_ops)
+
+    def of_reads_ahead(self, batches: ReadBatches) -> Float64Array:
+        """float64 [..., 3]: the batch, what of it passes while others are served, writing it to DRAM."""
+        return np.stack([batches.service_s, batches.hidden_s, self.dram.write_seconds(batches.n_bytes)], axis=-1)

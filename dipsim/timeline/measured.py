@@ -1,0 +1,90 @@
+"""What is told of each token: seconds of devices, parts of its critical path, bytes, reads and what they are due to."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dipsim.devices import Flash, ReadBatches
+from dipsim.engine.blocks import Done
+from dipsim.engine.jobs import Jobs
+from dipsim.engine.workload import Work
+from dipsim.kernels import Float64Array
+from dipsim.kernels.stages import COMPUTE, DRAM, END, FLASH, OTHERS, SERVICE
+from dipsim.planning.setup import Setup
+
+DEVICES = {"flash": FLASH, "dram": DRAM, "compute": COMPUTE}
+
+
+class Measure:
+    """Turns what was simulated into columns of the table of tokens, block after block.
+
+    Args:
+        setup: the run.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._flash = Flash(setup.profile.flash)
+        # Of Flash and DRAM: what jobs so far have still to do after the last token.
+        self._begun = {"flash": _Begun(FLASH), "dram": _Begun(DRAM)}
+
+    def prompt(self, done: Done) -> float:
+        """Seconds of a prompt."""
+        for begun in self._begun.values():
+            begun.busy_s(done.jobs)
+        return float(done.jobs.token_s[0])
+
+    def tokens(self, done: Done, work: Work, path: dict[str, Float64Array]) -> dict[str, Float64Array]:
+        """Columns by name, [token] each.
+
+        Args:
+            done: the block.
+            work: what its tokens used.
+            path: its critical path.
+        """
+        jobs = done.jobs
+        columns = {"token_s": jobs.token_s}
+        columns |= {f"{name}_s": begun.busy_s(jobs) for name, begun in self._begun.items()}
+        columns |= {f"{part}_on_path_s": own.sum(axis=1) for part, own in path.items()}
+        columns |= {"dram_bytes": done.timed.dram_bytes.sum(axis=1), "n_ops": done.timed.n_ops.sum(axis=1)}
+        columns["compute_s"] = jobs.of_device(COMPUTE, SERVICE).sum(axis=1)
+        of_flash = self._of_flash(done.stages.batches)
+        if self._setup.reads_ahead:
+            ahead = self._of_flash(work.ahead)
+            of_flash = {name: own + ahead[name] for name, own in of_flash.items()}
+            columns["dram_bytes"] += ahead["flash_bytes"]
+            column_bytes = np.array([group.column_bytes for group in self._setup.groups])
+            columns["prefetch_bytes"] = ahead["flash_wanted_bytes"]
+            columns["prefetch_used_bytes"] = (work.n_used_ahead * column_bytes).sum(axis=(1, 2))
+        if self._setup.loads:
+            columns |= {f"{name}_others_s": jobs.of_device(d, OTHERS).sum(axis=1) for name, d in DEVICES.items()}
+        return columns | of_flash
+
+    def _of_flash(self, batches: ReadBatches) -> dict[str, Float64Array]:
+        """Reads, bytes and seconds of each token, and what the seconds are due to."""
+        amounts = {
+            "flash_reads": batches.n_reads,
+            "flash_bytes": batches.n_bytes,
+            "flash_wanted_bytes": batches.wanted_bytes,
+            **{f"flash_{cause}_s": own for cause, own in self._flash.losses(batches).items()},
+        }
+        return {name: own.reshape(len(own), -1).sum(axis=1) for name, own in amounts.items()}
+
+
+class _Begun:
+    """A device's seconds: what a job has still to do when its token ends is the next one's."""
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._last_end_s = 0.0
+        self._left_s = 0.0
+
+    def busy_s(self, jobs: Jobs) -> Float64Array:
+        """Busy seconds within each token, [token]."""
+        ends_s = np.maximum.accumulate(jobs.of_device(self._device, END).max(axis=1))
+        ends_s = np.maximum(ends_s, self._last_end_s)
+        left_s = np.maximum(0.0, ends_s - jobs.edges_s[:, -1])
+        before_s = np.concatenate([[self._left_s], left_s[:-1]])
+        self._last_end_s, self._left_s = float(ends_s[-1]), float(left_s[-1])
+        seconds: Float64Array = jobs.busy_s(self._device).sum(axis=1) + before_s - left_s
+        return seconds
