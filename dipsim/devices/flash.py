@@ -48,6 +48,10 @@ class ReadBatches:
         for field in fields(self):
             getattr(self, field.name)[where] = getattr(other, field.name)
 
+    def at(self, where: tuple[slice | int, ...]) -> ReadBatches:
+        """Some of these entries."""
+        return ReadBatches(*(np.asarray(getattr(self, field.name)[where]) for field in fields(self)))
+
     @property
     def hidden_s(self) -> Float64Array:
         """Latency that passes while other batches are served."""

@@ -31,34 +31,39 @@ class ReadAhead:
         self._n_most = min(group.n_columns, math.floor(setup.prefetch_bytes * share / group.column_bytes))
         self._last: Uint16Array = np.zeros(group.n_columns, np.uint16)
 
-    def columns(self, block: Block, scores: Uint16Array | None, usage: Usage) -> BoolArray:
+    @property
+    def looks_at_layer_before(self) -> bool:
+        """Whether it wants to be given that layer's scores."""
+        return self._n_most > 0 and self._layer > 0 and self._setup.prefetcher.looks_at_layer_before
+
+    def columns(
+        self, block: Block, scores: Uint16Array | None, layer_before: Uint16Array | None, usage: Usage
+    ) -> BoolArray:
         """bool [token, column]: what is read ahead for each token, and resident before it in no case.
 
         Args:
             block: the tokens.
             scores: their own, [token, column]; None where the group is dense.
+            layer_before: those of the layer before, where they are looked at.
             usage: what they use, and what was resident.
         """
         ahead: BoolArray = np.zeros(usage.active.shape, np.bool_)
         if self._n_most == 0 or usage.held is None:
             return ahead
-        guess = np.where(usage.held, np.uint16(0), self._guess(block, scores, usage))
+        guess = np.where(usage.held, np.uint16(0), self._guess(block, scores, layer_before, usage))
         for t in range(len(ahead)):
             kernels.top_k(guess[t], self._n_most, ahead[t])
         return ahead & (guess > 0)
 
-    def _guess(self, block: Block, scores: Uint16Array | None, usage: Usage) -> Uint16Array:
+    def _guess(
+        self, block: Block, scores: Uint16Array | None, layer_before: Uint16Array | None, usage: Usage
+    ) -> Uint16Array:
         if scores is None:
             return np.ones(usage.active.shape, np.uint16)  # of a dense group every column is needed
         if block.start == self._setup.trace.sequences[block.sequence].start:
             self._last[:] = 0
         previous_token = np.concatenate([self._last[None], scores[:-1]])
         self._last = scores[-1].copy()
-        known = Known(self._group, previous_token, self._layer_before(block, scores), usage.missed)
+        before = np.zeros_like(scores) if layer_before is None else layer_before
+        known = Known(self._group, previous_token, before, usage.missed)
         return guess_columns(self._setup.prefetcher, known)
-
-    def _layer_before(self, block: Block, scores: Uint16Array) -> Uint16Array:
-        site = self._group.site
-        if self._layer == 0 or site is None or not self._setup.prefetcher.looks_at_layer_before:
-            return np.zeros_like(scores)
-        return self._setup.trace.read(site, block.start, block.stop, self._layer - 1)

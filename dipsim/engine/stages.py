@@ -44,23 +44,27 @@ class TokenStages:
         self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
 
     def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
-        """Stages of a block's tokens, each of which has so many positions before it.
+        """Stages of a block's tokens, each of which has so many positions before it."""
+        everywhere = slice(None), slice(None), slice(None)
+        return self._with_groups(self.groups(work, everywhere), self._setup.model.kv_bytes(n_earlier), 1)
+
+    def groups(self, work: Work, where: tuple[slice, slice, slice]) -> Stages:
+        """The MLPs' stages alone, [token, layer, group], of some tokens, layers and groups.
 
         What was read ahead lies in DRAM, but may be worked on only when it has arrived.
         """
-        setup = self._setup
-        kv_bytes = setup.model.kv_bytes(n_earlier)
-        n_missed = work.use.n_missed.astype(np.float64)
-        n_hits = work.use.n_active - n_missed
-        n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
-        groups = Stages(
-            batches=work.demanded,
-            dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
-            n_ops_dram=n_hits * self._column_ops,
-            n_ops_flash=n_missed * self._column_ops,
+        groups = self._setup.groups[where[2]]
+        n_missed, n_used_ahead = work.use.n_missed[where].astype(np.float64), work.n_used_ahead[where]
+        n_hits = work.use.n_active[where] - n_missed
+        column_bytes, column_ops = self._column_bytes[where[2]], self._column_ops[where[2]]
+        n_scored = np.array([group.n_columns * float(group.site is not None) for group in groups])
+        return Stages(
+            batches=work.demanded.at(where),
+            dram_bytes=(n_hits + n_used_ahead) * column_bytes,
+            n_ops_dram=n_hits * column_ops,
+            n_ops_flash=n_missed * column_ops,
             n_scored=n_scored + 0 * n_hits,
         )
-        return self._with_groups(groups, kv_bytes, 1)
 
     def prompt(self, n_tokens: int) -> Stages:
         """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""

@@ -51,12 +51,14 @@ class Inputs:
         masks: to be used instead of choosing.
         missed: which columns are missed, instead of what the cache makes of it.
         next_use: int32, for a policy that needs it.
+        layer_before: scores of the layer before, for a prefetcher that looks at them.
     """
 
     scores: Uint16Array | None = None
     masks: BoolArray | None = None
     missed: BoolArray | None = None
     next_use: Int32Array | None = None
+    layer_before: Uint16Array | None = None
 
     def of(self, tokens: slice) -> Inputs:
         """Those of some of the tokens."""
@@ -104,11 +106,14 @@ class GroupUse:
         if block.start == setup.trace.sequences[block.sequence].start:
             self._replay.start()
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, self.layer)
+        before = None
+        if group.site is not None and self._ahead.looks_at_layer_before:
+            before = setup.trace.read(group.site, block.start, block.stop, self.layer - 1)
         masks = setup.masks.read(index, self.layer, group) if setup.masks else None
         next_use = self._future.next_use(index, self.layer, group, scores) if self._future else None
         has_missed = setup.missed is not None and masks is not None and not self._is_pinned
         missed = setup.missed.read(index, self.layer, group) if setup.missed and has_missed else None
-        return Inputs(scores, masks, missed, next_use)
+        return Inputs(scores, masks, missed, next_use, before)
 
     def use(self, block: Block, inputs: Inputs) -> Usage:
         """Masks and misses of the next tokens.
@@ -133,7 +138,7 @@ class GroupUse:
         work.use.fill(tokens, self.layer, self.g, usage.counts)
         demanded, n_demanded = usage.missed, usage.counts[:, 1].astype(np.float64)
         if self._setup.reads_ahead:
-            ahead = self._ahead.columns(block, inputs.scores, usage)
+            ahead = self._ahead.columns(block, inputs.scores, inputs.layer_before, usage)
             work.ahead.fill(where, self._reads(ahead, _count(ahead)))
             demanded = usage.missed & ~ahead
             work.n_used_ahead[where] = n_demanded - _count(demanded)

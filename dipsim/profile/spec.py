@@ -176,11 +176,16 @@ class EnergySpec(Record):
 
 
 class HardwareProfile(Record):
-    """A device, as in `hwprofiles/<name>.toml`. SI units; each number's origin stands in a comment of the file."""
+    """A device, as in `hwprofiles/<name>.toml`. SI units; each number's origin stands in a comment of the file.
+
+    Attributes:
+        slice_bytes: after so many bytes a long transfer gives way, where somebody else uses Flash or DRAM too.
+    """
 
     schema_: Annotated[Literal[1], pydantic.Field(alias="schema")] = 1
     name: Name
     description: str = ""
+    slice_bytes: Positive = 2.0**20
     flash: FlashSpec
     dram: DramSpec
     compute: ComputeSpec | None = None

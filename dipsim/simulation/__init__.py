@@ -87,6 +87,9 @@ class Simulation:
         context: int | None = None,
         tokens: int | None = None,
         warmup: int = 0,
+        engine: str = "auto",
+        loads: tuple = (),
+        devices: dict = {},
     ) -> None:
         check_kinds(profile, trace)
         model = model or trace.model
@@ -118,6 +121,9 @@ class Simulation:
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
             beside=beside,
+            engine=engine,
+            loads=tuple(loads),
+            devices=devices,
         )
         self._worked_out: Setup | None = None
         self._given: dict[str, Any] = {

@@ -1,0 +1,68 @@
+"""The engine that is the authority: devices, weight caches, loads and the token loop are SimPy processes.
+
+Read `loop` for what a token does, `stages` for how devices share a stage, `devices` for how one serves its users, and
+`caches` for how a mask is chosen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import simpy
+
+from dipsim.engine.blocks import Done
+from dipsim.engine.processes.caches import CacheProcess
+from dipsim.engine.processes.contract import Watch
+from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice, Job
+from dipsim.engine.processes.loop import Loop, Part
+from dipsim.engine.processes.machine import Machine
+from dipsim.engine.processes.stages import Overlaps
+from dipsim.engine.seconds import Formulas
+from dipsim.engine.workload import GroupUse
+from dipsim.loads import loads
+from dipsim.planning.future import Future
+from dipsim.planning.setup import Setup
+
+__all__ = ["ComputeDevice", "Device", "DramDevice", "FlashDevice", "Job", "Machine", "Processes"]
+
+
+class Processes:
+    """Runs the tokens of a setup.
+
+    Args:
+        setup: the run.
+        on_tokens: called with the tokens of each block of a pass that looks ahead of the simulation.
+
+    Raises:
+        DipsimError: a device or a load cannot be made.
+    """
+
+    def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
+        self._env = env = simpy.Environment()
+        self._watch = Watch(env)
+        formulas = Formulas(setup)
+        machine = Machine(env, setup, formulas)
+        future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
+        caches = [
+            [CacheProcess(env, GroupUse(setup, formulas.flash, layer, g, future)) for g in range(len(setup.groups))]
+            for layer in range(setup.model.n_layers)
+        ]
+        overlaps = Overlaps(env, machine, setup.overlap)
+        self._loop = Loop(env, setup, formulas, overlaps, caches, self._watch)
+        for load in setup.loads:
+            env.process(self._watch.load(loads.name_and_options(load)[0], lambda load=load: load.run(env, machine)))
+
+    def blocks(self) -> Iterator[Done]:
+        """Prompts and blocks of tokens, in the order of the trace. What a device still does for a block when its tokens
+        have ended (it was read ahead for nothing) is waited for, while the next block goes on."""
+        waiting: deque[Part] = deque()
+        for part in self._loop.parts():
+            self._watch.run_until(self._env.process(self._loop.run(part)))
+            waiting.append(part)
+            while waiting and not waiting[0].unfinished:
+                yield self._loop.done(waiting.popleft())
+        for part in waiting:
+            for end in part.unfinished:
+                self._watch.run_until(end)
+            yield self._loop.done(part)

@@ -1,0 +1,233 @@
+"""What does a token do: stage after stage, the mask of each group chosen by its cache when the token gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import simpy
+
+from dipsim.engine.blocks import Done
+from dipsim.engine.jobs import Jobs
+from dipsim.engine.processes.caches import CacheProcess
+from dipsim.engine.processes.contract import Watch
+from dipsim.engine.processes.devices import Job
+from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
+from dipsim.engine.seconds import Formulas, Stages, Timed
+from dipsim.engine.stages import TokenStages, earlier_positions
+from dipsim.engine.workload import Inputs, Work
+from dipsim.kernels import BoolArray, Float64Array
+from dipsim.planning.setup import Setup
+from dipsim.trace.reading import Block
+
+Events = Generator[simpy.Event, Any, None]
+
+
+@dataclass
+class Part:
+    """A prompt, or a block of tokens, that is being run.
+
+    Attributes:
+        sequence: index in the trace.
+        stages, timed: of a prompt, or of the tokens' stages that are known before their masks: embedding, attention and
+            LM head.
+        jobs: filled in stage by stage.
+        index, block, work: of tokens; the work is filled in as masks are chosen.
+        begun: reads ahead, and what they write.
+    """
+
+    sequence: int
+    stages: Stages
+    timed: Timed
+    jobs: Jobs
+    index: int = 0
+    block: Block | None = None
+    work: Work | None = None
+    begun: list[Job] = field(default_factory=list)
+
+    @property
+    def unfinished(self) -> list[simpy.Event]:
+        """Ends of reads ahead that go on though their tokens have ended."""
+        ends = (job.done for job in self.begun)
+        return [end for end in ends if end is not None and not end.processed]
+
+
+class _Token:
+    """A token that is under way.
+
+    Args:
+        index: in its block.
+        part: the block.
+        inputs: by layer and group, what the block's tokens give.
+        masks: where masks are kept; None for nowhere.
+
+    Attributes:
+        block: the token alone.
+        chosen: layers and groups whose masks are chosen.
+        ahead: (layer, group) -> what is read ahead for it.
+    """
+
+    def __init__(self, index: int, part: Part, inputs: Sequence[Sequence[Inputs]], masks: _Masks | None) -> None:
+        assert part.block is not None
+        assert part.work is not None
+        start = part.block.start + index
+        self.index, self.work, self.inputs, self.masks = index, part.work, inputs, masks
+        self.block = Block(part.sequence, start, start + 1)
+        self.chosen: set[tuple[int, int]] = set()
+        self.ahead: dict[tuple[int, int], Job] = {}
+
+
+class _Masks:
+    """Masks of a block's tokens, kept until all are chosen."""
+
+    def __init__(self, setup: Setup, n_tokens: int) -> None:
+        self._setup = setup
+        self._own: list[list[BoolArray]] = [
+            [np.zeros((n_tokens, group.n_columns), np.bool_) for group in setup.groups]
+            for _ in range(setup.model.n_layers)
+        ]
+
+    def keep(self, layer: int, g: int, t: int, active: BoolArray) -> None:
+        """The mask of one token."""
+        self._own[layer][g][t] = active
+
+    def record(self, index: int) -> None:
+        """Writes them where the run wants them."""
+        for layer, own in enumerate(self._own):
+            for group, masks in zip(self._setup.groups, own, strict=True):
+                if self._setup.record is not None:
+                    self._setup.record.write(index, layer, group, masks)
+
+
+def _rows(stages: Stages, timed: Timed) -> Float64Array:
+    """`StageSeconds` of stages, [..., field]."""
+    amounts = stages.batches.n_bytes, stages.batches.n_reads, timed.dram_bytes, timed.n_ops
+    return np.concatenate([timed.seconds, np.stack(amounts, axis=-1)], axis=-1)
+
+
+class Loop:
+    """The token loop, whose runs of prompts and blocks are SimPy processes.
+
+    Args:
+        env: where time passes.
+        setup: the run.
+        formulas: how long things take alone.
+        overlaps: runs a stage.
+        caches: by layer and group.
+        watch: is told of every stage that has ended.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        setup: Setup,
+        formulas: Formulas,
+        overlaps: Overlaps,
+        caches: Sequence[Sequence[CacheProcess]],
+        watch: Watch,
+    ) -> None:
+        self._env, self._setup, self._formulas = env, setup, formulas
+        self._stages = TokenStages(setup, formulas)
+        self._overlaps, self._caches, self._watch = overlaps, caches, watch
+        self._n_in_layer = 1 + len(setup.groups)
+
+    def parts(self) -> Iterator[Part]:
+        """Prompts and blocks of tokens, in the order of the trace."""
+        setup = self._setup
+        for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
+            sequence = setup.trace.sequences[block.sequence]
+            if block.start == sequence.start and sequence.prompt_length > 0:
+                yield self._part(block.sequence, self._stages.prompt(sequence.prompt_length), 0)
+            work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+            stages = self._stages.tokens(work, earlier_positions(setup.trace, block))
+            part = self._part(block.sequence, stages, setup.model.n_layers if setup.reads_ahead else 0)
+            part.index, part.block, part.work = index, block, work
+            yield part
+
+    def _part(self, sequence: int, stages: Stages, n_layers_ahead: int) -> Part:
+        timed = self._formulas.of_stages(stages)
+        n_tokens, n_stages, _ = timed.seconds.shape
+        jobs = Jobs.empty(n_tokens, n_stages, n_layers_ahead, len(self._setup.groups))
+        return Part(sequence, stages, timed, jobs)
+
+    def run(self, part: Part) -> Events:
+        """The process of a part."""
+        if part.block is None or part.work is None:
+            yield from self._prompt(part)
+        else:
+            yield from self._tokens(part, part.block)
+
+    def done(self, part: Part) -> Done:
+        """What a part has become."""
+        if part.block is None or part.work is None:
+            return Done(part.sequence, None, part.stages, part.timed, part.jobs)
+        stages = self._stages.tokens(part.work, earlier_positions(self._setup.trace, part.block))
+        return Done(part.sequence, part.work, stages, self._formulas.of_stages(stages), part.jobs)
+
+    def _prompt(self, part: Part) -> Events:
+        """Every weight once; the caches are not asked."""
+        for s, row in enumerate(_rows(part.stages, part.timed)[0].tolist()):
+            yield from self._stage(part, 0, s, Stage(StageSeconds(*row)))
+
+    def _tokens(self, part: Part, block: Block) -> Events:
+        inputs = [[cache.use.inputs(part.index, block) for cache in caches] for caches in self._caches]
+        masks = None if self._setup.record is None else _Masks(self._setup, block.stop - block.start)
+        rows = _rows(part.stages, part.timed)
+        for t in range(block.stop - block.start):
+            token = _Token(t, part, inputs, masks)
+            for s, row in enumerate(rows[t].tolist()):
+                layer, place = divmod(s - 1, self._n_in_layer)
+                stage = Stage(StageSeconds(*row))
+                if s > 0 and place > 0:
+                    stage = yield from self._of_group(token, layer, place - 1)
+                next_layer, is_last = divmod(s, self._n_in_layer)
+                if self._setup.reads_ahead and is_last == 0 and next_layer < len(self._caches):
+                    yield from self._begin_ahead(part, token, next_layer, stage)
+                yield from self._stage(part, t, s, stage)
+        if masks is not None:
+            masks.record(part.index)
+
+    def _stage(self, part: Part, t: int, s: int, stage: Stage) -> Events:
+        """A stage on the devices, logged."""
+        edges_s = part.jobs.edges_s[t]
+        edges_s[s] = self._env.now
+        yield from self._overlaps.run(stage)
+        edges_s[s + 1] = self._env.now
+        part.jobs.of_stages[t, s] = [job.fields for job in stage.jobs]
+        self._watch.got_on()
+
+    def _of_group(self, token: _Token, layer: int, g: int) -> Generator[simpy.Event, Any, Stage]:
+        """The stage of a group, whose cache chooses the mask unless it was asked when reads ahead began."""
+        yield from self._chosen(token, layer, g)
+        t = token.index
+        stages = self._stages.groups(token.work, (slice(t, t + 1), slice(layer, layer + 1), slice(g, g + 1)))
+        row = _rows(stages, self._formulas.of_stages(stages))[0, 0, 0]
+        due = token.ahead.get((layer, g))
+        is_used = token.work.n_used_ahead[t, layer, g] > 0
+        return Stage(StageSeconds(*row.tolist()), due=due if is_used else None)
+
+    def _chosen(self, token: _Token, layer: int, g: int) -> Events:
+        if (layer, g) in token.chosen:
+            return
+        token.chosen.add((layer, g))
+        inputs = token.inputs[layer][g].of(slice(token.index, token.index + 1))
+        usage = yield self._caches[layer][g].choose(token.block, inputs, token.work)
+        if token.masks is not None:
+            token.masks.keep(layer, g, token.index, usage.active[0])
+
+    def _begin_ahead(self, part: Part, token: _Token, layer: int, stage: Stage) -> Events:
+        """What the caches of a layer want to have read before the token gets there begins with this stage."""
+        for g in range(len(self._caches[layer])):
+            yield from self._chosen(token, layer, g)
+            batches, where = token.work.ahead, (token.index, layer, g)
+            if batches.service_s[where] == 0:
+                continue
+            service_s, hidden_s, write_s = self._formulas.of_reads_ahead(batches.at(where)).tolist()
+            n_bytes, n_reads = float(batches.n_bytes[where]), float(batches.n_reads[where])
+            read, written = Job(service_s, hidden_s, n_bytes, n_reads=n_reads), Job(write_s, n_bytes=n_bytes)
+            stage.ahead = (*stage.ahead, (read, written))
+            token.ahead[layer, g] = read
+            read.row, written.row = part.jobs.ahead[token.index, layer, g]
+            part.begun += read, written

@@ -1,0 +1,67 @@
+"""Which devices are there, and who uses them beside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import simpy
+
+from dipsim.engine.processes.contract import answer_of
+from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice
+from dipsim.engine.seconds import Formulas
+from dipsim.errors import DipsimError
+from dipsim.planning.setup import Setup
+
+ROLES: dict[str, type[Device]] = {"flash": FlashDevice, "dram": DramDevice, "compute": ComputeDevice}
+
+
+class Machine:
+    """The devices of a phone in one SimPy environment: what a load is given.
+
+    Args:
+        env: where time passes.
+        setup: the run.
+        formulas: how long things take by the profile.
+
+    Attributes:
+        profile: the phone.
+        flash, dram, compute: its devices.
+    """
+
+    flash: FlashDevice
+    dram: DramDevice
+    compute: ComputeDevice
+
+    def __init__(self, env: simpy.Environment, setup: Setup, formulas: Formulas) -> None:
+        self.profile = setup.profile
+        slice_bytes = setup.profile.slice_bytes if setup.loads else float("inf")
+        for role, default in ROLES.items():
+            kind = setup.devices.get(role, default)
+            setattr(self, role, _made(role, kind, env, slice_bytes, getattr(formulas, role)))
+
+    @property
+    def spent_j(self) -> float:
+        """Energy that the devices have spent so far, for all users, without idle power.
+
+        Raises:
+            DipsimError: the profile lacks a number for it.
+        """
+        energy = self.profile.energy
+        needed = ("flash_j_per_byte", "dram_j_per_byte", "compute_j_per_op")
+        if energy is None or any(getattr(energy, name) is None for name in needed):
+            raise DipsimError(f"profile '{self.profile.name}': energy: needed are {', '.join(needed)}")
+        joules = self.flash.moved_bytes * energy.flash_j_per_byte + self.dram.moved_bytes * energy.dram_j_per_byte
+        return joules + self.compute.done_ops * energy.compute_j_per_op
+
+
+def _made(role: str, kind: type[Any], *arguments: object) -> Device:
+    """The device that plays a role.
+
+    Raises:
+        DipsimError: the class is not one that can, or cannot be made.
+    """
+    default = ROLES[role]
+    if not (isinstance(kind, type) and issubclass(kind, default)):
+        raise DipsimError(f"devices: {role}: got {kind!r}; must be a class derived from {default.__name__}")
+    made: Device = answer_of(f"device {kind.__name__}", lambda: kind(*arguments))
+    return made
