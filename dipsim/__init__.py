@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dipsim import layouts
     from dipsim.budgets import BudgetRequest, register_budget
+    from dipsim.engine.processes import ComputeDevice, DramDevice, FlashDevice
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.layouts import register_layout
     from dipsim.methods import Cats, Dense, Dip, DipCa, Gate, Glu, MagnitudePruning, Predictor, Up
@@ -33,6 +34,9 @@ _HOMES = {
     "__version__": "version",
     "BudgetRequest": "budgets",
     "register_budget": "budgets",
+    "ComputeDevice": "engine.processes",
+    "DramDevice": "engine.processes",
+    "FlashDevice": "engine.processes",
     "DipsimError": "errors",
     "DipsimWarning": "errors",
     "register_layout": "layouts",
@@ -66,11 +70,14 @@ _FOLDERS = ("layouts", "plots", "policies")
 __all__ = [
     "BudgetRequest",
     "Cats",
+    "ComputeDevice",
     "Dense",
     "Dip",
     "DipCa",
     "DipsimError",
     "DipsimWarning",
+    "DramDevice",
+    "FlashDevice",
     "Gate",
     "Glu",
     "HardwareProfile",

@@ -13,6 +13,7 @@ class Compute:
 
     def __init__(self, spec: ComputeUnit | None) -> None:
         self._spec = spec or ComputeUnit()
+        self.select_s_per_column = self._spec.select_s_per_column
 
     def operations(self, n_weights: float, weight_bits: float) -> float:
         """Operations of a product with so many weights: two each, and more in proportion where a weight is wider than
@@ -24,6 +25,12 @@ class Compute:
         """Time of each launch: its fixed cost and its operations; without operations nothing is launched."""
         rate = self._spec.ops_per_s
         return np.where(n_ops > 0, self._spec.launch_s + (n_ops / rate if rate else 0.0), 0.0)
+
+    def launch(self, n_ops: float) -> float:
+        """Time of one launch, in plain numbers."""
+        if n_ops <= 0:
+            return 0.0
+        return self._spec.launch_s + (n_ops / self._spec.ops_per_s if self._spec.ops_per_s else 0.0)
 
     def select_seconds(self, n_columns: Float64Array) -> Float64Array:
         """Time to choose a mask from the scores of that many columns."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 
 from dipsim.kernels import Float64Array
 from dipsim.profile import ComputeUnit, DramSpec
+
+Amount = TypeVar("Amount", float, Float64Array)
 
 
 class Dram:
@@ -37,6 +41,13 @@ class Dram:
         unit_s = (read_bytes + written) / self._unit_bytes_per_s
         return traffic_bytes, np.maximum(traffic_bytes / self._bus_bytes_per_s, unit_s)
 
-    def write_seconds(self, n_bytes: Float64Array) -> Float64Array:
-        """Time on the bus of what is only written."""
+    def transfer(self, read_bytes: float, from_flash_bytes: float) -> tuple[float, float]:
+        """The same of one transfer, in plain numbers."""
+        written = from_flash_bytes if self._dma_writes else 0.0
+        traffic_bytes = read_bytes + 2 * written
+        unit_s = (read_bytes + written) / self._unit_bytes_per_s
+        return traffic_bytes, max(traffic_bytes / self._bus_bytes_per_s, unit_s)
+
+    def write_seconds(self, n_bytes: Amount) -> Amount:
+        """Time on the bus of what is only written: of one transfer, or of many."""
         return n_bytes / self._bus_bytes_per_s

@@ -48,9 +48,11 @@ class ReadBatches:
         for field in fields(self):
             getattr(self, field.name)[where] = getattr(other, field.name)
 
-    def at(self, where: tuple[slice | int, ...]) -> ReadBatches:
-        """Some of these entries."""
-        return ReadBatches(*(np.asarray(getattr(self, field.name)[where]) for field in fields(self)))
+    def one(self, *where: int) -> tuple[float, float, float, float, float]:
+        """Of one batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data."""
+        first_data_s, service_s = float(self.first_data_s[where]), float(self.service_s[where])
+        hidden_s = min(first_data_s, service_s - float(self.occupied_s[where]))
+        return float(self.n_reads[where]), float(self.n_bytes[where]), service_s, hidden_s, first_data_s
 
     @property
     def hidden_s(self) -> Float64Array:
@@ -143,34 +145,17 @@ class Flash:
 
     def _batches(self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array) -> ReadBatches:
         """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
-        spec, n_reads = self._spec, costs[..., 0]
-        at_rate_s = n_bytes / self._bytes_per_s
-        # A runtime may keep fewer requests in flight than it could, so that deeper is never slower.
-        curve_s = np.minimum.accumulate(costs[..., 1:] / spec.derate, axis=-1)
-        queued_s: Float64Array = np.maximum(at_rate_s, curve_s[..., -1])
-        latency_s: Float64Array = np.where(n_reads > 0, spec.latency_s, 0.0)
-        deepest = np.full_like(n_reads, spec.queue_depth or np.inf)
-        if self._has_depths:
-            occupied_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, deepest))
-            own_depth = np.minimum(n_reads, deepest)
-            service_s: Float64Array = np.maximum(at_rate_s, self._at_depth(curve_s, own_depth))
-        else:
-            occupied_s = np.maximum(queued_s, latency_s * n_reads / deepest)
-            service_s = np.maximum(latency_s + queued_s, latency_s * np.ceil(n_reads / deepest))
-        first_data_s = np.minimum(latency_s, service_s)
-        return ReadBatches(n_reads, wanted_bytes, n_bytes, queued_s, occupied_s, service_s, first_data_s)
-
-    def _at_depth(self, curve_s: Float64Array, depth: Float64Array) -> Float64Array:
-        """Seconds at each batch's depth from those at the measured ones, [..., curve]."""
-        if self._depths.size == 1:
-            return curve_s[..., 0]
-        depth = np.clip(depth, self._depths[0], self._depths[-1])
-        upper = np.maximum(np.searchsorted(self._depths, depth), 1)
-        low, high = self._depths[upper - 1], self._depths[upper]
-        share = np.log(depth / low) / np.log(high / low)
-        low_s, high_s = (np.take_along_axis(curve_s, i[..., None], -1)[..., 0] for i in (upper - 1, upper))
-        between: Float64Array = low_s ** (1 - share) * high_s**share
-        return between
+        spec, shape = self._spec, n_bytes.shape
+        flat = costs.reshape(-1, costs.shape[-1]).copy()
+        flat[:, 1:] /= spec.derate
+        times: Float64Array = np.empty((len(flat), 4))
+        kernels.time_batches(
+            *(n_bytes.reshape(-1), flat, np.empty(flat.shape[1] - 1)),
+            *(self._bytes_per_s, spec.latency_s, float(spec.queue_depth or np.inf), self._depths, self._has_depths),
+            times,
+        )
+        n_reads, of_batches = flat[:, 0].reshape(shape), times.T.reshape(4, *shape)
+        return ReadBatches(n_reads, wanted_bytes, n_bytes, *of_batches)
 
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
     def _region(self, n_columns: int, column_bytes: float) -> tuple[Int32Array, Int32Array, int, Float64Array]:

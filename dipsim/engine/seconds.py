@@ -69,6 +69,25 @@ class Formulas:
         of_flash = batches.service_s, batches.hidden_s, batches.first_data_s
         return Timed(np.stack([*of_flash, dram_s, select_s, early_s, late_s], axis=-1), dram_bytes, n_ops)
 
+    def of_one(
+        self, batch: tuple[float, ...], dram_bytes: float, n_ops_dram: float, n_ops_flash: float, n_scored: float
+    ) -> tuple[float, ...]:
+        """The same for one stage in plain numbers, which is faster: seconds of its parts, then bytes that Flash moves,
+        its reads, bytes over the bus, and operations.
+
+        Args:
+            batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data.
+            dram_bytes, n_ops_dram, n_ops_flash, n_scored: as of `Stages`.
+        """
+        n_reads, n_bytes, service_s, hidden_s, first_data_s = batch
+        traffic_bytes, dram_s = self.dram.transfer(dram_bytes, n_bytes)
+        n_ops = n_ops_dram + n_ops_flash
+        compute_s = self.compute.launch(n_ops)
+        late_s = compute_s * (n_ops_flash / n_ops) if n_ops > 0 else 0.0
+        select_s = self.compute.select_s_per_column * n_scored
+        of_flash = service_s, hidden_s, first_data_s
+        return (*of_flash, dram_s, select_s, compute_s - late_s, late_s, n_bytes, n_reads, traffic_bytes, n_ops)
+
     def of_reads_ahead(self, batches: ReadBatches) -> Float64Array:
         """float64 [..., 3]: the batch, what of it passes while others are served, writing it to DRAM."""
         return np.stack([batches.service_s, batches.hidden_s, self.dram.write_seconds(batches.n_bytes)], axis=-1)

@@ -34,36 +34,48 @@ class TokenStages:
 
     def __init__(self, setup: Setup, formulas: Formulas) -> None:
         self._setup = setup
-        self._flash = formulas.flash
+        self._formulas, self._flash = formulas, formulas.flash
         operations, bits = formulas.compute.operations, setup.model.bits
         self._column_bytes = np.array([group.column_bytes for group in setup.groups])
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
+        self._n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
+        # The same as plain numbers, for one group at a time.
+        self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
+        self._n_scored_of = self._n_scored.tolist()
         beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
         self._attention_ops = operations(setup.model.attention_weights, bits.attention) + beside_ops
         self._attention_bytes = setup.model.attention_bytes + sum(own.n_bytes for own in setup.beside)
         self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
 
     def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
-        """Stages of a block's tokens, each of which has so many positions before it."""
-        everywhere = slice(None), slice(None), slice(None)
-        return self._with_groups(self.groups(work, everywhere), self._setup.model.kv_bytes(n_earlier), 1)
-
-    def groups(self, work: Work, where: tuple[slice, slice, slice]) -> Stages:
-        """The MLPs' stages alone, [token, layer, group], of some tokens, layers and groups.
+        """Stages of a block's tokens, each of which has so many positions before it.
 
         What was read ahead lies in DRAM, but may be worked on only when it has arrived.
         """
-        groups = self._setup.groups[where[2]]
-        n_missed, n_used_ahead = work.use.n_missed[where].astype(np.float64), work.n_used_ahead[where]
-        n_hits = work.use.n_active[where] - n_missed
-        column_bytes, column_ops = self._column_bytes[where[2]], self._column_ops[where[2]]
-        n_scored = np.array([group.n_columns * float(group.site is not None) for group in groups])
-        return Stages(
-            batches=work.demanded.at(where),
-            dram_bytes=(n_hits + n_used_ahead) * column_bytes,
-            n_ops_dram=n_hits * column_ops,
-            n_ops_flash=n_missed * column_ops,
-            n_scored=n_scored + 0 * n_hits,
+        setup, batches = self._setup, work.demanded
+        n_missed = work.use.n_missed.astype(np.float64)
+        n_hits = work.use.n_active - n_missed
+        groups = Stages(
+            batches=batches,
+            dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
+            n_ops_dram=n_hits * self._column_ops,
+            n_ops_flash=n_missed * self._column_ops,
+            n_scored=self._n_scored + 0 * n_hits,
+        )
+        return self._with_groups(groups, setup.model.kv_bytes(n_earlier), 1)
+
+    def group(self, work: Work, t: int, layer: int, g: int) -> tuple[float, ...]:
+        """One group's stage of one token, in the order of `Formulas.of_one`."""
+        n_missed = float(work.use.n_missed[t, layer, g])
+        n_hits = float(work.use.n_active[t, layer, g]) - n_missed
+        n_held = n_hits + float(work.n_used_ahead[t, layer, g])
+        column_bytes, column_ops = self._column_bytes_of[g], self._column_ops_of[g]
+        return self._formulas.of_one(
+            work.demanded.one(t, layer, g),
+            n_held * column_bytes,
+            n_hits * column_ops,
+            n_missed * column_ops,
+            self._n_scored_of[g],
         )
 
     def prompt(self, n_tokens: int) -> Stages:

@@ -10,6 +10,7 @@ from dipsim.kernels.compiled_code import find_a_place
 find_a_place()
 
 from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
+from dipsim.kernels.batches import time_batches
 from dipsim.kernels.coactivation import NO_LINK, link_columns
 from dipsim.kernels.lowest import choose_victims, mark_lowest
 from dipsim.kernels.next_uses import next_uses
@@ -68,6 +69,7 @@ __all__ = [
     "share_tokens",
     "stack_distances",
     "synthetic_scores",
+    "time_batches",
     "top_k",
     "word_sum",
 ]

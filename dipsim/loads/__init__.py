@@ -1,5 +1,8 @@
-"""Who else uses the machine: other apps, the display, garbage collection, heat; each one SimPy process, found by name."""
+"""Who else uses the machine: apps, display, garbage collection, heat; each one SimPy process, found by name."""
 
+from dipsim.loads.heat import Heat
+from dipsim.loads.pauses import FlashPauses
 from dipsim.loads.protocol import Load, loads, register_load
+from dipsim.loads.readers import DramTraffic, FlashReader
 
-__all__ = ["Load", "loads", "register_load"]
+__all__ = ["DramTraffic", "FlashPauses", "FlashReader", "Heat", "Load", "loads", "register_load"]

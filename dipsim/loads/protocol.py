@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
+from dipsim.errors import DipsimError
 from dipsim.registry import Registry
 
 
@@ -26,3 +28,14 @@ def register_load(name: str) -> Callable[[L], L]:
         DipsimError: the name is taken.
     """
     return loads.register(name)  # type: ignore[return-value]
+
+
+def positive(where: str, value: object) -> None:
+    """Refuses what is no number above 0.
+
+    Raises:
+        DipsimError: it is not, or not finite.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:  # type: ignore[operator]
+        raise DipsimError(f"{where}: got {value!r}; must be a number above 0 and finite")

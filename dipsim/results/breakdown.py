@@ -42,6 +42,14 @@ def of_prefetch(tokens: pd.DataFrame) -> dict[str, float] | None:
     return {"bytes_per_token": read, "used_bytes_per_token": used, "wasted_bytes_per_token": read - used}
 
 
+def of_others(tokens: pd.DataFrame) -> dict[str, float] | None:
+    """Seconds of a token for which the model's jobs waited for those of loads, by device; None without loads."""
+    devices = ("flash", "dram", "compute")
+    if "flash_others_s" not in tokens:
+        return None
+    return {device: tokens[f"{device}_others_s"].mean() for device in devices}
+
+
 def of_path(tokens: pd.DataFrame) -> dict[str, float]:
     """Seconds of a token by the part of its critical path; together they are its time."""
     return {part: tokens[f"{part}_on_path_s"].mean() for part in BLAMED}

@@ -31,6 +31,10 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
     }
     if numbers["prefetch"] is not None:
         lines["prefetch"] = _prefetch_line(numbers["prefetch"])
+    if (waited := numbers["waited_for_others_s_per_token"]) is not None:
+        names = {"flash": "Flash", "dram": "DRAM", "compute": "compute"}
+        told = ", ".join(f"{names[device]} {scaled(seconds, 's')}" for device, seconds in waited.items())
+        lines["waits for loads"] = f"{told} per token"
     return lines
 
 

@@ -93,6 +93,7 @@ class Result:
             "busy_s": self._busy_s(),
             "bound": breakdown.bound(tokens),
             "critical_path_s_per_token": breakdown.of_path(tokens),
+            "waited_for_others_s_per_token": breakdown.of_others(tokens),
             "dram_share_of_peak": breakdown.share_of_peak(tokens, self.profile.dram),
             "dram": asdict(self.dram),
             "slots": {group: rows["slots"].tolist() for group, rows in by_group.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import simpy
 
@@ -51,7 +52,8 @@ class Processes:
         overlaps = Overlaps(env, machine, setup.overlap)
         self._loop = Loop(env, setup, formulas, overlaps, caches, self._watch)
         for load in setup.loads:
-            env.process(self._watch.load(loads.name_and_options(load)[0], lambda load=load: load.run(env, machine)))
+            name, _ = loads.name_and_options(load)
+            env.process(self._watch.load(name, partial(load.run, env, machine)))
 
     def blocks(self) -> Iterator[Done]:
         """Prompts and blocks of tokens, in the order of the trace. What a device still does for a block when its tokens

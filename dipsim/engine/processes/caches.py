@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, NamedTuple
+from typing import Any
 
 import simpy
 
-from dipsim.cache import Usage
 from dipsim.engine.workload import GroupUse, Inputs, Work
 from dipsim.trace.reading import Block
-
-
-class Request(NamedTuple):
-    """What the token loop asks a cache.
-
-    Attributes:
-        token: one of the trace, as a block.
-        inputs: its scores and whatever else the cache is given.
-        work: where what is used and read is filled in.
-        chosen: the answer's event; its value is the usage.
-    """
-
-    token: Block
-    inputs: Inputs
-    work: Work
-    chosen: simpy.Event
 
 
 class CacheProcess:
@@ -39,18 +22,28 @@ class CacheProcess:
     def __init__(self, env: simpy.Environment, use: GroupUse) -> None:
         self.use = use
         self._env = env
-        self._queue = simpy.Store(env)
+        self._asked = env.event()
         env.process(self._serve())
 
     def choose(self, token: Block, inputs: Inputs, work: Work) -> simpy.Event:
-        """Asks for the mask of a token; the event's value is a `Usage` of that one token."""
+        """Asks for the mask of a token, one after another.
+
+        Args:
+            token: one of the trace, as a block.
+            inputs: its scores and whatever else the cache is given.
+            work: where what is used and read is filled in.
+
+        Returns:
+            The answer's event, whose value is a `Usage` of that one token.
+        """
         chosen = self._env.event()
-        self._queue.put(Request(token, inputs, work, chosen))
+        self._asked.succeed((token, inputs, work, chosen))
         return chosen
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
         while True:
-            request: Request = yield self._queue.get()
-            usage: Usage = self.use.use(request.token, request.inputs)
-            self.use.fetch(request.token, request.inputs, usage, request.work)
-            request.chosen.succeed(usage)
+            token, inputs, work, chosen = yield self._asked
+            self._asked = self._env.event()
+            usage = self.use.use(token, inputs)
+            self.use.fetch(token, inputs, usage, work)
+            chosen.succeed(usage)

@@ -7,6 +7,7 @@ device alone is never interrupted.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Generator
 from typing import Any
 
@@ -93,23 +94,28 @@ class Device:
         self.pace = 1.0
         self.moved_bytes = self.done_ops = 0.0
         self._slice_bytes = slice_bytes
-        self._queue = simpy.Store(env)
+        self._queue: deque[Job] = deque()
+        self._wake = env.event()
         self._free_s = 0.0
         self._others_s = 0.0
         self._other_since_s: float | None = None
+        # Only other people's code need be asked, and checked.
+        self._is_own = type(self).service_s is not Device.service_s
         env.process(self._serve())
 
     def service_s(self, job: Job) -> float:
         """Seconds that a job takes alone at full pace; called when it begins. Override it to model another device."""
         return job.service_s
 
-    def submit(self, job: Job) -> Job:
-        """Queues a job; its event `done` is when it has ended."""
+    def submit(self, job: Job) -> simpy.Event:
+        """Queues a job; the event is its end."""
         job.ready_s = self.env.now
-        job.begun, job.done = self.env.event(), self.env.event()
+        job.done = done = self.env.event()
         job.others_before_s = self._for_others_s()
-        self._queue.put(job)
-        return job
+        self._queue.append(job)
+        if not self._wake.triggered:
+            self._wake.succeed()
+        return done
 
     def hold(self, seconds: float) -> simpy.Event:
         """For a load: nobody else is served for so long, from when it is its turn on."""
@@ -117,36 +123,40 @@ class Device:
 
     def _of_load(self, job: Job) -> simpy.Event:
         job.user = self.env.active_process
-        done: simpy.Event = self.submit(job).done
-        return done
+        return self.submit(job)
 
     def _serve(self) -> Events:
         while True:
-            job: Job = yield self._queue.get()
+            if not self._queue:
+                self._wake = self.env.event()
+                yield self._wake
+            job = self._queue.popleft()
             if job.left == 1.0:
-                yield from self._begin(job)
+                wait_s = self._begin(job)
+                if wait_s > 0:
+                    yield self.env.timeout(wait_s)
             else:
                 job.gave_way_s += self.env.now - job.stopped_s
             yield from self._work_on(job)
             if job.left > 0:
                 job.stopped_s = self.env.now
-                self._queue.put(job)
+                self._queue.append(job)
             else:
                 self._end(job)
 
-    def _begin(self, job: Job) -> Events:
-        """Latency passes while those before it are served; what is left of it is waited for."""
+    def _begin(self, job: Job) -> float:
+        """Latency passes while those before it are served; returns how long to wait for what is left of it."""
         now = self.env.now
-        where = f"device {type(self).__name__}: service_s"
-        job.service_s = amount_of(answer_of(where, lambda: self.service_s(job)), where)
-        job.hidden_s = min(job.hidden_s, job.service_s)
+        if self._is_own:
+            where = f"device {type(self).__name__}: service_s"
+            job.service_s = amount_of(answer_of(where, lambda: self.service_s(job)), where)
+            job.hidden_s = min(job.hidden_s, job.service_s)
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
-        job.begun.succeed()
-        wait_s = job.start_s + job.hidden_s - now
-        if wait_s > 0:
-            yield self.env.timeout(wait_s)
         job.served_s = job.hidden_s
+        if job.begun is not None:
+            job.begun.succeed()
+        return job.start_s + job.hidden_s - now
 
     def _work_on(self, job: Job) -> Events:
         """All of it, or as many slices as pass until somebody else waits."""
@@ -163,7 +173,7 @@ class Device:
             job.left = max(0.0, job.left - share)
             self.moved_bytes += share * job.n_bytes
             self.done_ops += share * job.n_ops
-            if job.left > 0 and any(other.user is not job.user for other in self._queue.items):
+            if job.left > 0 and any(other.user is not job.user for other in self._queue):
                 break
         if is_other:
             self._others_s, self._other_since_s = self._for_others_s(), None
@@ -179,7 +189,8 @@ class Device:
             job.others_s = self._for_others_s() - job.others_before_s
         if job.row is not None:
             job.row[:] = job.fields
-        job.done.succeed()
+        if job.done is not None:
+            job.done.succeed()
 
     def _for_others_s(self) -> float:
         """For how long loads have been served so far."""

@@ -34,7 +34,7 @@ class Part:
         stages, timed: of a prompt, or of the tokens' stages that are known before their masks: embedding, attention and
             LM head.
         jobs: filled in stage by stage.
-        index, block, work: of tokens; the work is filled in as masks are chosen.
+        index, work: of tokens: the block's place, and what they use, filled in as masks are chosen.
         begun: reads ahead, and what they write.
     """
 
@@ -43,7 +43,6 @@ class Part:
     timed: Timed
     jobs: Jobs
     index: int = 0
-    block: Block | None = None
     work: Work | None = None
     begun: list[Job] = field(default_factory=list)
 
@@ -59,7 +58,7 @@ class _Token:
 
     Args:
         index: in its block.
-        part: the block.
+        work: of the block.
         inputs: by layer and group, what the block's tokens give.
         masks: where masks are kept; None for nowhere.
 
@@ -69,12 +68,10 @@ class _Token:
         ahead: (layer, group) -> what is read ahead for it.
     """
 
-    def __init__(self, index: int, part: Part, inputs: Sequence[Sequence[Inputs]], masks: _Masks | None) -> None:
-        assert part.block is not None
-        assert part.work is not None
-        start = part.block.start + index
-        self.index, self.work, self.inputs, self.masks = index, part.work, inputs, masks
-        self.block = Block(part.sequence, start, start + 1)
+    def __init__(self, index: int, work: Work, inputs: Sequence[Sequence[Inputs]], masks: _Masks | None) -> None:
+        start = work.use.block.start + index
+        self.index, self.work, self.inputs, self.masks = index, work, inputs, masks
+        self.block = Block(work.use.block.sequence, start, start + 1)
         self.chosen: set[tuple[int, int]] = set()
         self.ahead: dict[tuple[int, int], Job] = {}
 
@@ -143,7 +140,7 @@ class Loop:
             work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
             stages = self._stages.tokens(work, earlier_positions(setup.trace, block))
             part = self._part(block.sequence, stages, setup.model.n_layers if setup.reads_ahead else 0)
-            part.index, part.block, part.work = index, block, work
+            part.index, part.work = index, work
             yield part
 
     def _part(self, sequence: int, stages: Stages, n_layers_ahead: int) -> Part:
@@ -154,16 +151,16 @@ class Loop:
 
     def run(self, part: Part) -> Events:
         """The process of a part."""
-        if part.block is None or part.work is None:
+        if part.work is None:
             yield from self._prompt(part)
         else:
-            yield from self._tokens(part, part.block)
+            yield from self._tokens(part, part.work)
 
     def done(self, part: Part) -> Done:
         """What a part has become."""
-        if part.block is None or part.work is None:
+        if part.work is None:
             return Done(part.sequence, None, part.stages, part.timed, part.jobs)
-        stages = self._stages.tokens(part.work, earlier_positions(self._setup.trace, part.block))
+        stages = self._stages.tokens(part.work, earlier_positions(self._setup.trace, part.work.use.block))
         return Done(part.sequence, part.work, stages, self._formulas.of_stages(stages), part.jobs)
 
     def _prompt(self, part: Part) -> Events:
@@ -171,12 +168,13 @@ class Loop:
         for s, row in enumerate(_rows(part.stages, part.timed)[0].tolist()):
             yield from self._stage(part, 0, s, Stage(StageSeconds(*row)))
 
-    def _tokens(self, part: Part, block: Block) -> Events:
+    def _tokens(self, part: Part, work: Work) -> Events:
+        block = work.use.block
         inputs = [[cache.use.inputs(part.index, block) for cache in caches] for caches in self._caches]
         masks = None if self._setup.record is None else _Masks(self._setup, block.stop - block.start)
         rows = _rows(part.stages, part.timed)
         for t in range(block.stop - block.start):
-            token = _Token(t, part, inputs, masks)
+            token = _Token(t, work, inputs, masks)
             for s, row in enumerate(rows[t].tolist()):
                 layer, place = divmod(s - 1, self._n_in_layer)
                 stage = Stage(StageSeconds(*row))
@@ -202,11 +200,10 @@ class Loop:
         """The stage of a group, whose cache chooses the mask unless it was asked when reads ahead began."""
         yield from self._chosen(token, layer, g)
         t = token.index
-        stages = self._stages.groups(token.work, (slice(t, t + 1), slice(layer, layer + 1), slice(g, g + 1)))
-        row = _rows(stages, self._formulas.of_stages(stages))[0, 0, 0]
+        seconds = StageSeconds(*self._stages.group(token.work, t, layer, g))
         due = token.ahead.get((layer, g))
         is_used = token.work.n_used_ahead[t, layer, g] > 0
-        return Stage(StageSeconds(*row.tolist()), due=due if is_used else None)
+        return Stage(seconds, due=due if is_used else None)
 
     def _chosen(self, token: _Token, layer: int, g: int) -> Events:
         if (layer, g) in token.chosen:
@@ -221,11 +218,10 @@ class Loop:
         """What the caches of a layer want to have read before the token gets there begins with this stage."""
         for g in range(len(self._caches[layer])):
             yield from self._chosen(token, layer, g)
-            batches, where = token.work.ahead, (token.index, layer, g)
-            if batches.service_s[where] == 0:
+            n_reads, n_bytes, service_s, hidden_s, _ = token.work.ahead.one(token.index, layer, g)
+            if service_s == 0:
                 continue
-            service_s, hidden_s, write_s = self._formulas.of_reads_ahead(batches.at(where)).tolist()
-            n_bytes, n_reads = float(batches.n_bytes[where]), float(batches.n_reads[where])
+            write_s = float(self._formulas.dram.write_seconds(n_bytes))
             read, written = Job(service_s, hidden_s, n_bytes, n_reads=n_reads), Job(write_s, n_bytes=n_bytes)
             stage.ahead = (*stage.ahead, (read, written))
             token.ahead[layer, g] = read

@@ -11,6 +11,7 @@ from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, F
 from dipsim.engine.seconds import Formulas
 from dipsim.errors import DipsimError
 from dipsim.planning.setup import Setup
+from dipsim.profile import EnergySpec
 
 ROLES: dict[str, type[Device]] = {"flash": FlashDevice, "dram": DramDevice, "compute": ComputeDevice}
 
@@ -40,21 +41,36 @@ class Machine:
             setattr(self, role, _made(role, kind, env, slice_bytes, getattr(formulas, role)))
 
     @property
+    def idle_w(self) -> float:
+        """Power that is drawn all the time, by the profile; 0 where it is not told."""
+        energy = self.profile.energy
+        return (energy.idle_w if energy is not None else None) or 0.0
+
+    @property
     def spent_j(self) -> float:
         """Energy that the devices have spent so far, for all users, without idle power.
 
         Raises:
             DipsimError: the profile lacks a number for it.
         """
-        energy = self.profile.energy
-        needed = ("flash_j_per_byte", "dram_j_per_byte", "compute_j_per_op")
-        if energy is None or any(getattr(energy, name) is None for name in needed):
-            raise DipsimError(f"profile '{self.profile.name}': energy: needed are {', '.join(needed)}")
-        joules = self.flash.moved_bytes * energy.flash_j_per_byte + self.dram.moved_bytes * energy.dram_j_per_byte
-        return joules + self.compute.done_ops * energy.compute_j_per_op
+        energy = self.profile.energy or EnergySpec()
+        amounts = {
+            "flash_j_per_byte": self.flash.moved_bytes,
+            "dram_j_per_byte": self.dram.moved_bytes,
+            "compute_j_per_op": self.compute.done_ops,
+        }
+        spent_j = 0.0
+        for name, amount in amounts.items():
+            each = getattr(energy, name)
+            if each is None:
+                raise DipsimError(
+                    f"profile '{self.profile.name}': energy.{name}: missing; energy needs {', '.join(amounts)}"
+                )
+            spent_j += amount * each
+        return spent_j
 
 
-def _made(role: str, kind: type[Any], *arguments: object) -> Device:
+def _made(role: str, kind: type[Any], *arguments: Any) -> Device:
     """The device that plays a role.
 
     Raises:

@@ -88,6 +88,7 @@ class Overlaps:
         it arrives. Reads ahead queue behind the stage's own."""
         read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
         yield from self._do(self._compute, select)
+        read.begun = self._env.event() if read.service_s > 0 else None
         self._begin(self._flash, read)
         self._begin(self._dram, transfer)
         self._begin(self._compute, early)
@@ -103,7 +104,7 @@ class Overlaps:
 
     def _first_data(self, read: Job, first_data_s: float) -> Events:
         """Until the first data of a batch is there."""
-        if read.service_s == 0:
+        if read.begun is None:
             return
         yield read.begun
         wait_s = read.start_s + first_data_s - self._env.now

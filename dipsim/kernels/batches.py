@@ -1,0 +1,53 @@
+"""How long do batches of reads take, from what their reads cost."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+
+
+@numba.njit(cache=True, nogil=True)
+def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
+    """Seconds at a depth, from those at the measured ones: between two a power of the depth."""
+    if depths.size == 1:
+        return curve_s[0]
+    depth = min(max(depth, depths[0]), depths[-1])
+    upper = 1
+    while depths[upper] < depth:
+        upper += 1
+    share = math.log(depth / depths[upper - 1]) / math.log(depths[upper] / depths[upper - 1])
+    return curve_s[upper - 1] ** (1 - share) * curve_s[upper] ** share
+
+
+@numba.njit(cache=True, nogil=True)
+def time_batches(n_bytes, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, out):  # type: ignore[no-untyped-def]
+    """Times of batches, as of `dipsim.devices.Flash`.
+
+    Args:
+        n_bytes: moved by each, [batch].
+        costs: of all its reads, [batch, cost]: their number, then their seconds at each measured depth, ascending.
+        curve_s: room for the latter, [depth].
+        bytes_per_s: of sequential reading.
+        latency_s: until a batch's first data.
+        deepest: most reads in flight; infinite for no limit.
+        depths: the measured ones, or one where these are not told.
+        has_depths: whether they are.
+        out: [batch, 4], to be filled: in the fullest queue, while nobody else is served, in all, until the first data.
+    """
+    for i in range(n_bytes.size):
+        n_reads, at_rate_s = costs[i, 0], n_bytes[i] / bytes_per_s
+        # A runtime may keep fewer requests in flight than it could, so that deeper is never slower.
+        lowest_s = math.inf
+        for c in range(curve_s.size):
+            lowest_s = min(lowest_s, costs[i, 1 + c])
+            curve_s[c] = lowest_s
+        queued_s = max(at_rate_s, lowest_s)
+        first_s = latency_s if n_reads > 0 else 0.0
+        if has_depths:
+            occupied_s = max(at_rate_s, _at_depth(curve_s, depths, deepest))
+            service_s = max(at_rate_s, _at_depth(curve_s, depths, min(n_reads, deepest)))
+        else:
+            occupied_s = max(queued_s, first_s * n_reads / deepest)
+            service_s = max(first_s + queued_s, first_s * math.ceil(n_reads / deepest))
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = queued_s, occupied_s, service_s, min(first_s, service_s)

@@ -1,0 +1,296 @@
+"""Loads and devices of one's own, against closed forms: what is left of a rate, how long a pause delays, what heat allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakeTrace, device, random_scores, small_model
+
+import dipsim as ds
+from dipsim import Dense, Dip, DipsimError, HardwareProfile, Simulation, Trace
+from dipsim.loads import DramTraffic, FlashPauses, FlashReader, Heat
+
+MODEL = small_model()
+PINNED_BYTES = 2 * 8 * 4 * 6 + 16 * 8
+N_TOKENS = 40
+
+
+@pytest.fixture
+def trace(make_trace: MakeTrace) -> Trace:
+    return make_trace(MODEL, random_scores(MODEL, N_TOKENS))
+
+
+def streaming(trace: Trace, profile: HardwareProfile, **more: Any) -> Simulation:
+    """Dense without a cache: every token reads all columns from Flash, 2 x 288 bytes, and a row of 8."""
+    dram = PINNED_BYTES + float(trace.model.kv_bytes(trace.n_positions).sum())
+    return Simulation(profile, trace, Dense(), "none", dram=dram, **more)
+
+
+TOKEN_BYTES = 2 * 288 + 8
+
+
+def flash_bound(rate: float = 1e4, **more: Any) -> HardwareProfile:
+    """Ideal Flash and nothing else that takes time."""
+    return device(rate, 1e30, slice_bytes=4, **more)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.8])
+def test_an_app_takes_its_rate_from_an_ideal_flash(trace: Trace, share: float) -> None:
+    alone = streaming(trace, flash_bound()).run()
+    assert alone.to_dict()["tok_per_s"] == pytest.approx(1e4 / TOKEN_BYTES)
+    assert alone.to_dict()["waited_for_others_s_per_token"] is None
+    reader = FlashReader(rate_bytes_per_s=share * 1e4, read_bytes=4)
+    numbers = streaming(trace, flash_bound(), loads=[reader]).run().to_dict()
+    assert numbers["tok_per_s"] == pytest.approx((1 - share) * 1e4 / TOKEN_BYTES, rel=0.005)
+    # Whatever a token takes longer than alone, it has waited.
+    waited = numbers["waited_for_others_s_per_token"]
+    assert waited["flash"] == pytest.approx(numbers["tpot_s"]["mean"] - TOKEN_BYTES / 1e4, rel=1e-9)
+    assert waited["dram"] == waited["compute"] == 0
+    assert numbers["bytes_per_token"]["flash"] == TOKEN_BYTES  # the model's own
+    assert numbers["bound"] == "flash"
+
+
+def test_a_batch_every_period_is_a_rate(trace: Trace) -> None:
+    by_rate = FlashReader(rate_bytes_per_s=2e3, n_bytes=40, read_bytes=4)
+    by_period = FlashReader(period_s=40 / 2e3, n_bytes=40, read_bytes=4)
+    results = [streaming(trace, flash_bound(), loads=[own]).run() for own in (by_rate, by_period)]
+    assert results[0].tokens["token_s"].tolist() == results[1].tokens["token_s"].tolist()
+    assert results[0].to_dict()["tok_per_s"] == pytest.approx(0.8 * 1e4 / TOKEN_BYTES, rel=0.01)
+
+
+def test_who_wants_more_than_there_is_leaves_the_model_its_turns(trace: Trace) -> None:
+    """Reads of a slice each, 32 of them at most in the queue: the model has one turn in 33."""
+    greedy = FlashReader(rate_bytes_per_s=1e9, read_bytes=4)
+    numbers = streaming(trace, flash_bound(), loads=[greedy], tokens=4).run().to_dict()
+    assert numbers["tok_per_s"] == pytest.approx(1e4 / TOKEN_BYTES / 33, rel=0.02)
+
+
+def test_two_apps_add_up(trace: Trace) -> None:
+    apps = [FlashReader(rate_bytes_per_s=2e3, read_bytes=4), FlashReader(rate_bytes_per_s=3e3, read_bytes=4)]
+    numbers = streaming(trace, flash_bound(), loads=apps).run().to_dict()
+    assert numbers["tok_per_s"] == pytest.approx(0.5 * 1e4 / TOKEN_BYTES, rel=0.01)
+
+
+def test_long_transfers_give_way_after_a_slice(trace: Trace) -> None:
+    """One read of the app comes while 192 bytes are read: it is served when 16 of them are, and the rest waits."""
+
+    @dataclass(frozen=True)
+    class Once:
+        ended_s: list[float]
+
+        def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
+            yield env.timeout(0.0008 + 0.0005)  # the row takes 0.8 ms, the first slice is half read
+            yield machine.flash.read(10)
+            self.ended_s.append(env.now)
+
+    ended_s: list[float] = []
+    profile = device(1e4, 1e30, slice_bytes=16)
+    result = streaming(trace, profile, loads=[Once(ended_s)], tokens=1).run()
+    assert ended_s == [pytest.approx(0.0008 + 0.0016 + 0.001)]
+    assert result.tokens["token_s"].tolist() == [pytest.approx(TOKEN_BYTES / 1e4 + 0.001)]
+    assert result.tokens["flash_others_s"].tolist() == [pytest.approx(0.001)]
+    assert result.tokens["waiting_on_path_s"].tolist() == [pytest.approx(0.001)]
+
+
+def test_a_pause_delays_exactly(trace: Trace) -> None:
+    alone_s = streaming(trace, flash_bound()).run().tokens["token_s"].to_numpy()
+    length_s, period_s = 0.5, 7.3 * alone_s[0]
+    pauses = FlashPauses(period_s=period_s, length_s=length_s)
+    tokens = streaming(trace, flash_bound(), loads=[pauses]).run().tokens
+    more_s = tokens["token_s"].to_numpy() - alone_s
+    hit = more_s > 1e-9
+    assert more_s[hit] == pytest.approx(np.full(hit.sum(), length_s))
+    # In Flash's own time a pause comes once a period.
+    assert hit.sum() == int(alone_s.sum() / period_s)
+    assert tokens["flash_others_s"].to_numpy() == pytest.approx(more_s, abs=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_traffic_takes_its_rate_from_the_bus(
+    make_trace: MakeTrace, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All in DRAM: what a token reads goes over what the display leaves of the bus."""
+    monkeypatch.setattr("dipsim.loads.readers._BURST_BYTES", 4)
+    trace = make_trace(MODEL, random_scores(MODEL, 30))
+    profile = device(1e30, 1e4, slice_bytes=4)
+    alone, beside = (
+        Simulation(profile, trace, Dense(), "lru", loads=loads, warmup=1).run().to_dict()
+        for loads in ([], [DramTraffic(rate_bytes_per_s=share * 1e4)])
+    )
+    assert alone["waited_for_others_s_per_token"] is None
+    assert beside["tok_per_s"] == pytest.approx((1 - share) * alone["tok_per_s"], rel=0.005)
+    waited = beside["waited_for_others_s_per_token"]
+    assert waited["dram"] == pytest.approx(beside["tpot_s"]["mean"] - alone["tpot_s"]["mean"], rel=0.01)
+    assert waited["flash"] == 0
+
+
+ENERGY = {"flash_j_per_byte": 1e-3, "dram_j_per_byte": 0.0, "compute_j_per_op": 0.0, "idle_w": 0.0}
+
+
+@pytest.mark.parametrize("idle_w", [0.0, 1.0])
+def test_a_heated_device_settles_at_what_its_resistance_allows(make_trace: MakeTrace, idle_w: float) -> None:
+    """10 kB/s are 10 W; at 45 degrees 4 W can leave it, so that 4 kB/s are left, less what idling takes."""
+    trace = make_trace(MODEL, random_scores(MODEL, 400))
+    heat = Heat(ambient_c=25, resistance_c_per_w=5, capacity_j_per_c=0.2, trips=[[45, 0.2]])
+    profile = flash_bound(energy=ENERGY | {"idle_w": idle_w})
+    tokens = streaming(trace, profile, loads=[heat]).run().tokens
+    seconds = tokens["token_s"].to_numpy()
+    assert seconds[0] == pytest.approx(TOKEN_BYTES / 1e4)  # cold
+    settled = seconds[100:]
+    allowed_w = (45 - 25) / 5 - idle_w
+    assert TOKEN_BYTES * len(settled) / settled.sum() == pytest.approx(allowed_w / 1e-3, rel=0.02)
+    # How long it stays cool: T rises to 25 + 5 P with a time constant of 1 s.
+    power_w = 10 + idle_w
+    cool_s = -np.log(1 - 20 / (5 * power_w))
+    slow = np.flatnonzero(seconds > 1.01 * seconds[0])[0]
+    assert seconds[:slow].sum() == pytest.approx(cool_s, abs=1.1 * seconds[0])
+
+
+def test_a_share_that_is_low_enough_is_kept(make_trace: MakeTrace) -> None:
+    """Above the second trip point nothing is ever reached: at the first one's share it stays below."""
+    trace = make_trace(MODEL, random_scores(MODEL, 300))
+    heat = Heat(resistance_c_per_w=5, capacity_j_per_c=0.2, trips=[[45, 0.67], [58.4, 0.1]])
+    seconds = streaming(trace, flash_bound(energy=ENERGY), loads=[heat]).run().tokens["token_s"].to_numpy()
+    # 6.7 W settle at 25 + 33.5 = 58.5 degrees, above the second: it holds 58.4 at 6.68 W on average.
+    settled = seconds[200:]
+    assert TOKEN_BYTES * len(settled) / settled.sum() == pytest.approx(33.4 / 5 / 1e-3, rel=0.02)
+
+
+class Slow(ds.FlashDevice):
+    """Half as fast as its profile says."""
+
+    def service_s(self, job: Any) -> float:
+        return 2 * float(job.service_s)
+
+
+def test_a_flash_of_ones_own(trace: Trace) -> None:
+    own = streaming(trace, flash_bound(), devices={"flash": Slow}).run()
+    slow = streaming(trace, flash_bound(5e3)).run()
+    assert own.tokens["token_s"].to_numpy() == pytest.approx(slow.tokens["token_s"].to_numpy(), rel=1e-12)
+    assert own.to_dict()["busy_s"]["flash"] == pytest.approx(slow.to_dict()["busy_s"]["flash"])
+    assert own.to_dict()["critical_path_s_per_token"] == pytest.approx(slow.to_dict()["critical_path_s_per_token"])
+
+
+def of_load(run: Callable[..., Any]) -> Any:
+    return type("Bad", (), {"run": lambda self, env, machine: run(env, machine)})()
+
+
+def yielding(*values: Any) -> Any:
+    def run(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        for value in values:
+            yield value(env, machine) if callable(value) else value
+
+    return of_load(run)
+
+
+def spins(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    while True:
+        yield env.timeout(0)
+
+
+def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    yield env.timeout(0.01)
+    raise KeyError("lost")
+
+
+@pytest.mark.parametrize(
+    ("load", "message"),
+    [
+        (of_load(lambda env, machine: 3), "load 'Bad': run: got 3; must be a generator of SimPy events: use yield"),
+        (yielding(5), "load 'Bad': run: yields 5; must be a SimPy event"),
+        (yielding(lambda env, machine: env.timeout(-1)), "load 'Bad': run: ValueError: Negative delay -1"),
+        (
+            yielding(lambda env, machine: machine.flash.read(-1)),
+            "flash.read: n_bytes: got -1; must be a number, at least",
+        ),
+        (yielding(lambda env, machine: machine.flash.read("many")), "flash.read: n_bytes: got 'many'"),
+        (yielding(lambda env, machine: machine.flash.hold(float("inf"))), "flash.hold: got inf; must be a number"),
+        (yielding(lambda env, machine: machine.dram.move(float("nan"))), "dram.move: n_bytes: got nan"),
+        (yielding(lambda env, machine: machine.gpu), "load 'Bad': run: AttributeError"),
+        (of_load(fails), "load 'Bad': run: KeyError: 'lost'"),
+        (of_load(spins), "load 'Bad': run: no step of the model has ended in"),
+    ],
+)
+def test_a_load_that_breaks_its_contract_is_one_line(
+    trace: Trace, load: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dipsim.engine.processes.contract._MOST_EVENTS", 10_000)
+    with pytest.raises(DipsimError) as caught:
+        streaming(trace, flash_bound(), loads=[load]).run()
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def of_flash(answer: Any) -> type:
+    def service_s(self: Any, job: Any) -> Any:
+        return answer(job) if callable(answer) else answer
+
+    return type("Broken", (ds.FlashDevice,), {"service_s": service_s})
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (of_flash(-1), "device Broken: service_s: got -1; must be a number, at least 0 and finite"),
+        (of_flash(None), "device Broken: service_s: got None"),
+        (of_flash(float("inf")), "device Broken: service_s: got inf"),
+        (of_flash(lambda job: 1 / 0), "device Broken: service_s: ZeroDivisionError: division by zero"),
+        (int, "devices: flash: got <class 'int'>; must be a class derived from FlashDevice"),
+        (type("Greedy", (ds.FlashDevice,), {"__init__": lambda self: None}), "device Greedy: TypeError"),
+        (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: a job never ends"),
+    ],
+)
+def test_a_device_that_breaks_its_contract_is_one_line(trace: Trace, kind: type, message: str) -> None:
+    with pytest.raises(DipsimError) as caught:
+        streaming(trace, flash_bound(), devices={"flash": kind}).run()
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FlashReader(rate_bytes_per_s=0), "flash-reader: rate_bytes_per_s: got 0; must be a number above 0"),
+        (lambda: FlashReader(rate_bytes_per_s=1, period_s=1), "flash-reader: got a rate and a period"),
+        (lambda: FlashReader(read_bytes="4k"), "flash-reader: read_bytes: got '4k'"),
+        (lambda: DramTraffic(rate_bytes_per_s=-1), "dram-traffic: rate_bytes_per_s: got -1"),
+        (lambda: FlashPauses(length_s=0), "flash-pauses: length_s: got 0"),
+        (lambda: Heat(trips=[[45]]), r"heat: trips: got [[45]]; must be [degrees, share of the rate"),
+        (lambda: Heat(trips=[[45, 0]]), r"heat: trips: got [[45, 0]]"),
+        (lambda: Heat(device="gpu"), "heat: device: unknown name, got 'gpu'"),
+        (lambda: Heat(resistance_c_per_w=0), "heat: resistance_c_per_w: got 0"),
+    ],
+)
+def test_options_of_loads_are_checked(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(DipsimError) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+def test_heat_needs_to_know_what_is_spent(trace: Trace) -> None:
+    with pytest.raises(DipsimError, match=r"profile 'test': energy\.flash_j_per_byte: missing"):
+        streaming(trace, flash_bound(), loads=[Heat()]).run()
+
+
+def test_the_compiled_engine_runs_no_loads(trace: Trace) -> None:
+    with pytest.raises(DipsimError, match="engine: got 'compiled' with loads"):
+        streaming(trace, flash_bound(), loads=[FlashReader()], engine="compiled").run()
+
+
+def test_the_same_run_gives_the_same_bytes(trace: Trace) -> None:
+    simulation = streaming(trace, flash_bound(), loads=[FlashReader(rate_bytes_per_s=3e3, read_bytes=7)])
+    assert simulation.run().to_json() == simulation.run().to_json()
+
+
+def test_slices_change_nothing_for_who_is_alone(trace: Trace) -> None:
+    results = [
+        Simulation(
+            device(1e4, 2e4, slice_bytes=n), trace, Dip(density=0.5), "lfu", dram="0.9x", engine="processes"
+        ).run()
+        for n in (1, 1e9)
+    ]
+    assert results[0].tokens.equals(results[1].tokens)
