@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import simpy
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from dipsim.devices import Compute, Device, Dram, Flash, ReadBatches
+from dipsim.devices import Compute, Dram, Flash, ReadBatches
 from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
 
@@ -179,38 +176,3 @@ def test_compute() -> None:
     assert Compute(None).operations(10, 16) == 20
     many = np.array([1e18])
     assert (Compute(None).seconds(many), Compute(None).select_seconds(many)) == (0, 0)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0.01, 5)), min_size=1, max_size=12))
-def test_a_device_serves_like_a_simpy_resource(jobs: list[tuple[float, float]]) -> None:
-    """The queue in closed form ends every job when `simpy.Resource` with a process for each job does."""
-    jobs.sort(key=lambda job: job[0])
-    device, log = Device(), []
-    env = simpy.Environment()
-    resource, ends = simpy.Resource(env), [0.0] * len(jobs)
-
-    def job(index: int, arrival_s: float, service_s: float) -> Any:
-        yield env.timeout(arrival_s)
-        with resource.request() as turn:
-            yield turn
-            yield env.timeout(service_s)
-        ends[index] = env.now
-
-    for index, (arrival_s, service_s) in enumerate(jobs):
-        env.process(job(index, arrival_s, service_s))
-        log.append(device.submit(service_s, arrival_s) + service_s)
-    env.run()
-    assert log == pytest.approx(ends)
-    assert device.busy_s(1e9) == pytest.approx(sum(service_s for _, service_s in jobs))
-
-
-def test_latency_passes_while_others_are_served() -> None:
-    """Of 5 s, 2 are latency: a job behind another begins up to 2 s before that one ends, never before it is ready."""
-    device = Device()
-    assert device.submit(10, 0) == 0
-    assert device.submit(5, 3, hidden_s=2) == 8
-    assert (device.free_at_s, device.busy_s(13), device.busy_s(11.5)) == (13, 13, 11.5)
-    assert device.submit(5, 12.5, hidden_s=2) == 12.5
-    assert (device.free_at_s, device.busy_s(17.5)) == (17.5, 17.5)
-    assert device.submit(1, 20, hidden_s=1) == 20
