@@ -1,15 +1,6 @@
 """The command that every benchmark is: options, then tables as they are found, with the machine and the versions.
 
-A benchmark has `tables`, which measures and yields, and `options`, where it has options of its own:
-
-    def options(asked: ArgumentParser) -> None:
-        add_runs(asked)
-
-    def tables(given: Namespace) -> Iterator[Table]:
-        yield Table("what it says", [{"column": 1.5, "another": spread(repeat(work, given.runs))}])
-
-    if __name__ == "__main__":
-        main(__doc__, tables, options)
+benchmarks/README.md shows one.
 """
 
 from __future__ import annotations
@@ -95,7 +86,14 @@ def parser(
 
 def add_runs(asked: argparse.ArgumentParser, n_runs: int = 5) -> None:
     """The option `--runs` of what measures time."""
-    asked.add_argument("--runs", type=int, default=n_runs, help=f"measured runs, after one that warms up ({n_runs})")
+    about = f"measured runs, after one that warms up ({n_runs})"
+    asked.add_argument("--runs", type=_at_least_one, default=n_runs, help=about)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 1 or more, got {text}")
+    return int(text)
 
 
 def add_cores(asked: argparse.ArgumentParser, n_cores: int) -> None:

@@ -1,6 +1,6 @@
 """A plain PyTorch rendering of the published simulator's semantics, to compare dipsim with in speed and in hits.
 
-    python -m benchmarks.published.simulator TRACE --density 0.5 --gamma 0.2 --dram 0.5x
+    python -m benchmarks.published.simulator TRACE --density 0.5 --gamma 0.2 --dram 0.5
 
 DIP with cache-aware masking (reweighted scores, top-k), LFU with counts that survive eviction, every active column
 enters, half the model's bytes in DRAM, hits / DRAM bandwidth + misses / Flash bandwidth. One variant loops over

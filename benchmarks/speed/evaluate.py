@@ -1,6 +1,6 @@
 """What does it cost to have masks and caches in the loop: `evaluate` against the dense forward of the same windows.
 
-    python -m benchmarks.speed.evaluate [--layers 16] [--windows 2] [--runs 5]
+    python -m benchmarks.speed.evaluate --layers 16 --windows 2 --runs 5
 
 On `tiny` (float32), and on a Llama of a billion random weights in bfloat16 (the shape of llama-3.2-1b). The dense
 forward is the plain model with its loss. `in the loop` chooses and applies masks, runs the caches, records the scores

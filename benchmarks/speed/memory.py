@@ -51,7 +51,7 @@ def options(asked: argparse.ArgumentParser) -> None:
 
 
 def tables(given: argparse.Namespace) -> Iterator[Table]:
-    with trace_of(given, max(given.tokens)) as path:
+    with trace_of(given, max([32, *given.tokens])) as path:
         yield Table("peak memory of a simulation", memory_rows(path, given.tokens))
 
 
