@@ -330,7 +330,7 @@ def make_seeds(folder: Path) -> None:
         _make_documents()
         for line in _MAKING:
             _make(shlex.split(line))
-        with mock.patch("dipsim.sparsify.adapters.folder.remove_checkpoint"):
+        with mock.patch("dipsim.sparsify.adapters.training.remove_checkpoint"):
             _make(shlex.split(_ADAPT.format("halfway")))
         _make_variations()
 
