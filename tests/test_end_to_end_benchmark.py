@@ -3,7 +3,6 @@ that are only theirs do what they say."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +10,15 @@ import numpy as np
 import pytest
 from conftest import small_model
 
+from benchmarks.published import end_to_end
+from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
+from benchmarks.published.targets import Run, Target, Workload, same_bits
+from benchmarks.published.targets_dense import OPT_6_7B
+from benchmarks.published.targets_sparse import OPT_RUN
 from dipsim import HardwareProfile, ModelSpec, Trace
 from dipsim.cache import WeightCache
 from dipsim.policies import Place
 from dipsim.trace.reading import Sequence
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import end_to_end
-from neurons import EveryLinear, LowestIndices, Neurons
-from targets import Run, Target, Workload, same_bits
-from targets_dense import OPT_6_7B
-from targets_sparse import OPT_RUN
 
 BY_NAME = {target.name: target for target in end_to_end.TARGETS}
 every_target = pytest.mark.parametrize("target", end_to_end.TARGETS, ids=list(BY_NAME))

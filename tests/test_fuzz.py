@@ -19,14 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import fuzz
-import fuzz_case
-import fuzz_kinds
-import fuzz_mutations
-from fuzz_case import Outcome, make_folder, run_case
-from fuzz_kinds import KINDS, carry_out, make_seeds, prepare
-
+from benchmarks.robustness import fuzz, fuzz_case, fuzz_kinds, fuzz_mutations
+from benchmarks.robustness.fuzz_case import Outcome, make_folder, run_case
+from benchmarks.robustness.fuzz_kinds import KINDS, carry_out, make_seeds, prepare
 from dipsim import Trace
 from dipsim.cli.terminal import complain, say
 
@@ -46,9 +41,9 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_no_case_is_bad(tmp_path: Path) -> None:
     """In a process of its own: where other tests have used torch's threads, nothing can be forked any more."""
-    script, told = Path(fuzz.__file__), tmp_path / "told.json"
-    words = [sys.executable, str(script), "--cases", "150", "--seed", str(SEED), "--json", str(told)]
-    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    root, told = Path(fuzz.__file__).parents[2], tmp_path / "told.json"
+    words = [sys.executable, "-m", fuzz.__name__, "--cases", "150", "--seed", str(SEED), "--json", str(told)]
+    subprocess.run(words, cwd=root, check=True, capture_output=True)
     tables = json.loads(told.read_text())["tables"]
     assert tables["findings"] == []
     assert {row["kind"] for row in tables["cases"] if row["accepted"]} == {*KINDS, "all"}

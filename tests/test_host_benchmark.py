@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import numpy as np
 import pytest
 from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 
+from benchmarks.host.disk import Disk, form_reads
+from benchmarks.host.runtime import Choice, Lfu, Measured, Part, best
+from benchmarks.host.settings import Setting, choices, measure, scores_of
+from benchmarks.host.weights import Host, write_weights
 from dipsim import Dense, Dip, DipCa, Glu, Simulation
 from dipsim.methods import Masking
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import host_disk
-import host_runtime
-import host_settings
-import host_weights
 
 KIB = 1024
 
@@ -41,7 +38,7 @@ KIB = 1024
 def test_reads(
     columns: list[int], column_bytes: int, gap_bytes: int, longest: int, expected: list[tuple[int, int]]
 ) -> None:
-    starts, n_bytes = host_disk.form_reads(np.array(columns, np.int64), column_bytes, gap_bytes, longest)
+    starts, n_bytes = form_reads(np.array(columns, np.int64), column_bytes, gap_bytes, longest)
     assert list(zip(starts // KIB, n_bytes // KIB, strict=True)) == expected
     assert not (starts % KIB).any()
     assert not (n_bytes % KIB).any()
@@ -49,7 +46,7 @@ def test_reads(
 
 def test_lfu_by_hand() -> None:
     """Three slots of six columns: who leaves, and who does not get in."""
-    cache = host_runtime.Lfu(6, 3)
+    cache = Lfu(6, 3)
 
     def kept_after(active: list[int], token: int, scores: tuple[float, ...] = (1, 1, 1, 1, 1, 1)) -> list[int]:
         cache.update(np.array(active), np.array(scores, np.float32), token)
@@ -70,9 +67,9 @@ def test_lfu_by_hand() -> None:
 
 def test_equal_scores_go_to_the_lower_index() -> None:
     scores = np.array([1, 3, 0, 3, 2, 3, 0], np.float32)
-    assert host_runtime.best(scores, 2).tolist() == [1, 3]
-    assert host_runtime.best(scores, 5).tolist() == [0, 1, 3, 4, 5]
-    assert host_runtime.best(scores, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    assert best(scores, 2).tolist() == [1, 3]
+    assert best(scores, 5).tolist() == [0, 1, 3, 4, 5]
+    assert best(scores, 6).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @tight_slots
@@ -85,13 +82,13 @@ def test_misses_are_those_of_the_simulator(
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     trace = make_trace(model, random_scores(model, 12, n_levels=40))
     path = tmp_path / "weights"
-    host_weights.write_weights(path, model)
-    setting = host_settings.Setting(masking, dram, 4, 4 * KIB, overlap)
+    write_weights(path, model)
+    setting = Setting(masking, dram, 4, 4 * KIB, overlap)
     simulated = Simulation(device(), trace, masking, "lfu", dram=f"{dram}x", overlap="none", warmup=1).run()
-    scores = host_settings.scores_of(trace)
-    with host_disk.Disk(path, setting.depth) as disk:
-        host = host_weights.Host(disk, model, 16 * KIB)
-    measured = host_settings.measure(path, host, setting, host_settings.choices(setting, trace), trace, scores)
+    scores = scores_of(trace)
+    with Disk(path, setting.depth) as disk:
+        host = Host(disk, model, 16 * KIB)
+    measured = measure(path, host, setting, choices(setting, trace), trace, scores)
     counted = simulated.counted
     assert [token.n_missed for token in measured[1:]] == (counted["active_columns"] - counted["hits"]).tolist()
 
@@ -99,10 +96,10 @@ def test_misses_are_those_of_the_simulator(
 def test_a_column_waits_for_all_reads_that_it_comes_with(tmp_path: Path) -> None:
     """Columns of 3 KiB in pieces of 4 KiB: many come with two."""
     model = small_model(hidden_size=512, intermediate_size=1536)
-    host_weights.write_weights(tmp_path / "weights", model)
-    with host_disk.Disk(tmp_path / "weights", 4) as disk:
-        host = host_weights.Host(disk, model, 4 * KIB)
-    part = host_runtime.Part(host, host_runtime.Choice("up_gate", 0, "any", 300, 1.0, 40), host.caches, 0)
+    write_weights(tmp_path / "weights", model)
+    with Disk(tmp_path / "weights", 4) as disk:
+        host = Host(disk, model, 4 * KIB)
+    part = Part(host, Choice("up_gate", 0, "any", 300, 1.0, 40), host.caches, 0)
     scores = np.abs(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
     plan = part.plan(part.choose(scores), scores, 0)
     for column, (first, behind) in zip(plan.active, plan.columns.reads, strict=True):
@@ -118,25 +115,23 @@ def test_products_are_of_the_weights_in_the_file(
     """Whether they are read before or meanwhile, and where the file system refuses O_DIRECT."""
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     path = tmp_path / "weights"
-    host_weights.write_weights(path, model)
+    write_weights(path, model)
     if not is_direct:
         monkeypatch.setattr(os, "O_DIRECT", os.O_DIRECTORY)  # which a file refuses
-    with host_disk.Disk(path, 4) as disk, ThreadPoolExecutor(1) as thread:
+    with Disk(path, 4) as disk, ThreadPoolExecutor(1) as thread:
         assert disk.is_direct <= is_direct
-        host = host_weights.Host(disk, model, 16 * KIB)
+        host = Host(disk, model, 16 * KIB)
         for name, layer in (("up_gate", 1), ("down", 0)):
             check_products(disk, host, path, name, layer, thread if n_threads else None)
 
 
-def check_products(
-    disk: host_disk.Disk, host: host_weights.Host, path: Path, name: str, layer: int, reader: Executor | None
-) -> None:
+def check_products(disk: Disk, host: Host, path: Path, name: str, layer: int, reader: Executor | None) -> None:
     rng, matrix = np.random.default_rng(0), host.matrices[name, layer]
     stored = np.fromfile(path, np.int8, matrix.n_bytes, offset=matrix.start).reshape(matrix.n_columns, -1)
     n = matrix.n_columns // 2
-    part = host_runtime.Part(host, host_runtime.Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
+    part = Part(host, Choice(name, layer, "any", n, 1.0, n // 2), host.caches, 0)
     for token in range(6):
         scores = np.abs(rng.standard_normal(matrix.n_columns)).astype(np.float32)
-        out = part.step(disk, scores, token, host_runtime.Measured(), reader)
+        out = part.step(disk, scores, token, Measured(), reader)
         active = np.argsort(-scores)[:n]
         assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)

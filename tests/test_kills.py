@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import kills
+from benchmarks.robustness import kills
 
 CHILD = "import os, sys, time; from dipsim.children import end_with; end_with(os.getppid()); print(); time.sleep(60)"
 PARENT = f"""

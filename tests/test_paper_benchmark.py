@@ -4,8 +4,6 @@ and small runs of its pieces."""
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
+from benchmarks.published import paper, paper_quality, paper_speed
 from dipsim import Dense, DipCa, Gate, ModelSpec
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import paper
-import paper_quality
-import paper_speed
 
 SIZES = {"n_layers": 2, "hidden_size": 128, "intermediate_size": 448, "n_heads": 4, "n_kv_heads": 1, "head_dim": 4}
 SMALL = ModelSpec.parse({"name": "small", "vocab_size": 100, **SIZES}, "small")

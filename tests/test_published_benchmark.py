@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import tight_slots
 
+from benchmarks.published import simulator
 from dipsim import DipCa, HardwareProfile
-
-sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))  # they are scripts, not a package
-import published
 
 
 @tight_slots
 @pytest.mark.parametrize("dram", [0.3, 0.5, 0.9])
 def test_hits_and_seconds_agree(tmp_path: Path, dram: float) -> None:
     """From slots for few of the active columns to slots for more than all of them."""
-    trace = published.distinct_trace(tmp_path / "distinct.zarr", 60)
+    trace = simulator.distinct_trace(tmp_path / "distinct.zarr", 60)
     profile, masking = HardwareProfile.load("a18-paper"), DipCa(density=0.5, gamma=0.2137)
-    works, found = published.rivals(trace.path, profile, masking, dram, trace.n_tokens, "none")
+    works, found = simulator.rivals(trace.path, profile, masking, dram, trace.n_tokens, "none")
     for work in works.values():
         work()
     own = found.pop("dipsim")

@@ -37,7 +37,7 @@ from dipsim.trace.plain_chunks import PlainChunks
 from dipsim.version import __version__
 
 # Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
-# slower (benchmarks/store.py). The checksum refuses a damaged chunk.
+# slower (benchmarks/speed/store.py). The checksum refuses a damaged chunk.
 _CODECS = [Crc32cCodec()]
 # Chunks beside each other in one folder: making folders would take as long as writing.
 _FLAT: ChunkKeyEncodingLike = {"name": "default", "separator": "."}

@@ -1,0 +1,235 @@
+"""A small real runtime, to check the simulator against: weights on disk, a cache of columns in memory, one core.
+
+It shares no code with the simulator. For every (token, layer, group): choose the active columns from their scores and
+from what is in memory; read the missed ones from the file, past the page cache, with a fixed number of requests in
+flight; copy those that stay into their slots; multiply all active columns by their scores. Attention, the LM head and
+the row of the embedding table are real too; keys and values are left out. Either reads come first, then products, which
+is the simulator's overlap `none`; or a second thread reads while columns are multiplied as they arrive: `pipelined`.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from benchmarks.host.disk import Disk, Int64Array, form_reads
+from benchmarks.host.weights import Columns, Float32Array, Host, Places
+
+# Columns and tokens share an integer with a count, which then says who leaves first.
+_FIELD = 1 << 20
+
+
+def best(values: Float32Array, n: int) -> Int64Array:
+    """The n largest of values that are not negative, ascending by index; of equal ones the lower index."""
+    if n >= values.size:
+        return np.arange(values.size)
+    # Bits of such floats ascend with them.
+    keys = -(values.view(np.int32).astype(np.int64) * _FIELD + (_FIELD - 1 - np.arange(values.size)))
+    return np.sort(np.argpartition(keys, n)[:n])
+
+
+class Lfu:
+    """Which columns of one (layer, group) are in memory, and in which slot.
+
+    Every active column enters while there is room; of the others leaves who was used least often, of those who was used
+    longest ago, of those the lower index.
+    """
+
+    def __init__(self, n_columns: int, n_slots: int) -> None:
+        self.slots: Int64Array = np.full(n_columns, -1)  # of each column; -1: not in memory
+        self._free: Int64Array = np.arange(n_slots)
+        self._uses = np.zeros(n_columns, np.int64)
+        self._last = np.zeros(n_columns, np.int64)
+
+    def update(self, active: Int64Array, scores: Float32Array, token: int) -> None:
+        """A token has used these columns (ascending)."""
+        self._uses[active] += 1
+        self._last[active] = token
+        missed = active[self.slots[active] < 0]
+        self._evict(active, missed.size - self._free.size)
+        entering = missed[best(scores[missed], self._free.size)]
+        self.slots[entering], self._free = self._free[: entering.size], self._free[entering.size :]
+
+    def _evict(self, active: Int64Array, n: int) -> None:
+        idle = self.slots >= 0
+        idle[active] = False
+        candidates = np.flatnonzero(idle)
+        if n <= 0 or candidates.size == 0:
+            return
+        keys = (self._uses[candidates] * _FIELD + self._last[candidates]) * _FIELD + candidates
+        victims = candidates if n >= candidates.size else candidates[np.argpartition(keys, n)[:n]]
+        self._free = np.concatenate([self._free, self.slots[victims]])
+        self.slots[victims] = -1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a setting says of one (layer, group).
+
+    Attributes:
+        name, layer: its matrix.
+        site: the scores that choose its columns; None where all are active.
+        n_active: columns that a token uses.
+        gamma: factor on scores of columns that are not in memory.
+        n_slots: columns that fit into memory.
+    """
+
+    name: str
+    layer: int
+    site: str | None
+    n_active: int
+    gamma: float
+    n_slots: int
+
+
+@dataclass
+class Measured:
+    """What one token took and moved."""
+
+    token_s: float = 0.0
+    flash_s: float = 0.0
+    select_s: float = 0.0
+    multiply_s: float = 0.0
+    n_missed: int = 0
+    n_reads: int = 0
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one (layer, group) gets its columns for a token.
+
+    Attributes:
+        starts, n_bytes: reads, from the matrix' own start.
+        n_missed: columns that they fetch.
+        active: the columns, those in memory first, in the order of where they are.
+        columns: where those are.
+    """
+
+    starts: Int64Array
+    n_bytes: Int64Array
+    n_missed: int
+    active: Int64Array
+    columns: Columns
+
+
+class Part:
+    """One (layer, group) at work: a matrix, how its columns are chosen, and those of them in memory from `place` on."""
+
+    def __init__(self, host: Host, choice: Choice, place: int, gap_bytes: int) -> None:
+        self.choice, self.matrix = choice, host.matrices[choice.name, choice.layer]
+        self.cache = Lfu(self.matrix.n_columns, choice.n_slots)
+        self._host, self._place, self._gap_bytes = host, place, gap_bytes
+
+    def choose(self, scores: Float32Array) -> Int64Array:
+        """Active columns, ascending."""
+        kept = self.cache.slots >= 0
+        return best(np.where(kept, scores, scores * np.float32(self.choice.gamma)), self.choice.n_active)
+
+    def plan(self, active: Int64Array, scores: Float32Array, token: int) -> Plan:
+        """What is read, and from where to where the active columns are taken; the cache is that after the token."""
+        width, before = self.matrix.column_bytes, self.cache.slots[active]
+        is_missed, missed = before < 0, active[before < 0]
+        starts, n_bytes = form_reads(missed, width, self._gap_bytes, self._host.max_read_bytes)
+        self.cache.update(active, scores, token)
+        after = self.cache.slots[active]
+        edges = np.stack([missed * width, (missed + 1) * width], axis=1)
+        first, last = np.searchsorted(starts, edges - [0, 1], side="right").T - 1
+        landed = self._host.buffer + np.cumsum(n_bytes) - n_bytes - starts
+        sources, reads = self._place + before * width, np.zeros((active.size, 2), np.int64)
+        sources[is_missed] = landed[first] + edges[:, 0]
+        reads[is_missed] = np.stack([first, last + 1], axis=1)
+        places = np.where(after < 0, sources, self._place + after * width)
+        order = np.argsort(sources)
+        columns = Columns(sources[order], places[order], reads[order])
+        return Plan(starts, n_bytes, missed.size, active[order], columns)
+
+    def step(
+        self, disk: Disk, scores: Float32Array, token: int, measured: Measured, reader: Executor | None = None
+    ) -> Float32Array:
+        """One token: the sum of the active columns, each times its score.
+
+        Args:
+            disk: where the weights are.
+            scores: float32 [column].
+            token: index in the sequence.
+            measured: is added to.
+            reader: reads while columns that are there are multiplied; None to read first.
+        """
+        started, host = time.perf_counter(), self._host
+        plan = self.plan(self.choose(scores), scores, token)
+        measured.select_s += time.perf_counter() - started
+        arrived = np.zeros(plan.starts.size, np.bool_)
+        fetch = partial(host.fetch, disk, self.matrix, plan.starts, plan.n_bytes, host.buffer, arrived)
+        pending = None if reader is None else reader.submit(fetch)
+        flash_s = 0.0 if pending else fetch()
+        started = time.perf_counter()
+        out = host.memory.multiply(plan.columns, scores[plan.active], self.matrix.column_bytes, arrived)
+        measured.multiply_s += time.perf_counter() - started
+        measured.flash_s += pending.result() if pending else flash_s
+        measured.n_missed += plan.n_missed
+        measured.n_reads += plan.starts.size
+        measured.n_bytes += int(plan.n_bytes.sum())
+        return out
+
+
+class Runtime:
+    """A setting on this machine, ready to decode.
+
+    Args:
+        host: the model.
+        choices: what is kept and chosen, layer by layer.
+        gap_bytes: bytes between two wanted columns that are read rather than skipped.
+        reader: see `Part.step`.
+    """
+
+    def __init__(self, host: Host, choices: list[Choice], gap_bytes: int, reader: Executor | None = None) -> None:
+        self._host, self._reader = host, reader
+        places = Places(host.caches)
+        self.parts = []
+        for choice in choices:
+            width = host.matrices[choice.name, choice.layer].column_bytes
+            self.parts.append(Part(host, choice, places.take(choice.n_slots * width), gap_bytes))
+
+    def decode(self, disk: Disk, ids: Int64Array, scores: dict[str, Float32Array]) -> list[Measured]:
+        """Token after token of one sequence.
+
+        Args:
+            disk: where the weights are.
+            ids: int64 [token], rows of the embedding table.
+            scores: site -> float32 [token, layer, column].
+        """
+        return [self._token(disk, token, int(row), scores) for token, row in enumerate(ids)]
+
+    def _token(self, disk: Disk, token: int, row: int, scores: dict[str, Float32Array]) -> Measured:
+        measured, started = Measured(), time.perf_counter()
+        disk.forget()
+        self._embed(disk, row, measured)
+        for part in self.parts:
+            if part.choice.name == "up_gate":
+                self._pinned("attention", part.choice.layer, measured)
+            part.step(disk, self._factors(part, token, scores), token, measured, self._reader)
+        self._pinned("head", 0, measured)
+        measured.token_s = time.perf_counter() - started
+        return measured
+
+    def _embed(self, disk: Disk, row: int, measured: Measured) -> None:
+        table = self._host.matrices["embedding", 0]
+        starts, n_bytes = form_reads(np.array([row]), table.column_bytes, 0, self._host.max_read_bytes)
+        measured.flash_s += self._host.fetch(disk, table, starts, n_bytes, self._host.buffer, np.zeros(1, np.bool_))
+        measured.n_reads += starts.size
+        measured.n_bytes += int(n_bytes.sum())
+
+    def _pinned(self, name: str, layer: int, measured: Measured) -> None:
+        started = time.perf_counter()
+        self._host.multiply_pinned(name, layer)
+        measured.multiply_s += time.perf_counter() - started
+
+    def _factors(self, part: Part, token: int, scores: dict[str, Float32Array]) -> Float32Array:
+        if part.choice.site is None:
+            return np.ones(part.matrix.n_columns, np.float32)
+        return scores[part.choice.site][token, part.choice.layer]

@@ -1,0 +1,244 @@
+"""How far is the simulator from a real machine: tokens per second predicted, and measured by a small real runtime.
+
+    python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; under eight minutes
+    python -m benchmarks.host.validate --quick              # a small model, few settings, one round
+
+The runtime (runtime.py) reads columns of a real model's width from a real disk and multiplies them. The simulator
+is given the same scores and a profile of this machine (calibration.py), and nothing that a setting has shown. Its
+Flash is measured twice: by fio, as `dipsim calibrate host` does, and by the runtime's own reads, just before and after
+the settings of each depth; what is left of the error then is the simulator's, not that of another reader or hour.
+
+Rounds are repeated; each number is the median over them. Weights are of 8 bits and random, scores synthetic, keys and
+values left out. One core multiplies; under `pipelined` another reads meanwhile. "other" is what a token takes beyond
+Flash.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+import pandas as pd
+
+from benchmarks.command import Row, Table, main, shown
+from benchmarks.host.calibration import Core, Flash, Reads, flash_by_fio, flash_by_own_reads
+from benchmarks.host.disk import Disk
+from benchmarks.host.runtime import Measured
+from benchmarks.host.settings import QUICK, SETTINGS, Setting, choices, measure, model_spec, scores_of
+from benchmarks.host.weights import Host, file_bytes, write_weights
+from benchmarks.measuring import spread
+from dipsim import DipsimError, DipsimWarning, Simulation, Trace, synthesize
+
+MAX_READ_BYTES = 256 * 1024
+FIO, OWN = "by fio", "by own reads"  # where numbers of Flash are from
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much work a run of this script is."""
+
+    n_layers: int
+    n_tokens: int
+    n_warm_up: int
+    n_rounds: int
+    seconds_per_point: float
+    settings: tuple[Setting, ...]
+
+
+FULL_PLAN = Plan(10, 9, 3, 3, 0.25, SETTINGS)
+QUICK_PLAN = Plan(3, 8, 3, 1, 0.15, QUICK)
+
+
+@dataclass
+class Round:
+    """What was measured in one go.
+
+    Attributes:
+        core: the core that multiplies.
+        flash: source of numbers -> depth -> what a profile says of Flash.
+        tokens: those after warm-up, of each setting.
+    """
+
+    core: Core
+    flash: dict[str, dict[int, Flash]]
+    tokens: dict[Setting, list[Measured]]
+
+
+class Bench:
+    """A model on this machine, and the trace that every setting decodes.
+
+    Args:
+        plan: how much work to do.
+        folder: for weights and trace.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        model = model_spec(plan.n_layers)
+        self._plan, self._folder, self._weights = plan, folder, folder / "weights"
+        say(f"writing {file_bytes(model) / 1e9:.2f} GB of weights")
+        write_weights(self._weights, model)
+        synthesize(folder / "trace.zarr", model, plan.n_tokens)
+        self._trace = Trace.open(folder / "trace.zarr")
+        with Disk(self._weights, 32) as disk:
+            self._host, self.is_direct = Host(disk, model, MAX_READ_BYTES), disk.is_direct
+        self._scores = scores_of(self._trace)
+        self._chosen = {setting: choices(setting, self._trace) for setting in plan.settings}
+
+    def round(self) -> Round:
+        """This machine, then settings by depth, each depth between two looks at the disk."""
+        plan, tokens, reads = self._plan, {}, {}
+        depths = sorted({setting.depth for setting in plan.settings})
+        core = Core.measured(self._host, plan.seconds_per_point)
+        by_fio = self._flash_by_fio()
+        for depth in depths:
+            before = self._look(depth)
+            tokens |= {one: self._measure(one) for one in plan.settings if one.depth == depth}
+            reads[depth] = Reads.mean([before, self._look(depth)])
+        flash = {OWN: {depth: flash_by_own_reads(reads, depth, MAX_READ_BYTES) for depth in depths}}
+        if by_fio is not None:
+            flash[FIO] = {depth: by_fio | {"queue_depth": depth} for depth in depths}
+        return Round(core, flash, tokens)
+
+    def predict(self, one: Round, source: str, setting: Setting) -> pd.DataFrame:
+        """The simulator's tokens after warm-up."""
+        profile = one.core.profile(setting.overlap, one.flash[source][setting.depth] | {"gap_bytes": setting.gap_bytes})
+        options = {"dram": f"{setting.dram}x", "overlap": setting.overlap, "warmup": self._plan.n_warm_up}
+        return Simulation(profile, self._trace, setting.masking, "lfu", **options).run().counted
+
+    def _measure(self, setting: Setting) -> list[Measured]:
+        say(f"    {setting.name}")
+        chosen = self._chosen[setting]
+        tokens = measure(self._weights, self._host, setting, chosen, self._trace, self._scores)
+        return tokens[self._plan.n_warm_up :]
+
+    def _look(self, depth: int) -> Reads:
+        return Reads.measured(self._host, self._weights, depth, self._plan.seconds_per_point / 2)
+
+    def _flash_by_fio(self) -> Flash | None:
+        try:
+            return flash_by_fio(self._folder, self._host, self._plan.seconds_per_point)
+        except DipsimError as error:
+            say(f"no numbers by fio: {error}")
+            return None
+
+
+def rows_of(bench: Bench, setting: Setting, rounds: list[Round]) -> tuple[Row, Row]:
+    """What was predicted and measured of a setting: tokens per second, and what a token takes."""
+    rates = [len(one.tokens[setting]) / sum(token.token_s for token in one.tokens[setting]) for one in rounds]
+    speed: Row = {"setting": setting.name, "measured tok/s": spread(rates)}
+    parts: Row = {"setting": setting.name}
+    predicted_s, flash_s = {}, {}
+    for source in rounds[0].flash:
+        runs = [bench.predict(one, source, setting) for one in rounds]
+        predicted_s[source] = median(run["token_s"].mean() for run in runs)
+        flash_s[source] = median(run["flash_s"].mean() for run in runs)
+        speed[f"{source}"] = 1 / predicted_s[source]
+        speed[f"{source}, error %"] = 100 * (1 / predicted_s[source] / median(rates) - 1)
+    tokens = runs[0]
+    missed = (tokens["active_columns"] - tokens["hits"]).tolist()
+    speed["misses equal"] = all([token.n_missed for token in one.tokens[setting]] == missed for one in rounds)
+
+    def measured(name: str) -> float:
+        return median(fmean(getattr(token, name) for token in one.tokens[setting]) for one in rounds)
+
+    parts |= {"reads": float(tokens["flash_reads"].mean()), "reads measured": measured("n_reads")}
+    parts |= {"MB": float(tokens["flash_bytes"].mean()) / 1e6, "MB measured": measured("n_bytes") / 1e6}
+    parts |= {f"Flash ms, {source}": 1e3 * seconds for source, seconds in flash_s.items()}
+    parts |= {"Flash ms measured": 1e3 * measured("flash_s"), "other ms": 1e3 * (predicted_s[OWN] - flash_s[OWN])}
+    parts |= {"other ms measured": 1e3 * (measured("token_s") - measured("flash_s"))}
+    return speed, parts
+
+
+def summary(speeds: list[Row], parts: list[Row], sources: list[str]) -> list[Row]:
+    """The median error by each source, and where the worst comes from."""
+    rows = []
+    for source in sources:
+        errors = [row[f"{source}, error %"] for row in speeds]
+        worst = max(range(len(errors)), key=lambda i: abs(errors[i]))
+        own = parts[worst]
+        rows.append(
+            {
+                "Flash": source,
+                "median absolute error, %": median(abs(error) for error in errors),
+                "worst, %": errors[worst],
+                "where": own["setting"],
+                "its Flash, ms off": own[f"Flash ms, {source}"] - own["Flash ms measured"],
+                "its other, ms off": own["other ms"] - own["other ms measured"],
+            }
+        )
+    return rows
+
+
+def run(plan: Plan, folder: Path) -> list[Table]:
+    """All rounds, and the tables."""
+    bench, rounds = Bench(plan, folder), []
+    for n in range(plan.n_rounds):
+        say(f"round {n + 1} of {plan.n_rounds}")
+        rounds.append(bench.round())
+    speeds, parts = zip(*(rows_of(bench, setting, rounds) for setting in plan.settings), strict=True)
+    how = (
+        "past the page cache" if bench.is_direct else "BUFFERED: O_DIRECT is refused; page cache dropped before a token"
+    )
+    return [
+        Table("this machine", [{"what": "reads", "value": how}, *told(rounds)]),
+        Table("tokens per second", list(speeds)),
+        Table("one token", list(parts)),
+        Table("summary", summary(list(speeds), list(parts), list(rounds[0].flash))),
+    ]
+
+
+def told(rounds: list[Round]) -> list[Row]:
+    """What the simulator was told: medians."""
+
+    def core(name: str) -> float:
+        return median(getattr(one.core, name) for one in rounds)
+
+    numbers = {
+        "products of weights in the core's cache, GB/s": 1e-9 / core("near_s"),
+        "products of weights in DRAM, GB/s": 1e-9 / core("far_s"),
+        "DRAM, all cores, GB/s": core("bus_bytes_per_s") / 1e9,
+        "launch, us": core("launch_s") * 1e6,
+        "selection, ns per column": core("select_s_per_column") * 1e9,
+    }
+    rows = [{"what": what, "value": shown(value)} for what, value in numbers.items()]
+    for source, by_depth in rounds[0].flash.items():
+        for depth in by_depth:
+            flashes = [one.flash[source][depth] for one in rounds]
+            points = [[point for point in flash["read_curve"] if point[2] == depth] for flash in flashes]
+            rates = [f"{at[0][0] // 1024} KiB {median(p[1] for p in at) / 1e6:.0f}" for at in zip(*points, strict=True)]
+            rates += [f"in a row {median(flash['read_bytes_per_s'] for flash in flashes) / 1e6:.0f}"]
+            rows.append({"what": f"{source}: reads at depth {depth}, MB/s", "value": ", ".join(rates)})
+    return rows
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def options(asked: argparse.ArgumentParser) -> None:
+    asked.add_argument("--folder", type=Path, help="where the weights are put (the system's temporary folder)")
+    asked.add_argument("--quick", action="store_true", help="a small model, few settings, one round")
+
+
+def tables(given: argparse.Namespace) -> Iterator[Table]:
+    warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # here policies need not differ
+    plan = QUICK_PLAN if given.quick else FULL_PLAN
+    with tempfile.TemporaryDirectory(prefix="dipsim-validate-", dir=given.folder) as folder:
+        needed = 2 * file_bytes(model_spec(plan.n_layers))
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise DipsimError(
+                f"{folder}: {free / 1e9:.1f} GB are free, {needed / 1e9:.1f} are needed; choose another --folder"
+            )
+        yield from run(plan, Path(folder))
+
+
+if __name__ == "__main__":
+    main(__doc__, tables, options)

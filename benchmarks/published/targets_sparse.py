@@ -1,0 +1,256 @@
+"""Published results of sparse models whose weights do not all fit into DRAM."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
+from benchmarks.published.targets import DENSE, Q4_0, UNBUNDLED, Run, Target, Unit, Workload, model, preset, same_bits
+from benchmarks.published.targets_dense import LLMF, OPT_6_7B, PI2
+from dipsim import Dip, DipCa, ModelSpec
+from dipsim.methods import Masking
+
+NO_PREDICTOR = "the predictor is perfect and costs nothing: a token uses exactly the neurons of highest score"
+MIXED = "synthetic scores, columns independent of each other, locality estimated (preset 'high' for ReLU)"
+WINDOW = "a window of the last tokens' neurons is an LRU cache of the same bytes"
+
+# LLM in a Flash on M1 Max.
+OPT_RUN = Run(
+    "macbook-m1-max",
+    Workload(OPT_6_7B, ("glu",), "high", tokens=192, warmup=128, prompt=128),
+    masking=Neurons(keep=0.10, n_matrices=2),
+    overlap="none",
+)
+OPT_WINDOW = OPT_RUN.holding(0.24)
+LLAMA_2_7B_32 = model("llama-2-7b", (32, 4096, 11008), (32, 32, 128), 32000, same_bits(32))
+LLAMA_2_RUN = Run(
+    "macbook-m1-max",
+    Workload(LLAMA_2_7B_32, ("glu",), "high", tokens=192, warmup=128, prompt=128),
+    masking=Neurons(keep=0.10),
+    overlap="none",
+    unit="cpu",
+).holding(0.26)
+FLASH_MS: Unit = "ms of Flash per token"
+
+
+def llmf(
+    name: str, published: float, run: Run, source: str, *more: str, unit: Unit = FLASH_MS, hit: float | None = None
+) -> Target:
+    return Target(
+        name=f"llmf-{name}",
+        system="LLM in a Flash",
+        device="MacBook Pro M1 Max 1 TB",
+        published=published,
+        run=run,
+        source=f"{LLMF} {source}",
+        assumptions=(
+            NO_PREDICTOR,
+            MIXED,
+            "the profile's rates at 8 and 16 KiB are the publication's own",
+            "32 threads read; I/O, memory management and computation one after another",
+            *more,
+        ),
+        unit=unit,
+        hit_rate=hit,
+    )
+
+
+OPT_STATED = "a token uses 10 % of the neurons ('about 10 %'); MLP of two matrices, 16 bits"
+WINDOW_STATED = "window and 24 % of the MLP in DRAM, and 2.4 % new neurons per token, thus 76 % hits, as published"
+UNMODELLED = "not modelled: 438 ms of computation in Metal and 35 ms of memory management of the published 565 ms"
+LLM_IN_A_FLASH = [
+    llmf("opt-predictor", 738, replace(OPT_RUN, policy="none", layout=UNBUNDLED), "Table 2, third row", OPT_STATED),
+    llmf(
+        "opt-window", 164, replace(OPT_WINDOW, layout=UNBUNDLED), "Table 2, fourth row; Appendix C.1",
+        OPT_STATED, WINDOW_STATED, WINDOW, hit=0.76,
+    ),
+    llmf(
+        "opt-bundle", 87, OPT_WINDOW, "Table 2, fifth row (Table 3: 92)", OPT_STATED, WINDOW_STATED, WINDOW, hit=0.76
+    ),
+    llmf(
+        "opt-total", 1 / 0.565, OPT_WINDOW, "Table 3, 'All', Metal M1: 565 ms",
+        OPT_STATED, WINDOW_STATED, WINDOW, UNMODELLED, unit="tok/s",
+    ),
+    llmf(
+        "llama-2-7b", 279, LLAMA_2_RUN, "Table 3, 'All', CPU; Appendix C.5", WINDOW,
+        "above 90 % sparsity by FATReLU: 10 % of the neurons; 32 bits on the CPU, as for OPT there",
+        "55 % of the model in DRAM: 26 % of the MLP beside attention, embeddings and predictors",
+    ),
+]  # fmt: skip
+
+# PowerInfer-2 on OnePlus 12. Per matrix and neuron 2 KB of INT4 and 0.5 KB of scales: 5 bits a weight.
+BAMBOO = preset("mistral-7b", same_bits(5)).model_copy(update={"name": "bamboo-7b", "activation": "relu"})
+BAMBOO_LOAD = Workload(BAMBOO, ("glu",), "high", tokens=192, warmup=128, prompt=512)
+SPARSE = Neurons(keep=0.15, column_bytes=8192, fills_cache=True)
+ONLY_BUNDLE = Run(
+    "oneplus-12-ufs4", BAMBOO_LOAD, SPARSE, LowestIndices, admission="priority", overlap="io", unit="cpu"
+).holding(0.5)
+WITH_CACHE = replace(ONLY_BUNDLE, policy="lru", admission="always")
+# Memory of the phone's CPU and NPU together, as the profile's default unit has it.
+WITH_NPU = replace(
+    WITH_CACHE,
+    overlap="pipelined",
+    unit=None,
+    masking=replace(SPARSE, hot_share=0.5),
+    workload=replace(BAMBOO_LOAD, hottest_first=True),
+)
+SILU_LOAD = Workload(preset("mistral-7b", Q4_0), ("glu",), "default", tokens=192, warmup=128, prompt=512)
+HALF = Neurons(keep=0.5, fills_cache=True)
+SILU_RUN = Run("oneplus-12-ufs4", SILU_LOAD, HALF, "lru", overlap="io", unit="cpu").holding(0.5)
+SILU_WITH_NPU = replace(
+    SILU_RUN,
+    overlap="pipelined",
+    unit=None,
+    masking=replace(HALF, hot_share=0.5),
+    workload=replace(SILU_LOAD, hottest_first=True),
+)
+
+
+def pi2(name: str, published: float, run: Run, source: str, *more: str, hit: float | None = None) -> Target:
+    return Target(
+        name=f"pi2-{name}",
+        system="PowerInfer-2 and its baselines",
+        device="OnePlus 12",
+        published=published,
+        run=run,
+        source=f"{PI2} {source}",
+        assumptions=(
+            NO_PREDICTOR,
+            MIXED,
+            "50 % of the MLP in DRAM, LRU, as published, unless said otherwise; full when decoding begins",
+            "curve P of three candidates for small reads; one reader; keys and values of 512 positions at 16 bits",
+            "the profile's rates are largely the publication's own measurements, its compute an estimate",
+            *more,
+        ),
+        hit_rate=hit,
+    )
+
+
+BAMBOO_STATED = (
+    "Bamboo-7B keeps its perplexity with 15 % of its neurons (GitHub SJTU-IPADS/Bamboo): a token uses 15 %",
+    "a neuron is 7.5 KB padded to 8 KB, as published; both 4 KB halves are always read, and as one request",
+)
+IO_THEN_COMPUTE = (
+    "without the pipeline I/O and computation alternate (overlap 'io'); computation at the CPU's DRAM rate"
+)
+HOT_HALF = (
+    "the hot half of the neurons, counted on tokens before those that are measured, is computed whole by the NPU, "
+    "as published for batch size 1; all of what DRAM holds of the MLP is then that half"
+)
+SILU_STATED = "SiLU models have about 50 % sparsity (section 7.2.5): a token uses half of the neurons, Q4_0"
+MOE_AS_ONE = (
+    "eight experts are one MLP of 8 x 14,336 neurons, of which a token uses 3.75 %: 2 of 8 experts, 15 % of their "
+    "neurons (TurboSparse, arXiv 2406.05955, section 6.2); nothing is known of experts, or of their locality"
+)
+
+
+def mixtral(name: str, published: float, share: float, hit: float | None, *more: str) -> Target:
+    spec = model("turbosparse-mixtral-47b", (32, 4096, 8 * 14336), (32, 8, 128), 32000, same_bits(5))
+    load = Workload(spec, ("glu",), "high", tokens=48, warmup=24, prompt=512)
+    run = Run(
+        "oneplus-12-ufs4", load, Neurons(keep=0.0375, column_bytes=8192, fills_cache=True), "lru", overlap="pipelined"
+    )
+    source = "section 7.2.3, Fig. 10" if hit is None else "sections 7.2.1, 7.2.4"
+    return pi2(f"mixtral-{name}", published, run.holding(share), source, MOE_AS_ONE, BAMBOO_STATED[1], *more, hit=hit)
+
+
+POWERINFER_2 = [
+    pi2(
+        "bamboo-1-baseline", 0.40, replace(ONLY_BUNDLE, layout=UNBUNDLED), "Fig. 14", *BAMBOO_STATED, IO_THEN_COMPUTE,
+        "no cache: some half of the MLP was loaded once; the other half is read when it is used",
+    ),
+    pi2(
+        "bamboo-2-bundle", 1.09, ONLY_BUNDLE, "Fig. 14", *BAMBOO_STATED, IO_THEN_COMPUTE,
+        "no cache: some half of the MLP was loaded once; the other half is read when it is used",
+    ),
+    pi2("bamboo-3-cache", 4.18, WITH_CACHE, "Fig. 14", *BAMBOO_STATED, IO_THEN_COMPUTE, hit=0.95),
+    pi2("bamboo-4-pipeline", 9.60, replace(WITH_CACHE, overlap="pipelined"), "Fig. 14", *BAMBOO_STATED, hit=0.95),
+    pi2("bamboo-5-npu", 11.07, WITH_NPU, "Fig. 14, section 4.1.2", *BAMBOO_STATED, HOT_HALF),
+    pi2(
+        "llmflash-mistral", 2.3, SILU_RUN, "Table 2; section 7.2.1: about 10 % of active neurons come from Flash",
+        SILU_STATED, IO_THEN_COMPUTE, hit=0.90,
+    ),
+    pi2(
+        "powerinfer-mistral", 1.4, replace(SILU_RUN, policy="static", layout=UNBUNDLED), "Table 2",
+        SILU_STATED, IO_THEN_COMPUTE,
+        "PowerInfer keeps the neurons that are hot offline, here those of the first 32 tokens, and bundles nothing",
+    ),
+    pi2("mistral-silu", 5.3, SILU_WITH_NPU, "Table 6, section 4.1.2", SILU_STATED, HOT_HALF),
+    mixtral("7gb", 2.13, 0.018, None, "of 7 GB, 6.6 are something else: 1.8 % of the MLP, as published"),
+    mixtral("19gb", 11.68, 0.55, None, "of 19 GB, 6.6 are something else: 12.4 GB of 22.5 GB of INT4"),
+    mixtral("half", 9.96, 0.5, 0.965),
+]  # fmt: skip
+
+# ActiveFlow on OnePlus 12.
+LLAMA_2_7B = model("llama-2-7b", (32, 4096, 11008), (32, 32, 128), 32000, Q4_0)
+# Attention is among what is cached and streamed: none of it is pinned.
+LLAMA_2_STREAMED = LLAMA_2_7B.model_copy(update={"bits": Q4_0.model_copy(update={"attention": 1e-9})})
+
+
+def activeflow(name: str, memory_share: float, reading: str) -> Target:
+    load = Workload(LLAMA_2_STREAMED, ("mlp_input", "glu"), tokens=128, warmup=64)
+    masking = EveryLinear(keep=memory_share)
+    run = Run("oneplus-12-ufs4", load, masking, "lfu", unit="cpu", prefetch="oracle")
+    layer_bytes = memory_share * run.masked_bytes / LLAMA_2_7B.n_layers
+    model_bytes = run.masked_bytes + LLAMA_2_STREAMED.lm_head_bytes
+    return Target(
+        name=f"af-llama-2-7b-{name}",
+        system="ActiveFlow, on llama.cpp's CPU backend",
+        device="OnePlus 12 16 GB",
+        published=5.9,
+        run=replace(run, dram_bytes=memory_share * model_bytes, prefetch_bytes=layer_bytes),
+        source="ActiveFlow, arXiv 2504.08378, section 7.2",
+        assumptions=(
+            reading,
+            "sparsity = 1 - memory / model, the publication's own rule (section 4.1), for attention and MLP alike",
+            "the next layer is read ahead without error (published: about 5 % are loaded on demand, section 3), one "
+            "layer ahead instead of four, and never a layer's weights in one read with those of the next",
+            "Q4_0; per-tensor LFU; scores at attention's inputs stand in by the MLP's; preset 'default'",
+            "curve P of three candidates for small reads; short context",
+            "74 to 77 % hits (section 7.3) were published for 10 to 40 tokens, sparsity and cache not stated",
+        ),
+        hit_rate=0.74,
+    )
+
+
+ACTIVEFLOW = [
+    activeflow("at-75", 0.75, "'at 75 % memory cost' read as a memory of 75 % of the model, 25 % sparsity"),
+    activeflow("less-75", 0.25, "'at 75 % memory cost' read as 75 % less memory, as two sentences earlier"),
+]
+
+# DIP on its own simulator's device.
+PHI_3_MEDIUM = ModelSpec.load("phi-3-medium")
+PHI_LOAD = Workload(PHI_3_MEDIUM, ("mlp_input", "glu"), tokens=128, warmup=64)
+PHI_DENSE = Run("a18-paper", PHI_LOAD, DENSE, "lfu", overlap="io")
+HALF_BYTES = 0.5 * (PHI_DENSE.bytes_beside + PHI_DENSE.masked_bytes)
+
+
+def dip(name: str, masking: Masking, memory: float, reading: str) -> Target:
+    return Target(
+        name=f"dip-{name}",
+        system="DIP against streaming the dense model",
+        device="the publication's simulator, A18-like",
+        published=1.40,
+        run=replace(PHI_DENSE, masking=masking, dram_bytes=memory * HALF_BYTES),
+        source="DIP, arXiv 2412.01380 v2, abstract: memory -46 %, throughput +40 %, perplexity + less than 0.1",
+        assumptions=(
+            reading,
+            "budget and density of that number are not known: the dense model has DRAM for half of its bytes",
+            "attention and MLP at 4 bits, embedding, head and KV at 8, as in the publication's code; LFU",
+            "scores are synthetic, preset 'default'; perplexity is not looked at",
+        ),
+        unit="times dense tok/s",
+        baseline=replace(PHI_DENSE, dram_bytes=HALF_BYTES),
+    )
+
+
+DIP = [
+    dip(
+        "less-dram", Dip(density=0.5), 0.54, "46 % less DRAM than the dense model has; density 0.5, no cache-awareness"
+    ),
+    dip("ca-less-dram", DipCa(density=0.5, gamma=0.2), 0.54, "46 % less DRAM; density 0.5, gamma 0.2"),
+    dip("fewer-weights", Dip(density=0.54), 1.0, "46 % fewer MLP weights per token, and the same DRAM"),
+    dip("ca-fewer-weights", DipCa(density=0.54, gamma=0.2), 1.0, "46 % fewer MLP weights, same DRAM, gamma 0.2"),
+]
+
+TARGETS = LLM_IN_A_FLASH + POWERINFER_2 + ACTIVEFLOW + DIP

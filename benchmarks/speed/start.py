@@ -1,0 +1,60 @@
+"""How long until something happens: imports, help, and the first simulation before and after kernels are compiled?
+
+python -m benchmarks.speed.start
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from benchmarks.command import Row, Table, add_runs, main
+from benchmarks.measuring import seconds, spread
+
+MAIN = "import sys; from dipsim.cli import main; sys.argv[0] = 'dipsim'; sys.exit(main())"
+SIMULATE = ["simulate", "tiny", "--profile", "oneplus-12-ufs4", "--method", "dip-ca", "--density", "0.5"]
+SIMULATE += ["--gamma", "0.2", "--policy", "lfu", "--dram", "0.5x"]
+
+
+def process_s(code: str, arguments: list[str], **environment: str) -> float:
+    """Wall time of a fresh Python process."""
+    command = [sys.executable, "-c", code, *arguments]
+    own = os.environ | environment
+    return seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=own))  # noqa: S603
+
+
+def start_rows(n_runs: int) -> list[Row]:
+    """Fresh processes each time; the first run of a kind, which may read the disk, is left out."""
+    cases = {
+        "python -c pass": ("pass", []),
+        "import dipsim": ("import dipsim", []),
+        "dipsim --help": (MAIN, ["--help"]),
+    }
+    rows = []
+    for name, (code, arguments) in cases.items():
+        times = [process_s(code, arguments) for _ in range(n_runs + 1)][1:]
+        rows.append({"what": name, "seconds": spread(times)})
+    firsts, seconds_ = [], []
+    for _ in range(2):
+        with tempfile.TemporaryDirectory() as cache:
+            firsts.append(process_s(MAIN, SIMULATE, NUMBA_CACHE_DIR=cache))
+            seconds_ += [process_s(MAIN, SIMULATE, NUMBA_CACHE_DIR=cache) for _ in range(3)]
+    rows.append({"what": "dipsim simulate tiny, first run: kernels are compiled", "seconds": spread(firsts)})
+    rows.append({"what": "dipsim simulate tiny, later runs", "seconds": spread(seconds_)})
+    return rows
+
+
+def options(asked: argparse.ArgumentParser) -> None:
+    add_runs(asked, 7)
+
+
+def tables(given: argparse.Namespace) -> Iterator[Table]:
+    yield Table("start", start_rows(given.runs))
+
+
+if __name__ == "__main__":
+    main(__doc__, tables, options)
