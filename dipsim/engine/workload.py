@@ -15,8 +15,7 @@ from typing import Self
 
 import numpy as np
 
-from dipsim.cache import PinnedColumns, Replay, Usage, replay_of, usage_of
-from dipsim.cache.replay import PlainReplay
+from dipsim.cache import PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Uint16Array
@@ -70,7 +69,7 @@ class Workload:
         self._replays = [[self._replay(layer, group) for group in setup.groups] for layer in layers]
         self._ahead = [[ReadAhead(setup, layer, group) for group in setup.groups] for layer in layers]
         # Other people's policies and prefetchers are called in one order, whatever the number of threads.
-        self._is_plain = any(isinstance(replay, PlainReplay) for replays in self._replays for replay in replays)
+        self._is_plain = any(replay.is_plain for replays in self._replays for replay in replays)
         self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
         self._future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
 
@@ -127,7 +126,8 @@ class Workload:
             next_use = self._future.next_use(index, layer, group, own)
         if setup.missed is not None and masks is not None and not setup.is_pinned(layer, group):
             return usage_of(masks, setup.missed.read(index, layer, group), own)
-        return replay.run(block.stop - block.start, first_token, own, next_use, masks, setup.reads_ahead)
+        n_tokens = block.stop - block.start
+        return replay.run(Tokens(n_tokens, first_token, own, next_use, masks, setup.reads_ahead))
 
     def _fetch(self, work: Work, layer: int, g: int, own: Uint16Array | None, usage: Usage) -> None:
         """Reads of what is missed, some of it ahead of its use."""
