@@ -128,6 +128,13 @@ COLUMNS = {
     "critical_path_s_per_token.*": Meaning(
         "critical path, *", "s", "seconds of a token by part of its critical path; together they are its time"
     ),
+    "waited_for_others_s_per_token": Meaning("waits for loads", "s", "in columns of their own; nothing without loads"),
+    "waited_for_others_s_per_token.*": Meaning(
+        "waits for loads, *",
+        "s",
+        "seconds of a token for which the device served loads while the model waited",
+        "lower",
+    ),
     "dram_share_of_peak": Meaning("share of DRAM's peak", "", "bytes read per second / the data sheet's peak rate"),
     "dram.capacity_bytes": Meaning(
         "DRAM for this model", "B", "bytes of DRAM that this model may use", axis="DRAM for this model", follows="dram"
