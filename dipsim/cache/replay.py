@@ -76,7 +76,7 @@ class Replay(Protocol):
         is_plain: whether it may call policies of other people, which expect one order of calls: no threads then.
     """
 
-    is_plain: ClassVar[bool]
+    is_plain: ClassVar[bool] = False
 
     def start(self) -> None:
         """A new sequence begins."""
@@ -100,10 +100,8 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
     return PlainReplay(WeightCache(place, policy, admission), own, group)
 
 
-class PinnedColumns:
+class PinnedColumns(Replay):
     """A group whose first columns are always resident, and no others."""
-
-    is_plain: ClassVar[bool] = False
 
     def __init__(self, masking: Masking, group: Group, n_pinned: int) -> None:
         self._masking = masking
@@ -136,7 +134,7 @@ def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -
     return Usage(active, missed, counts)
 
 
-class PlainReplay:
+class PlainReplay(Replay):
     """Any method and any policy, one token after another."""
 
     is_plain: ClassVar[bool] = True
@@ -176,10 +174,8 @@ class PlainReplay:
         return Usage(active, missed, counts, held)
 
 
-class ChosenFirst:
+class ChosenFirst(Replay):
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
-
-    is_plain: ClassVar[bool] = False
 
     def __init__(self, cache: CompiledReplay, masking: Masking, group: Group) -> None:
         self._cache = cache
@@ -198,10 +194,8 @@ class ChosenFirst:
         return self._cache.run(tokens)
 
 
-class CompiledReplay:
+class CompiledReplay(Replay):
     """A top-k of reweighted scores or all columns, and a policy that ranks by one integer: equal to `PlainReplay`."""
-
-    is_plain: ClassVar[bool] = False
 
     def __init__(self, place: Place, ranking: int, admission: Admission, top_k: TopK | None) -> None:
         self._place = place

@@ -1,6 +1,6 @@
 """Which resident columns to give up: eviction policies, each one class, found by name."""
 
-from dipsim.policies.classic import Belady, Fifo, Lfu, LfuInCache, Lru
+from dipsim.policies.classic import Belady, Fifo, Lfu, LfuInCache, Lru, NoCache
 from dipsim.policies.protocol import (
     Place,
     Policy,
@@ -26,6 +26,7 @@ __all__ = [
     "LruK",
     "Magnitude",
     "MagnitudeBlend",
+    "NoCache",
     "Place",
     "Policy",
     "QueuePolicy",

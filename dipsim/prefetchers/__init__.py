@@ -1,10 +1,11 @@
 """Which columns are worth reading before they are needed?"""
 
-from dipsim.prefetchers.guesses import Oracle, PreviousLayer, PreviousToken
+from dipsim.prefetchers.guesses import NoPrefetch, Oracle, PreviousLayer, PreviousToken
 from dipsim.prefetchers.protocol import Known, Prefetcher, guess_columns, prefetchers, register_prefetcher
 
 __all__ = [
     "Known",
+    "NoPrefetch",
     "Oracle",
     "Prefetcher",
     "PreviousLayer",
