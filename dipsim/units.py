@@ -17,6 +17,10 @@ _FACTORS = {
     "GIB": 2**30,
     "TIB": 2**40,
 }
+_PREFIXES = (
+    *((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")),
+    *((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f")),
+)
 _MOST = 1e18
 # The B is a capital: a small b stands for bits.
 _AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[A-Za-z]*B)")
@@ -62,21 +66,15 @@ def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | N
     return float(n_bytes), None
 
 
+def prefix_of(largest: float) -> tuple[float, str]:
+    """What one of an SI prefix is, and the prefix: that in which a number has few digits, if it has any."""
+    return next((pair for pair in _PREFIXES if abs(largest) >= pair[0]), (1.0, ""))
+
+
 def scaled(value: float, unit: str) -> str:
     """A number with an SI prefix and three significant digits: `scaled(2.5e9, "B/s")` is `2.50 GB/s`."""
-    for factor, prefix in (
-        (1e12, "T"),
-        (1e9, "G"),
-        (1e6, "M"),
-        (1e3, "k"),
-        (1.0, ""),
-        (1e-3, "m"),
-        (1e-6, "µ"),
-        (1e-9, "n"),
-    ):
-        if abs(value) >= factor:
-            return f"{three_digits(value / factor)} {prefix}{unit}"
-    return f"{value:.3g} {unit}" if value else f"0 {unit}"
+    factor, prefix = prefix_of(value)
+    return f"{three_digits(value / factor)} {prefix}{unit}"
 
 
 def three_digits(value: float) -> str:

@@ -468,10 +468,10 @@ def test_headroom_is_of_caches(trace: Trace) -> None:
 
 def test_a_prefetcher_of_ones_own(trace: Trace, tmp_path: Path) -> None:
     """A registered one is found by name, and a config runs again."""
-    from dipsim.prefetchers import NoPrefetch, prefetchers
+    from dipsim.prefetchers import PreviousToken, prefetchers
 
     @ds.register_prefetcher("first-columns")
-    class FirstColumns(NoPrefetch):
+    class FirstColumns(PreviousToken):
         def guess(self, known: Any) -> Any:
             guess = np.zeros_like(known.previous_token)
             guess[:, :2] = 1

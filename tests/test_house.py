@@ -112,6 +112,18 @@ def test_every_module_has_a_layer_and_answers_for_its_length() -> None:
         assert len(path.read_text().splitlines()) <= 330, f"{path} outgrew its shape: make it a folder"
 
 
+def test_what_is_dipsims_has_one_name() -> None:
+    """Nothing of dipsim is imported under another name than its own."""
+    found = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                module = "" if isinstance(node, ast.Import) else f"{node.module}."
+                names = [(f"{module}{alias.name}", alias.asname) for alias in node.names]
+                found += [(path.name, name, own) for name, own in names if name.startswith("dipsim") and own]
+    assert found == []
+
+
 def loaded_after(code: str) -> set[str]:
     script = f"import sys; {code}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

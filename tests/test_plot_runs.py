@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,9 +9,8 @@ import pandas as pd
 import pytest
 from test_plots import sweep
 
-import dipsim as ds
-from dipsim import DipsimError, DipsimWarning, methods, plots
-from dipsim.plots.runs import check_alone, is_result, succeeded, varying
+from dipsim import DipsimError, DipsimWarning, plots
+from dipsim.plots.runs import check_alone, succeeded, varying
 
 ONE = "policy == 'lru' and density == 0.5"
 
@@ -154,24 +151,3 @@ def test_runs_that_differ_in_a_curve_are_named_by_it() -> None:
     assert drawn_of(runs.iloc[:2], "breakdown") > 0
     with pytest.raises(DipsimError, match=r"differ in more than what is drawn: profile\.flash\.read_curve"):
         plots.draw(runs, "dram")
-
-
-@pytest.mark.parametrize(("profile", "prefetch"), [("oneplus-12-ufs4", "previous-token"), ("a18-paper", "none")])
-def test_what_a_run_yields_is_no_parameter(profile: str, prefetch: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DipsimWarning)
-        sim = ds.Simulation(
-            ds.HardwareProfile.load(profile),
-            ds.Trace.open("tiny"),
-            methods.make("dip", density=0.4),
-            "lfu",
-            dram="0.8x",
-            tokens=8,
-            prefetch=prefetch,
-        )
-        result = sim.run()
-    config = json.loads(json.dumps(result.config))
-    yielded = [name for name in result.summary if name not in config]
-    assert "tok_per_s" in yielded
-    assert [name for name in yielded if not is_result(name)] == []
-    assert [name for name in config if is_result(name)] == []

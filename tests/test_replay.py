@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dipsim import Cats, Dip, DipCa, DipsimError
-from dipsim.cache import ADMISSIONS, Admission, WeightCache, replay_of
+from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
 from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
 from dipsim.methods import Dense, Gate, Glu, Masking, Up, in_layer
 from dipsim.model.groups import Group
@@ -79,8 +79,8 @@ def test_compiled_equals_plain(
         own = None if isinstance(masking, Dense) else scores
         given = [None if masks is None else masks.copy() for _ in range(2)]
         assert_same(
-            compiled.run(n_tokens, first_token, own, next_use, given[0], True),
-            plain.run(n_tokens, first_token, own, next_use, given[1], True),
+            compiled.run(Tokens(n_tokens, first_token, own, next_use, given[0], True)),
+            plain.run(Tokens(n_tokens, first_token, own, next_use, given[1], True)),
         )
 
 
@@ -95,7 +95,7 @@ def test_a_long_sequence_at_full_width(masking: Masking) -> None:
         plain = PlainReplay(WeightCache(place, policies[name](), "always"), masking, group)
         for first_token in range(0, 96, 32):
             scores = (np.abs(rng.standard_normal((32, 1000))) * popular).astype(np.float16).view(np.uint16)
-            assert_same(compiled.run(32, first_token, scores), plain.run(32, first_token, scores))
+            assert_same(compiled.run(Tokens(32, first_token, scores)), plain.run(Tokens(32, first_token, scores)))
 
 
 def test_what_the_kernels_do_not_know_is_replayed_plainly() -> None:
@@ -129,7 +129,7 @@ def test_masks_chosen_first_are_those_chosen_token_by_token(masking: Masking, ad
         plain = PlainReplay(WeightCache(place, type(policy)(), admission), in_layer(masking, 1), group)
         for first_token in (0, 9):
             scores = np.abs(rng.standard_normal((9, N))).astype(np.float16).view(np.uint16)
-            assert_same(first.run(9, first_token, scores), plain.run(9, first_token, scores))
+            assert_same(first.run(Tokens(9, first_token, scores)), plain.run(Tokens(9, first_token, scores)))
 
 
 def test_an_empty_mask_chosen_first_is_refused() -> None:
@@ -139,4 +139,6 @@ def test_an_empty_mask_chosen_first_is_refused() -> None:
 
     masking = Nothing(density=0.5)
     with pytest.raises(DipsimError, match="mask of group 'down' is empty"):
-        replay_of(Place(N, 5), Lfu(), "always", masking, group_of(masking)).run(1, 0, np.ones((1, N), np.uint16))
+        replay_of(Place(N, 5), Lfu(), "always", masking, group_of(masking)).run(
+            Tokens(1, 0, np.ones((1, N), np.uint16))
+        )

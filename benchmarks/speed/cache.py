@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.command import Row, Table, add_cores, add_runs, main
 from benchmarks.measuring import alternate, bandwidth_bytes_per_s, quiet_stdout, rates
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.cache import replay_of
+from dipsim.cache import Tokens, replay_of
 from dipsim.methods import Masking
 from dipsim.model.groups import Group
 from dipsim.policies import Place, make
@@ -52,7 +52,7 @@ def replay(masking: Masking, group: Group, policy: str, scores: NDArray[np.uint1
     n_hits = 0
     for start in range(0, len(scores), BLOCK_TOKENS):
         own = scores[start : start + BLOCK_TOKENS]
-        usage = cache.run(len(own), start, own)
+        usage = cache.run(Tokens(len(own), start, own))
         masks[start : start + len(own)] = usage.active
         n_hits += int(usage.counts[:, 0].sum() - usage.counts[:, 1].sum())
     return n_hits

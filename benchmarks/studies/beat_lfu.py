@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.command import Row, Table, main
 from dipsim import ModelSpec, Trace, kernels
-from dipsim.cache import ADMISSIONS, Admission, replay_of
+from dipsim.cache import ADMISSIONS, Admission, Tokens, replay_of
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
 from dipsim.methods import Dip, DipCa, Masking
 from dipsim.model.groups import Group, Site
@@ -269,7 +269,7 @@ def hits(
     """Hit rate and retained magnitude."""
     replay = replay_of(Place(scores.shape[1], slots), policy, admission, masking, group)
     replay.start()
-    counts = replay.run(len(scores), 0, scores, next_use, masks).counts.sum(axis=0)
+    counts = replay.run(Tokens(len(scores), 0, scores, next_use, masks)).counts.sum(axis=0)
     return 1 - float(counts[1] / counts[0]), float(counts[3] / counts[2])
 
 

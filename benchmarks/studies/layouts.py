@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.command import Row, Table, add_runs, main
 from benchmarks.measuring import repeat, spread
 from dipsim import Dip, DipCa, ModelSpec, Trace
-from dipsim.cache import replay_of
+from dipsim.cache import Tokens, replay_of
 from dipsim.kernels import NO_LINK, BoolArray, Float64Array, Int32Array, Uint16Array
 from dipsim.layouts import Coactivation, Column
 from dipsim.layouts.coactivation import join_chains
@@ -96,7 +96,7 @@ def wanted_columns(case: Case, first: int) -> dict[str, BoolArray]:
         replay = replay_of(Place(n, n // 2), make("lfu"), "always", masking, case.group)
         for start, stop in itertools.pairwise([*case.starts, len(case.scores)]):
             replay.start()
-            used = replay.run(stop - start, 0, case.scores[start:stop])
+            used = replay.run(Tokens(stop - start, 0, case.scores[start:stop]))
             counted = slice(max(first - start, COLD), None)
             if masking.name == "dip":
                 kinds.setdefault("active", []).append(used.active[counted])
@@ -143,7 +143,7 @@ def piece_rows(given: argparse.Namespace) -> list[Row]:
     for case in cases(given):
         calibration = Dip(density=case.density)
         replay = replay_of(Place(case.group.n_columns, 0), make("none"), "always", calibration, case.group)
-        seen = replay.run(longest, 0, case.scores[:longest]).active
+        seen = replay.run(Tokens(longest, 0, case.scores[:longest])).active
         wanted = wanted_columns(case, longest)
         for n_tokens in given.calibration:
             orders = {name: order(seen[:n_tokens]) for name, order in ORDERS.items()}
@@ -169,7 +169,9 @@ def text_rows(density: float) -> list[Row]:
         if case.workload != "tiny":
             break
         replay = replay_of(Place(case.group.n_columns, 0), make("none"), "always", Dip(density=density), case.group)
-        masks = replay.run(len(case.scores), 0, case.scores).active.reshape(len(case.starts), -1, case.group.n_columns)
+        masks = replay.run(Tokens(len(case.scores), 0, case.scores)).active.reshape(
+            len(case.starts), -1, case.group.n_columns
+        )
         everyone = range(len(masks))
         for counted in everyone:
             others = tuple(i for i in everyone if i != counted)

@@ -6,7 +6,7 @@ A cache sees the scores of its own layer and group alone, so that tokens can be 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -25,6 +25,10 @@ _RANKINGS: dict[type, int] = {
     Fifo: kernels.ENTRY,
     Belady: kernels.NEXT_USE,
 }
+# What kernels take where there is nothing.
+_NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
+_NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
+_NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -45,30 +49,40 @@ class Usage:
     held: BoolArray | None = None
 
 
+class Tokens(NamedTuple):
+    """The next tokens of a sequence, as one (layer, group) sees them.
+
+    Attributes:
+        n_tokens: how many.
+        first_token: index of the first in its sequence.
+        scores: float16 bit patterns [token, column]; None where the group is dense.
+        next_use: int32 [token, column] for a policy that needs it.
+        masks: bool [token, column], to be used instead of choosing.
+        tells_held: whether the usage is to tell what was resident.
+    """
+
+    n_tokens: int
+    first_token: int
+    scores: Uint16Array | None = None
+    next_use: Int32Array | None = None
+    masks: BoolArray | None = None
+    tells_held: bool = False
+
+
 class Replay(Protocol):
-    """Runs one (layer, group) through tokens."""
+    """Runs one (layer, group) through tokens.
+
+    Attributes:
+        is_plain: whether it may call policies of other people, which expect one order of calls: no threads then.
+    """
+
+    is_plain: ClassVar[bool] = False
 
     def start(self) -> None:
         """A new sequence begins."""
 
-    def run(
-        self,
-        n_tokens: int,
-        first_token: int,
-        scores: Uint16Array | None = None,
-        next_use: Int32Array | None = None,
-        masks: BoolArray | None = None,
-        tells_held: bool = False,
-    ) -> Usage:
+    def run(self, tokens: Tokens) -> Usage:
         """The next tokens of a sequence.
-
-        Args:
-            n_tokens: how many.
-            first_token: index of the first in its sequence.
-            scores: float16 bit patterns [token, column]; None where the group is dense.
-            next_use: int32 [token, column] for a policy that needs it.
-            masks: bool [token, column], to be used instead of choosing.
-            tells_held: whether the usage is to tell what was resident.
 
         Raises:
             DipsimError: a mask is empty, or a policy broke its contract.
@@ -86,7 +100,7 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
     return PlainReplay(WeightCache(place, policy, admission), own, group)
 
 
-class PinnedColumns:
+class PinnedColumns(Replay):
     """A group whose first columns are always resident, and no others."""
 
     def __init__(self, masking: Masking, group: Group, n_pinned: int) -> None:
@@ -97,16 +111,9 @@ class PinnedColumns:
     def start(self) -> None:
         """Nothing changes."""
 
-    def run(
-        self,
-        n_tokens: int,
-        first_token: int,
-        scores: Uint16Array | None = None,
-        next_use: Int32Array | None = None,
-        masks: BoolArray | None = None,
-        tells_held: bool = False,
-    ) -> Usage:
+    def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
+        n_tokens, first_token, scores, _, masks, tells_held = tokens
         if masks is not None:
             active = masks
         elif scores is not None:
@@ -118,7 +125,7 @@ class PinnedColumns:
 
 
 def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -> Usage:
-    """What is used by known masks and misses, bool [token, column]; scores as in `Replay.run`."""
+    """What is used by known masks and misses, bool [token, column]; scores as in `Tokens`."""
     counts: Int64Array = np.zeros((len(active), 4), np.int64)
     counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
     if scores is not None:
@@ -127,8 +134,10 @@ def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -
     return Usage(active, missed, counts)
 
 
-class PlainReplay:
+class PlainReplay(Replay):
     """Any method and any policy, one token after another."""
+
+    is_plain: ClassVar[bool] = True
 
     def __init__(self, cache: WeightCache, masking: Masking, group: Group) -> None:
         self._cache = cache
@@ -139,16 +148,9 @@ class PlainReplay:
         """The cache is empty."""
         self._cache.start()
 
-    def run(
-        self,
-        n_tokens: int,
-        first_token: int,
-        scores: Uint16Array | None = None,
-        next_use: Int32Array | None = None,
-        masks: BoolArray | None = None,
-        tells_held: bool = False,
-    ) -> Usage:
+    def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
+        n_tokens, first_token, scores, next_use, masks, tells_held = tokens
         resident = self._cache.resident
         shape = n_tokens, resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
@@ -172,7 +174,7 @@ class PlainReplay:
         return Usage(active, missed, counts, held)
 
 
-class ChosenFirst:
+class ChosenFirst(Replay):
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
 
     def __init__(self, cache: CompiledReplay, masking: Masking, group: Group) -> None:
@@ -184,22 +186,15 @@ class ChosenFirst:
         """The cache is empty."""
         self._cache.start()
 
-    def run(
-        self,
-        n_tokens: int,
-        first_token: int,
-        scores: Uint16Array | None = None,
-        next_use: Int32Array | None = None,
-        masks: BoolArray | None = None,
-        tells_held: bool = False,
-    ) -> Usage:
+    def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
-        if masks is None and scores is not None:
-            masks = choose(self._masking, self._group, scores, first_token)
-        return self._cache.run(n_tokens, first_token, scores, next_use, masks, tells_held)
+        if tokens.masks is None and tokens.scores is not None:
+            masks = choose(self._masking, self._group, tokens.scores, tokens.first_token)
+            tokens = tokens._replace(masks=masks)
+        return self._cache.run(tokens)
 
 
-class CompiledReplay:
+class CompiledReplay(Replay):
     """A top-k of reweighted scores or all columns, and a policy that ranks by one integer: equal to `PlainReplay`."""
 
     def __init__(self, place: Place, ranking: int, admission: Admission, top_k: TopK | None) -> None:
@@ -218,33 +213,26 @@ class CompiledReplay:
         self._uses[:] = 0
         self._times[:] = 0
 
-    def run(
-        self,
-        n_tokens: int,
-        first_token: int,
-        scores: Uint16Array | None = None,
-        next_use: Int32Array | None = None,
-        masks: BoolArray | None = None,
-        tells_held: bool = False,
-    ) -> Usage:
+    def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
+        n_tokens, first_token, scores, next_use, masks, tells_held = tokens
         shape = n_tokens, self._resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
         counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
-        held: BoolArray = np.empty(shape if tells_held else (0, 0), np.bool_)
+        held: BoolArray = np.empty(shape, np.bool_) if tells_held else _NOT_TOLD
         chooses = scores is not None and masks is None and self._top_k is not None
-        tokens = range(first_token, first_token + n_tokens)
-        gammas = [self._top_k.gamma_at(token) for token in tokens] if chooses and self._top_k else []
+        places = range(first_token, first_token + n_tokens)
+        gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
         kernels.replay_tokens(
-            np.empty((0, 0), np.uint16) if scores is None else scores,
+            _NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
             self._top_k.k if self._top_k else 0,
             self._ranking,
             self._admission == "priority",
             self._place.slots,
             first_token,
-            np.empty((0, 0), np.int32) if next_use is None else next_use,
+            _NO_NEXT_USE if next_use is None else next_use,
             self._resident,
             self._uses,
             self._times,

@@ -64,8 +64,8 @@ def adapt(
     Example: dipsim adapt tiny my-text.txt -o my-adapter --method dip --density 0.4 --rank 32
     """
     require_torch("adapt", "torch", "transformers", "peft")
+    from dipsim import evaluation
     from dipsim.cli.terminal import progress, table
-    from dipsim.evaluation import adapt as run
     from dipsim.sparsify.adapters import Recipe, check_folder
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -80,7 +80,7 @@ def adapt(
         loaded = load_model(model_path, device, dtype)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     with progress("training") as on_step:
-        learnt = run(
+        learnt = evaluation.adapt(
             loaded,
             ids,
             lambda trace: describe(trace=trace, rank=None if trained is None else trained.rank),

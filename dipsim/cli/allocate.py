@@ -53,11 +53,11 @@ def allocate(
     Example: dipsim allocate tiny calibration.txt --method dip --density 0.4 -o keeps.json
     """
     require_torch("allocate")
+    from dipsim import tuning
     from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
-    from dipsim.tuning import allocate as run
     from dipsim.tuning.search import require_optuna
 
     require_optuna()
@@ -68,7 +68,7 @@ def allocate(
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
     with progress("trying splits") as on_progress:
-        found = run(
+        found = tuning.allocate(
             loaded,
             ids,
             lambda trace, keep_input, keep_glu: describe(trace=trace, keep_input=keep_input, keep_glu=keep_glu),

@@ -46,7 +46,7 @@ def capture(
     require_torch("capture")
     from dipsim.cli.terminal import progress, say
     from dipsim.description import Description
-    from dipsim.sparsify import capture as recording
+    from dipsim.sparsify import capture
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 
@@ -56,7 +56,7 @@ def capture(
     given = {"method": method, "calibration": calibration, "rank": rank, **shares}
     chosen = Description.parse(given, "options").masking()
     wanted = tuple(site.strip() for site in sites.split(","))
-    recording.check_request(out, wanted, chosen, force)
+    capture.check_request(out, wanted, chosen, force)
     if predictor is not None and "predictor" not in (method, *wanted):
         raise DipsimError(f"predictor: got '{predictor}'; neither --method nor --sites names the predictor")
     content = read_text(text)
@@ -64,7 +64,7 @@ def capture(
         loaded = load_model(model, device, dtype)
     ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences, bos=bos)
     with progress("capturing sequences") as on_progress:
-        recording.capture(
+        capture.capture(
             loaded,
             ids,
             out,
@@ -73,7 +73,7 @@ def capture(
             n_prompt=prompt_tokens,
             n_batch=batch,
             predictors=() if trained is None else trained.fitting(loaded),
-            text_source=recording.text_source(text, content),
+            text_source=capture.text_source(text, content),
             force=force,
             on_progress=on_progress,
         )

@@ -50,8 +50,8 @@ def drift(
     Example: dipsim drift tiny tiny held-out --method dip-ca --density 0.5 --policy lfu --dram 0.6x
     """
     require_torch("drift")
+    from dipsim import evaluation
     from dipsim.cli.terminal import progress, say, stdout, table
-    from dipsim.evaluation import drift as run
     from dipsim.files import check_output, check_writable, write_text
     from dipsim.sparsify.loading import load_model, read_text
     from dipsim.sparsify.predictors import TrainedPredictors
@@ -68,7 +68,7 @@ def drift(
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
     with progress("running windows") as on_progress:
-        found = run(
+        found = evaluation.drift(
             loaded,
             content,
             opened,

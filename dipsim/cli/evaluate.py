@@ -62,8 +62,8 @@ def evaluate(
     require_torch("evaluate", "torch", "transformers", *(["peft"] if adapter else []))
     if merge_adapter and adapter is None:
         raise DipsimError("merge-adapter: there is none; give --adapter DIR")
+    from dipsim import evaluation
     from dipsim.cli.terminal import progress, table
-    from dipsim.evaluation import evaluate as run
     from dipsim.files import check_output, write_text
     from dipsim.results.headline import headline
     from dipsim.sparsify.capture import text_source
@@ -87,7 +87,7 @@ def evaluate(
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride, bos=bos)
     with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
         own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
-        found = run(
+        found = evaluation.evaluate(
             ready,
             ids,
             lambda trace: described(trace, **own),

@@ -93,9 +93,9 @@ def tune(
 
     Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-loss 0.2 -o tuned
     """
+    from dipsim import tuning
     from dipsim.cli.evaluate import require_torch
     from dipsim.cli.terminal import progress
-    from dipsim.tuning import tune as run
 
     if evaluate is not None:
         require_torch("tune")
@@ -105,7 +105,7 @@ def tune(
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
         with progress("trying") as on_progress:
-            found = run(
+            found = tuning.tune(
                 given,
                 out,
                 max_loss=max_loss,

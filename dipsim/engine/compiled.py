@@ -13,7 +13,6 @@ from functools import partial
 
 import numpy as np
 
-from dipsim.cache.replay import PlainReplay
 from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.seconds import Formulas, Stages
@@ -43,7 +42,7 @@ class Compiled:
         layers, groups = range(setup.model.n_layers), range(len(setup.groups))
         self._uses = [[GroupUse(setup, self._formulas.flash, layer, g, future) for g in groups] for layer in layers]
         # Other people's policies and prefetchers are called in one order, whatever the number of threads.
-        self._is_plain = any(isinstance(use.replay, PlainReplay) for uses in self._uses for use in uses)
+        self._is_plain = any(use.replay.is_plain for uses in self._uses for use in uses)
         self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
         self._now_s, self._free_s = 0.0, np.zeros(3)
 

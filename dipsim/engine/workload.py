@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from dipsim.cache import PinnedColumns, Replay, Usage, replay_of, usage_of
+from dipsim.cache import PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
@@ -125,10 +125,9 @@ class GroupUse:
         if inputs.missed is not None and inputs.masks is not None:
             return usage_of(inputs.masks, inputs.missed, inputs.scores)
         first_token = block.start - self._setup.trace.sequences[block.sequence].start
-        reads_ahead = self._setup.reads_ahead
-        return self._replay.run(
-            block.stop - block.start, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead
-        )
+        n_tokens, reads_ahead = block.stop - block.start, self._setup.reads_ahead
+        tokens = Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead)
+        return self._replay.run(tokens)
 
     def fetch(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> None:
         """Fills in what these tokens use and read, some of it ahead of its use."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.methods import Masking, added_weights
 from dipsim.model import ModelSpec
-from dipsim.prefetchers import NoPrefetch, Prefetcher
+from dipsim.prefetchers import Prefetcher
 from dipsim.profile import HardwareProfile
 from dipsim.units import parse_bytes, parse_dram, scaled
 
@@ -83,7 +83,7 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
     Raises:
         DipsimError: not above 0, or nobody to use them, or an overlap in which Flash never reads alone.
     """
-    if type(prefetcher) is NoPrefetch:
+    if getattr(prefetcher, "reads_nothing", False):
         if given is not None:
             raise DipsimError("prefetch_bytes: got some, but nobody to use them; name a prefetcher")
         return 0.0

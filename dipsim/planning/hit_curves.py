@@ -10,9 +10,8 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.budgets import HitCurve
-from dipsim.cache import replay_of
-from dipsim.cache.replay import PlainReplay
-from dipsim.kernels import BoolArray, Float64Array, Int32Array, Int64Array, Uint16Array
+from dipsim.cache import Tokens, replay_of
+from dipsim.kernels import Float64Array, Int32Array, Int64Array
 from dipsim.methods import n_kept_by, top_k_of
 from dipsim.model.groups import Group
 from dipsim.planning.future import Future
@@ -43,7 +42,7 @@ def _active_columns(setup: Setup, layer: int, group: Group) -> float:
     block = next(setup.trace.blocks(setup.n_tokens))
     scores = setup.trace.read(group.site, block.start, block.stop, layer)
     without_cache = replay_of(Place(group.n_columns, 0, layer, group.name), Lru(), "always", setup.masking, group)
-    return float(without_cache.run(block.stop - block.start, 0, scores).counts[:, 0].mean())
+    return float(without_cache.run(Tokens(block.stop - block.start, 0, scores)).counts[:, 0].mean())
 
 
 def measure_hit_curves(setup: Setup, on_tokens: Callable[[int], None]) -> dict[str, list[HitCurve]]:
@@ -84,7 +83,7 @@ def _run_layer(
     for own, group in zip(sizes[layer], setup.cached_groups, strict=True):
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, layer)
         next_use = future.next_use(index, layer, group, scores) if future else None
-        own.run(block.stop - block.start, first_token, scores, next_use)
+        own.run(Tokens(block.stop - block.start, first_token, scores, next_use))
 
 
 class _Sizes:
@@ -119,23 +118,22 @@ class _Sizes:
     @property
     def is_plain(self) -> bool:
         """Whether code of other people may be called."""
-        return any(isinstance(replay, PlainReplay) for replay in (*self._replays, self._chooser))
+        return any(replay.is_plain for replay in (*self._replays, self._chooser) if replay is not None)
 
-    def run(self, n_tokens: int, first_token: int, scores: Uint16Array | None, next_use: Int32Array | None) -> None:
+    def run(self, tokens: Tokens) -> None:
         """The next tokens of a sequence; see `Replay`."""
-        if first_token == 0:
+        if tokens.first_token == 0:
             self._n_used[0] = 0
             for replay in self._replays:
                 replay.start()
-        first_counted = max(0, self._n_warm_up - first_token)
-        masks: BoolArray | None = None
+        first_counted = max(0, self._n_warm_up - tokens.first_token)
         if self._chooser is not None:
-            masks = self._chooser.run(n_tokens, first_token, scores).active
+            tokens = tokens._replace(masks=self._chooser.run(tokens).active)
         for i, replay in enumerate(self._replays):
-            counts = replay.run(n_tokens, first_token, scores, next_use, masks).counts[first_counted:]
+            counts = replay.run(tokens).counts[first_counted:]
             self._hits[i] += (counts[:, 0] - counts[:, 1]).sum()
         if self._k is not None:
-            kernels.stack_distances(masks, first_counted, self._order, self._n_used, self._histogram)
+            kernels.stack_distances(tokens.masks, first_counted, self._order, self._n_used, self._histogram)
 
     def curve(self) -> HitCurve:
         """Hits by slots."""

@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from dipsim.cache import Replay, replay_of
-from dipsim.cache.replay import PlainReplay
+from dipsim.cache import Replay, Tokens, replay_of
 from dipsim.kernels import BoolArray, Int32Array
 from dipsim.layouts import order_columns
 from dipsim.model.groups import Group
@@ -32,7 +31,7 @@ def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
     masked = [group for group in setup.groups if group.site is not None]
     stages = [(layer, group) for layer in range(setup.model.n_layers) for group in masked]
     places = {}
-    is_plain = any(isinstance(_without_cache(setup, 0, group), PlainReplay) for group in masked)
+    is_plain = any(_without_cache(setup, 0, group).is_plain for group in masked)
     is_plain |= not ships_with_dipsim(setup.layout)
     with ThreadPoolExecutor(n_threads()) as pool:
         orders = map(partial(_order, setup), stages) if is_plain else pool.map(partial(_order, setup), stages)
@@ -60,6 +59,6 @@ def _first_masks(setup: Setup, layer: int, group: Group) -> BoolArray:
             break
         first_token = block.start - setup.trace.sequences[block.sequence].start
         scores = setup.trace.read(group.site, block.start, block.start + n_tokens, layer)
-        masks.append(replay.run(n_tokens, first_token, scores).active)
+        masks.append(replay.run(Tokens(n_tokens, first_token, scores)).active)
         n_left -= n_tokens
     return np.concatenate(masks) if masks else np.empty((0, group.n_columns), np.bool_)

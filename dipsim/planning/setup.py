@@ -100,6 +100,11 @@ class Setup:
         return replace(self.with_resident(range(self.model.n_layers)), dram=plan)
 
     @property
+    def keeps_nothing(self) -> bool:
+        """Whether the policy wants no cache."""
+        return getattr(self.new_policy(), "keeps_nothing", False)
+
+    @property
     def reads_ahead(self) -> bool:
         """Whether anything is read before it is needed."""
         return self.prefetch_bytes > 0

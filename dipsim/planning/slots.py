@@ -17,7 +17,6 @@ from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
 from dipsim.planning.setup import Setup
-from dipsim.policies import NoCache
 
 
 def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dict[str, list[int]]:
@@ -32,7 +31,7 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
         DipsimError: the budget broke the rules, or the trace turns out to be damaged.
     """
     cache_bytes = Fraction(setup.dram.cache_bytes)
-    if isinstance(setup.new_policy(), NoCache):
+    if setup.keeps_nothing:
         pinned, _ = pin_dense(setup.model, setup.groups, cache_bytes)
         return {group.name: pinned.get(group.name, [0] * setup.model.n_layers) for group in setup.groups}
 
@@ -63,7 +62,7 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
 
 def warn_where_policies_agree(setup: Setup) -> None:
     """Says where there is no room for anything but what each token uses, so that it does not matter who would leave."""
-    if setup.admission != "always" or isinstance(setup.new_policy(), NoCache) or not setup.dram.cache_bytes:
+    if setup.admission != "always" or setup.keeps_nothing or not setup.dram.cache_bytes:
         return
     said = []
     for group in setup.cached_groups:

@@ -14,10 +14,11 @@ from dipsim.plots.look import figure_with, look, looks, name_axes
 from dipsim.plots.quantities import on_axis
 from dipsim.plots.runs import columns_below, drawn, named, parts, succeeded
 from dipsim.plots.saving import Plot
+from dipsim.results.breakdown import BLAMED
+from dipsim.results.naming import readable
 
 _PATH = "critical_path_s_per_token."
-# In this order, each with its look in every figure.
-_CAUSES = ("flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection")
+_CAUSES = tuple(BLAMED)  # in this order, each with its look in every figure
 _MOST_BARS = 40
 
 
@@ -69,8 +70,7 @@ def _stack(
     for column in causes:
         cause, wide = column.removeprefix(_PATH), factor * rows[column].to_numpy()
         colour, _, _, hatch = look(_CAUSES.index(cause) + 1)  # black areas would hide their neighbours
-        label = cause.replace("_", " ").replace("flash", "Flash").replace("dram", "DRAM")
-        handles[label] = axes.barh(
+        handles[readable(cause)] = axes.barh(
             places, wide, 0.75, left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.3
         )
         left += wide

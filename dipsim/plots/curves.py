@@ -12,9 +12,10 @@ from dipsim.errors import DipsimError
 from dipsim.plots.bars import draw_bars
 from dipsim.plots.labels import End, add_legend, fit_beside, name_beside
 from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes, title_of
-from dipsim.plots.quantities import is_number, label_of, on_axis, set_scale
+from dipsim.plots.quantities import is_number, on_axis, set_scale
 from dipsim.plots.runs import check_alone, drawn, having, need_swept, of_groups, parts, succeeded
 from dipsim.plots.saving import Plot
+from dipsim.results.columns import meaning_of
 
 _MOST_LINES = 14
 
@@ -76,7 +77,7 @@ def _draw(rows: pd.DataFrame, x: str, y: str, by: str | None, panels: str | None
         set_scale(grid[0], "x", x_values.dropna(), most_ticks(grid))
         set_scale(grid[0], "y", y_values)
     if fidelity is not None:
-        x_label += f"\nin brackets: {label_of(fidelity)}"
+        x_label += f"\nin brackets: {meaning_of(fidelity).axis}"
     name_axes(figure, grid, x_label, y_label)
     said = {name: _with_span(name, own, fidelity) for name, own in parts(rows, by)}
     if by is None or (is_lines and fit_beside(list(said.values()), len(grid))):

@@ -8,9 +8,10 @@ from matplotlib.ticker import MaxNLocator
 
 from dipsim.errors import DipsimError
 from dipsim.plots.look import figure_with, looks, name_axes, title_of
-from dipsim.plots.quantities import as_text, is_number, label_of, on_axis, unit_of
+from dipsim.plots.quantities import as_text, is_number, on_axis
 from dipsim.plots.runs import check_alone, columns_below, drawn, need_swept, succeeded
 from dipsim.plots.saving import Plot
+from dipsim.results.columns import meaning_of
 from dipsim.units import three_digits
 
 _RATES = "hit_rate_by_layer."
@@ -67,7 +68,8 @@ def _draw(tidy: pd.DataFrame, x: str, title: str) -> Plot:
         axes.grid(visible=False)
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     label, scaled = on_axis(x, pd.Series(places))
-    texts = [three_digits(value) if unit_of(x) else f"{value:g}" for value in scaled] if is_number(scaled) else places
+    say = three_digits if meaning_of(x).is_prefixed else "{:g}".format
+    texts = [say(value) for value in scaled] if is_number(scaled) else places
     ticks = range(0, len(places), -(-len(places) // _MOST_TICKS))
     is_long = sum(len(str(texts[tick])) for tick in ticks) > 22
     for axes in grid:
@@ -75,5 +77,5 @@ def _draw(tidy: pd.DataFrame, x: str, title: str) -> Plot:
         axes.tick_params(axis="x", rotation=90 if is_long else 0)
     name_axes(figure, grid, label, "layer")
     title_of(figure, grid, title)
-    figure.colorbar(image, ax=grid, label=label_of("hit_rate"))
+    figure.colorbar(image, ax=grid, label=meaning_of("hit_rate").axis)
     return Plot(figure, drawn(tidy, [*tidy.columns]))

@@ -15,8 +15,9 @@ from dipsim.errors import DipsimError
 from dipsim.plots.labels import add_legend, name_points
 from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes
 from dipsim.plots.quantities import as_text, is_number, is_wide, on_axis, set_scale
-from dipsim.plots.runs import check_alone, drawn, having, is_result, need, need_swept, parts, succeeded
+from dipsim.plots.runs import check_alone, drawn, having, need, need_swept, parts, succeeded
 from dipsim.plots.saving import Plot
+from dipsim.results.columns import meaning_of
 
 TIE = "no difference"
 _EQUAL = 1e-6  # relative: sums of seconds differ in their last bits
@@ -53,11 +54,11 @@ def regime_map(
     for option, column in (("x", x), ("y", y), ("by", by), ("panels", panels)):
         if column is not None:
             # One device may bound all runs; that is a finding.
-            (need if option == "by" and is_result(column) else need_swept)(rows, option, column)
+            (need if option == "by" and not meaning_of(by).is_input else need_swept)(rows, option, column)
     for option, column in (("x", x), ("y", y)):
         if not is_number(rows[column]):
             raise DipsimError(f"{option}: column '{column}' has no numbers, got '{rows[column].iloc[0]}'")
-    lines = [name for name in (None if is_result(by) else by, panels) if name is not None]
+    lines = [name for name in (by if meaning_of(by).is_input else None, panels) if name is not None]
     check_alone(rows, [x, y], lines)
     cells = winners(rows, [name for name in (panels, x, y) if name is not None], by)
     if (n_areas := cells["winner"].nunique()) > _MOST_AREAS:

@@ -13,25 +13,11 @@ import pandas as pd
 from dipsim.errors import DipsimError, DipsimWarning, suggestion
 from dipsim.expressions import Expression
 from dipsim.plots.quantities import as_text
+from dipsim.results.columns import meaning_of
 
-# What a run yields, and where its row came from; every other column is a parameter.
-_RESULTS = {
-    *("key", "error", "config", "trace_sha256", "dipsim_version", "tok_per_s", "ttft_s", "n_tokens", "hit_rate"),
-    *("byte_hit_rate", "flash_reads_per_token", "mlp_density", "retained_magnitude", "energy_j_per_token", "average_w"),
-    *("bound", "dram_share_of_peak", "flash", "perplexity", "loss", "n_scored_tokens", "token_s_percentiles", "slots"),
-}
-_RESULT_TABLES = (
-    *("tpot_s.", "hit_rate_by_group.", "bytes_per_token.", "flash.", "busy_s.", "critical_path_s_per_token.", "dram."),
-    *("slots.", "hit_rate_by_layer.", "headroom.", "prefetch."),
-)
 # Of parameters that differ together, these are named.
 _FIRST = ("method", "policy", "density", "dram", "profile", "model", "trace")
 _MOST_SHOWN = 4
-
-
-def is_result(column: str) -> bool:
-    """Whether runs yield it; else it is a parameter."""
-    return column in _RESULTS or column.startswith(_RESULT_TABLES)
 
 
 def matching(frame: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -146,7 +132,7 @@ def check_alone(frame: pd.DataFrame, places: Sequence[str], lines: Sequence[str]
     for each in is_varied.index[is_crowded | is_varied]:
         own, spots = codes[line == each], at[line == each]
         own = own[[name for name in own if _n_values(own[name]) > 1]]
-        for place in filter(is_result, places):
+        for place in (name for name in places if not meaning_of(name).is_input):
             own = own.drop(columns=_drivers(own, spots[place])[:1])
         free = _telling(own.drop(columns=["profile"] if _only_names(own, places) else []))
         if is_crowded[each] or free:
@@ -210,7 +196,7 @@ def _code(values: pd.Series[Any]) -> pd.Series[int]:
 
 def _codes(frame: pd.DataFrame, without: Sequence[str] = ()) -> pd.DataFrame:
     """Codes of all parameters."""
-    names = [str(name) for name in frame if not is_result(str(name)) and name not in without]
+    names = [str(name) for name in frame if meaning_of(str(name)).is_input and name not in without]
     return pd.DataFrame({name: _code(frame[name]) for name in names}, index=frame.index)
 
 

@@ -22,6 +22,8 @@ class NoCache(ScorePolicy):
     Source: arXiv 2412.01380, the baseline without a cache.
     """
 
+    keeps_nothing: ClassVar[bool] = True
+
 
 @register_policy("lru")
 class Lru(ScorePolicy):

@@ -39,7 +39,10 @@ class Place:
 
 
 class Policy(Protocol):
-    """What a cache asks of its policy. One instance serves one (layer, group)."""
+    """What a cache asks of its policy. One instance serves one (layer, group).
+
+    One that sets `keeps_nothing = True` gets no slots; no other need have that.
+    """
 
     needs_future: ClassVar[bool]
     needs_scores: ClassVar[bool]

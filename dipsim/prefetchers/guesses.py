@@ -19,6 +19,7 @@ class NoPrefetch:
     """Nothing is read before it is needed."""
 
     looks_at_layer_before: ClassVar[bool] = False
+    reads_nothing: ClassVar[bool] = True
 
     def guess(self, known: Known) -> Uint16Array:
         """Nothing is worth it."""

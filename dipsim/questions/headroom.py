@@ -14,7 +14,7 @@ from dipsim.planning.dram import DramPlan
 from dipsim.planning.future import Future
 from dipsim.planning.recorded_masks import RecordedMasks
 from dipsim.planning.setup import Setup
-from dipsim.policies import Belady, Lru, NoCache
+from dipsim.policies import Belady, Lru
 from dipsim.results import Headroom, Result
 from dipsim.trace.reading import Block
 
@@ -30,7 +30,7 @@ def check_headroom(setup: Setup) -> None:
     """
     if setup.reads_ahead:
         raise DipsimError("headroom: it replays what caches miss, not what is read ahead; choose prefetch 'none'")
-    if isinstance(setup.new_policy(), NoCache):
+    if setup.keeps_nothing:
         raise DipsimError("headroom: policy 'none' keeps nothing, so that there is nothing to improve; choose another")
 
 

@@ -9,25 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from dipsim.report import meanings
+from dipsim.results.columns import Meaning, Role, meaning_of, place
+from dipsim.units import prefix_of
 
 Kind = Literal["number", "text", "list"]
-Role = Literal["parameter", "device", "result", "provenance"]
 
-PROVENANCE = {
-    "key": "hash of the run's configuration, its trace's content and dipsim's version",
-    "error": "why the run failed",
-    "config": "everything needed to run it again: Simulation.from_config",
-    "trace_sha256": "hash of the trace's content",
-    "dipsim_version": "the version that made the run",
-}
 # What a run is called by. Other columns that only follow these are no axes of the sweep.
 NAMES = ("trace", "profile", "model", "method", "policy", "layout", "prefetch", "budget", "unit")
-# Results that are an axis of the sweep in other words: the points along it may be joined.
-FOLLOWS = {"dram.capacity_bytes": "dram", "dram.cache_bytes": "dram", "mlp_density": "density"}
-_LABELS = {"profile": "device"}
-_PREFIXED = {"B", "B/s", "s", "s/column", "op/s", "J", "J/B", "J/op", "W"}
-_PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n", 1e-12: "p", 1e-15: "f"}
 
 
 @dataclass(frozen=True)
@@ -79,43 +67,32 @@ def describe(frame: pd.DataFrame, options: Mapping[str, str]) -> list[Column]:
         frame: one row per run.
         options: parameter -> what it is, in words.
     """
-    values = {name: plain(frame[name]) for name in sorted(map(str, frame), key=meanings.place)}
+    values = {name: plain(frame[name]) for name in sorted(map(str, frame), key=place)}
     kinds = {name: kind_of(of_column) for name, of_column in values.items()}
-    units = {name: _unit(name) for name in values}
-    scales = _scales(
-        {name: values[name] for name in values if kinds[name] != "text" and units[name] in _PREFIXED}, units
-    )
+    meant = {name: meaning_of(name) for name in values}
+    numbers = [name for name in values if kinds[name] != "text" and meant[name].is_prefixed]
+    prefixes = _prefixes({name: values[name] for name in numbers}, meant)
     axes = set(_axes(values))
     described = []
     for name, of_column in values.items():
-        role = role_of(name)
-        found = meanings.of_result(name)
-        number = kinds[name] != "text"
+        meaning = meant[name]
+        scale, prefix = prefixes.get(name, (1.0, ""))
         described.append(
             Column(
                 name=name,
-                label=found.label if found else _label(name, role),
-                unit=_PREFIXES[scales.get(name, 1.0)] + units[name],
-                scale=scales.get(name, 1.0),
+                label=meaning.label,
+                unit=prefix + meaning.unit,
+                scale=scale,
                 kind=kinds[name],
-                role=role,
+                role=meaning.role,
                 is_axis=name in axes,
-                follows=FOLLOWS.get(name, ""),
-                better=found.better if found else "",
-                origin=_origin(name, role, options),
-                by_row=of_column if number else [None if v is None else _text(v) for v in of_column],
+                follows=meaning.follows,
+                better=meaning.better,
+                origin=_origin(name, meaning, options),
+                by_row=[None if v is None else _text(v) for v in of_column] if kinds[name] == "text" else of_column,
             )
         )
     return described
-
-
-def role_of(name: str) -> Role:
-    """What a column is to the sweep, by its name: what is nothing else is a parameter."""
-    if name in PROVENANCE:
-        return "provenance"
-    if name.startswith("profile."):
-        return "device"
-    return "result" if meanings.of_result(name) else "parameter"
 
 
 def plain(column: pd.Series[Any]) -> list[Any]:
@@ -152,44 +129,31 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _unit(name: str) -> str:
-    found = meanings.of_result(name)
-    return found.unit if found else meanings.unit_of(name)
-
-
-def _label(name: str, role: Role) -> str:
-    return _LABELS.get(name) or meanings.readable(name.removeprefix("profile.") if role == "device" else name)
-
-
-def _origin(name: str, role: Role, options: Mapping[str, str]) -> str:
-    if role == "provenance":
-        return PROVENANCE[name]
-    if role == "result":
-        found = meanings.of_result(name)
-        return f"result: {found.definition}" if found else "result"
-    if role == "device":
+def _origin(name: str, meaning: Meaning, options: Mapping[str, str]) -> str:
+    if meaning.role == "provenance":
+        return meaning.definition
+    if meaning.role == "result":
+        return f"result: {meaning.definition}"
+    if meaning.role == "device":
         return f"device profile: {name.removeprefix('profile.')}"
     said = options.get(name.split(".")[0], "")
     return f"input of the sweep: {said}" if said else "input of the sweep"
 
 
-def _scales(values: Mapping[str, Sequence[Any]], units: Mapping[str, str]) -> dict[str, float]:
-    """The prefix in which the largest of a family (numbers side by side, of the same unit) has few digits."""
+def _prefixes(values: Mapping[str, Sequence[Any]], meant: Mapping[str, Meaning]) -> dict[str, tuple[float, str]]:
+    """What one is, and the prefix in which the largest of a family (numbers side by side, of the same unit) has few
+    digits."""
+    families = {name: (name.rpartition(".")[0] or name, meant[name].unit) for name in values}
     largest: dict[tuple[str, str], float] = {}
     for name, of_column in values.items():
-        family = (name.rpartition(".")[0] or name, units[name])
-        largest[family] = max(largest.get(family, 0.0), _largest(of_column))
-    return {name: _prefix(largest[name.rpartition(".")[0] or name, units[name]]) for name in values}
+        largest[families[name]] = max(largest.get(families[name], 0.0), _largest(of_column))
+    return {name: prefix_of(largest[family]) for name, family in families.items()}
 
 
 def _largest(values: Sequence[Any]) -> float:
     lists = [np.asarray(value, np.float64) for value in values if isinstance(value, tuple)]
     sizes = np.abs(np.concatenate(lists) if lists else np.asarray(values, np.float64))
     return float(sizes[np.isfinite(sizes)].max(initial=0.0))
-
-
-def _prefix(largest: float) -> float:
-    return next((factor for factor in _PREFIXES if largest >= factor), 1.0)
 
 
 def _axes(values: Mapping[str, Sequence[Any]]) -> list[str]:
@@ -207,5 +171,5 @@ def _axes(values: Mapping[str, Sequence[Any]]) -> list[str]:
     if "trace" in names and "model" in names:
         names.remove("model")
     groups = list(zip(*(values[name] for name in names), strict=True)) if names else [()] * n_rows
-    inputs = [name for name in values if role_of(name) in ("parameter", "device")]
+    inputs = [name for name in values if meaning_of(name).is_input]
     return [name for name in inputs if name in names or (name not in NAMES and differs(name, groups))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dipsim.cache import Replay, replay_of
+from dipsim.cache import Replay, Tokens, replay_of
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.model.groups import Group
 from dipsim.planning.setup import Setup
@@ -36,7 +36,7 @@ class LoopMasks:
         """
         cache = self._caches[layer, group.name]
         cache.start()
-        return cache.run(len(scores), 0, scores).active
+        return cache.run(Tokens(len(scores), 0, scores)).active
 
     @staticmethod
     def _cache(setup: Setup, layer: int, group: Group) -> Replay:

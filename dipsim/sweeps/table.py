@@ -10,19 +10,9 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from dipsim.errors import DipsimError
+from dipsim.results.columns import meaning_of
 
 _REQUIRED = ("key", "error", "dipsim_version")
-_TEXTS = (*_REQUIRED, "config", "trace_sha256")
-_NUMBERS = (
-    *("tok_per_s", "ttft_s", "n_tokens", "hit_rate", "byte_hit_rate", "flash_reads_per_token", "mlp_density"),
-    *("retained_magnitude", "energy_j_per_token", "average_w", "dram_share_of_peak", "perplexity", "loss"),
-    "n_scored_tokens",
-)
-_TABLES_OF_NUMBERS = (
-    *("tpot_s.", "hit_rate_by_group.", "bytes_per_token.", "flash.", "busy_s.", "critical_path_s_per_token.", "dram."),
-    "prefetch.",
-)
-_TABLES_OF_LISTS = ("slots.", "hit_rate_by_layer.", "headroom.", "token_s_percentiles")
 _MOST_COLUMNS = 5000
 # What a table unpacks to grows with its file: a row has a key and numbers of its own, which do not shrink to nothing.
 _ROOM_BYTES, _ROOM_PER_BYTE = 2**25, 100
@@ -89,12 +79,13 @@ def _wrong(where: str, name: str, got: object, rule: str) -> DipsimError:
 
 def _rule(name: str, kind: pa.DataType) -> tuple[bool, str]:
     """Whether a column may have the kind, and which it must have; nothing at all is any."""
-    if name in _TEXTS:
-        return pa.types.is_null(kind) or _is_text(kind), "text"
-    if name in _NUMBERS or name.startswith(_TABLES_OF_NUMBERS):
-        return pa.types.is_null(kind) or _is_number(kind), "a number"
-    if name.startswith(_TABLES_OF_LISTS):
-        return pa.types.is_null(kind) or (pa.types.is_list(kind) and _is_scalar(kind.value_type)), "a list"
+    must_be = "any" if pa.types.is_null(kind) else meaning_of(name).kind
+    if must_be == "text":
+        return _is_text(kind), "text"
+    if must_be == "number":
+        return _is_number(kind), "a number"
+    if must_be == "list":
+        return pa.types.is_list(kind) and _is_scalar(kind.value_type), "a list"
     for _ in range(2):  # a curve is a list of lists
         kind = kind.value_type if pa.types.is_list(kind) else kind
     return _is_scalar(kind), "text, a number, true or false, or a list of such"
