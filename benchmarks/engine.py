@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dipsim import Dip, DipCa, ModelSpec
 from dipsim.cache import replay_of
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model.groups import Group
 from dipsim.policies import Place, make
 from dipsim.synthetic import Columns, parameters
@@ -35,11 +35,11 @@ def scores_of(site: str, n_columns: int, n_tokens: int) -> NDArray[np.uint16]:
     return Columns(own, n_columns, [0, n_columns]).scores(np.arange(n_tokens) == 0)
 
 
-def group_of(masking: Masking, site: str) -> Group:
+def group_of(masking: Method, site: str) -> Group:
     return next(group for group in masking.groups(ModelSpec.load("phi-3-medium")) if group.site == site)
 
 
-def replay(masking: Masking, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
+def replay(masking: Method, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
     """Selection and update of one cache for every token, in blocks as a simulation does; returns the hits."""
     cache = replay_of(Place(group.n_columns, group.n_columns // 2), make(policy), "always", masking, group)
     n_hits = 0
@@ -73,7 +73,7 @@ def their_replay(path: Path, policy: str, slots: int, found: dict[str, float]) -
 
 
 def engine_row(
-    masking: Masking, site: str, policy: str, n_tokens: int, n_runs: int, bytes_per_s: float, folder: Path
+    masking: Method, site: str, policy: str, n_tokens: int, n_runs: int, bytes_per_s: float, folder: Path
 ) -> Row:
     group = group_of(masking, site)
     scores = scores_of(site, group.n_columns, n_tokens)

@@ -20,7 +20,7 @@ from random_models import FAMILIES, IDS, as_scores, random_model
 from torch import Tensor, nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up, shipped
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model.groups import SITES
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
@@ -29,7 +29,7 @@ from dipsim.sparsify.loading import LoadedModel, load_model, read_spec, read_tex
 from dipsim.sparsify.perplexity import losses
 
 
-def choose_for(masking: Masking, loaded: LoadedModel) -> plain_decoder.ChooseMask:
+def choose_for(masking: Method, loaded: LoadedModel) -> plain_decoder.ChooseMask:
     """The method's masks from the twin's top-k on float16 scores."""
     groups = {group.site: group for group in masking.groups(loaded.spec)}
 
@@ -47,12 +47,12 @@ def hooks_on(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-METHODS: list[Masking] = [Dense(), Dip(density=0.5), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4)]
+METHODS: list[Method] = [Dense(), Dip(density=0.5), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4)]
 
 
 @pytest.mark.parametrize("masking", METHODS, ids=lambda masking: masking.name)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_scores_equal_a_plain_forward(tmp_path: Path, family: str, masking: Masking) -> None:
+def test_scores_equal_a_plain_forward(tmp_path: Path, family: str, masking: Method) -> None:
     loaded = random_model(family)
     capture(loaded, IDS, tmp_path / "t.zarr", masking=masking, sites=SITES[:4], n_batch=2)
     trace = Trace.open(tmp_path / "t.zarr")

@@ -18,7 +18,7 @@ LAYERS = [
     {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
     {"model", "registry", "archives"},
     {"profile", "trace"},
-    {"policies", "methods", "budgets", "layouts", "prefetchers", "calibration", "synthetic"},
+    {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic"},
     {"cache", "devices"},
     {"planning"},
     {"results"},

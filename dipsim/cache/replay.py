@@ -13,7 +13,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.methods import Masking, TopK, check_mask, choose, in_layer, top_k_of
+from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
 
@@ -75,7 +75,7 @@ class Replay(Protocol):
         """
 
 
-def replay_of(place: Place, policy: Policy, admission: Admission, masking: Masking, group: Group) -> Replay:
+def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
     """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
     top_k = None if group.site is None else top_k_of(masking, place.layer, group)
     own, ranking = in_layer(masking, place.layer), _RANKINGS.get(type(policy))
@@ -89,7 +89,7 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
 class PinnedColumns:
     """A group whose first columns are always resident, and no others."""
 
-    def __init__(self, masking: Masking, group: Group, n_pinned: int) -> None:
+    def __init__(self, masking: Method, group: Group, n_pinned: int) -> None:
         self._masking = masking
         self._group = group
         self._elsewhere: BoolArray = np.arange(group.n_columns) >= n_pinned
@@ -110,7 +110,8 @@ class PinnedColumns:
         if masks is not None:
             active = masks
         elif scores is not None:
-            active = choose(self._masking, self._group, scores, first_token, ~self._elsewhere)
+            resident = ~self._elsewhere if self._masking.looks_at_residency else None
+            active = choose(self._masking, self._group, scores, first_token, resident)
         else:
             active = np.ones((n_tokens, self._elsewhere.size), np.bool_)
         usage = usage_of(active, active & self._elsewhere, scores)
@@ -130,7 +131,7 @@ def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -
 class PlainReplay:
     """Any method and any policy, one token after another."""
 
-    def __init__(self, cache: WeightCache, masking: Masking, group: Group) -> None:
+    def __init__(self, cache: WeightCache, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group
@@ -151,7 +152,7 @@ class PlainReplay:
         """See `Replay`."""
         resident = self._cache.resident
         shape = n_tokens, resident.size
-        active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
+        active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
         missed: BoolArray = np.empty(shape, np.bool_)
         counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
         held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
@@ -161,7 +162,8 @@ class PlainReplay:
             own = None if scores is None else scores[t]
             if own is not None:
                 if masks is None:
-                    self._masking.select(self._group, own, resident, first_token + t, active[t])
+                    seen = resident.copy() if self._masking.looks_at_residency else np.zeros_like(resident)
+                    select(self._masking, self._group, own, seen, first_token + t, active[t])
                 counts[t, 2:] = kernels.score_sum(own, active[t])
             check_mask(self._masking, self._group, active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
@@ -175,7 +177,7 @@ class PlainReplay:
 class ChosenFirst:
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
 
-    def __init__(self, cache: CompiledReplay, masking: Masking, group: Group) -> None:
+    def __init__(self, cache: CompiledReplay, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group

@@ -4,5 +4,6 @@ from dipsim.devices.compute import Compute
 from dipsim.devices.dram import Dram
 from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches
 from dipsim.devices.queue import Device, Job
+from dipsim.devices.registry import devices, register_device
 
-__all__ = ["BY_INDEX", "Compute", "Device", "Dram", "Flash", "Job", "ReadBatches"]
+__all__ = ["BY_INDEX", "Compute", "Device", "Dram", "Flash", "Job", "ReadBatches", "devices", "register_device"]

@@ -40,7 +40,8 @@ class Layout(Protocol):
         """
 
 
-layouts: Registry[Callable[..., Layout]] = Registry("layout", entry_point_group="dipsim.layouts")
+_NEEDS = ("bundled", "calibration_tokens", "order")
+layouts: Registry[Callable[..., Layout]] = Registry("layout", entry_point_group="dipsim.layouts", needs=_NEEDS)
 L = TypeVar("L", bound=Callable[..., Layout])
 
 

@@ -67,7 +67,10 @@ def guess_columns(prefetcher: Prefetcher, known: Known) -> Uint16Array:
     return guess
 
 
-prefetchers: Registry[Callable[..., Prefetcher]] = Registry("prefetch", entry_point_group="dipsim.prefetchers")
+_NEEDS = ("looks_at_layer_before", "guess")
+prefetchers: Registry[Callable[..., Prefetcher]] = Registry(
+    "prefetch", entry_point_group="dipsim.prefetchers", needs=_NEEDS
+)
 P = TypeVar("P", bound=Callable[..., Prefetcher])
 
 
