@@ -77,7 +77,7 @@ class Registry(Generic[T]):
             if key not in known:
                 raise DipsimError(f"{key}: {self.kind} '{name}' has no such option{suggestion(key, known)}")
             _check_kind(key, value, known[key])
-        if missing := [key for key, default in known.items() if default is MISSING and key not in options]:
+        if missing := [key for key, default in known.items() if is_missing(default) and key not in options]:
             raise DipsimError(f"{self.kind} '{name}' needs {' and '.join(missing)}")
         try:
             made = entry(**options)
@@ -130,7 +130,7 @@ class Registry(Generic[T]):
 
 def ships_with_dipsim(thing: object) -> bool:
     """Whether its code is ours: other people's is called in one order, whatever the number of threads."""
-    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return getattr(thing, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
 
 
 @contextmanager
@@ -167,7 +167,13 @@ def options_of(kind: object) -> dict[str, object]:
     if not is_dataclass(kind):
         return {}
     own = [field for field in fields(kind) if field.init]
-    return {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in own}
+    made: dict[str, Any] = {f.name: f.default_factory for f in own if not is_missing(f.default_factory)}
+    return {f.name: made[f.name]() if f.name in made else f.default for f in own}
+
+
+def is_missing(default: object) -> bool:
+    """Whether an option has no default. (In a class that another process has sent, `MISSING` is a copy.)"""
+    return isinstance(default, type(MISSING))
 
 
 def _check_kind(key: str, value: object, default: object) -> None:

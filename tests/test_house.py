@@ -16,7 +16,7 @@ SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors", "version"},
     {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
-    {"model", "registry", "archives"},
+    {"model", "registry", "archives", "plugin_files"},
     {"profile", "trace"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic"},
     {"cache", "devices"},
@@ -52,6 +52,7 @@ DOORS = {
     "pydantic": {"model", "profile", "schema", "description", "sweeps"},
     "tomlkit": {"profile", "calibration", "sweeps", "tuning"},
     "joblib": {"sweeps"},
+    "cloudpickle": {"sweeps"},
     "distributed": {"sweeps"},
     "ray": {"sweeps"},
     "pyarrow": {"sweeps"},

@@ -16,6 +16,7 @@ from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
 from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
+from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
 _RANKINGS: dict[type, int] = {
@@ -167,9 +168,10 @@ class PlainReplay:
                 counts[t, 2:] = kernels.score_sum(own, active[t])
             check_mask(self._masking, self._group, active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
-            if next_use is not None:
-                self._cache.policy.foresee(next_use[t])
-            self._cache.update(active[t], own, first_token + t)
+            with blaming(self._cache.policy, lambda: f"policy {type(self._cache.policy).__name__}"):
+                if next_use is not None:
+                    self._cache.policy.foresee(next_use[t])
+                self._cache.update(active[t], own, first_token + t)
         counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
         return Usage(active, missed, counts, held)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int32Array
-from dipsim.registry import Registry
+from dipsim.registry import Registry, blaming
 
 
 class Layout(Protocol):
@@ -76,7 +76,9 @@ def order_columns(layout: Layout, active: BoolArray) -> Int32Array:
     Raises:
         DipsimError: not each column once.
     """
-    n_columns, answer = active.shape[1], layout.order(active)
+    n_columns = active.shape[1]
+    with blaming(layout, lambda: f"layout {type(layout).__name__}: order"):
+        answer = layout.order(active)
     try:
         order = np.asarray(answer)
     except ValueError:  # lists of different lengths
