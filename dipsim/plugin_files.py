@@ -36,7 +36,7 @@ def load(path: str | Path) -> ModuleType:
     module.__file__ = str(place)
     sys.modules[name], _texts[name] = module, text  # a dataclass looks its module up
     try:
-        exec(compile(text, str(place), "exec"), vars(module))  # noqa: S102 - what `--plugin` is for
+        exec(compile(text, str(place), "exec", dont_inherit=True), vars(module))  # noqa: S102 - what `--plugin` is for
     except BaseException as error:
         del sys.modules[name], _texts[name]
         if isinstance(error, KeyboardInterrupt):

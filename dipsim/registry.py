@@ -111,6 +111,11 @@ class Registry(Generic[T]):
         """Names that installed packages offer."""
         return tuple(self._points)
 
+    def package_of(self, name: str) -> str | None:
+        """Name and version of the installed package that offers the entry; None where none does."""
+        point = self._points.get(name)
+        return None if point is None else f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._entries, *self._points]))
 

@@ -43,7 +43,7 @@ class _Walk:
         if isinstance(thing, tuple | list):
             return [self.told(one) for one in thing]
         if isinstance(thing, dict):
-            return [[repr(key), self.told(value)] for key, value in thing.items()]
+            return [[self.told(key), self.told(value)] for key, value in thing.items()]
         if isinstance(thing, CodeType):
             return [thing.co_code.hex(), thing.co_names, thing.co_varnames, self.told(thing.co_consts)]
         if thing is None or isinstance(thing, bool | int | float | complex | str | bytes | type(...)):
