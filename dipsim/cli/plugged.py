@@ -65,22 +65,23 @@ def _shower(word: str, kind: str) -> Callable[..., None]:
         registry = _registry(word)
         entry = registry[name]
         typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{_docstring(entry)}\n"))
-        if is_dataclass(entry) and (options := [field for field in fields(entry) if field.init]):
-            from dipsim.registry import is_missing, options_of
-
-            defaults = options_of(entry)
-            rows = [
-                [
-                    o.name,
-                    o.type if isinstance(o.type, str) else inspect.formatannotation(o.type),
-                    "must be given" if is_missing(defaults[o.name]) else str(defaults[o.name]),
-                ]
-                for o in options
-            ]
+        if rows := _options(entry):
             table(["option", "kind", "default"], rows, left=3)
 
     shown.__annotations__ = {"name": Annotated[str, typer.Argument(help=f"A name of 'dipsim list {word}'.")]}
     return shown
+
+
+def _options(entry: Any) -> list[list[str]]:
+    """Name, kind and default of each."""
+    from dipsim.registry import is_missing, options_of
+
+    kinds: dict[str, Any] = {field.name: field.type for field in fields(entry)} if is_dataclass(entry) else {}
+    written = {name: kind if isinstance(kind, str) else inspect.formatannotation(kind) for name, kind in kinds.items()}
+    return [
+        [name, written[name], "must be given" if is_missing(default) else str(default)]
+        for name, default in options_of(entry).items()
+    ]
 
 
 def _docstring(entry: Any) -> str:
