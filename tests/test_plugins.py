@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,18 @@ def test_two_workers_run_it_and_redefined_it_gives_new_rows(kind: str, tmp_path:
     assert sorted(here["tpot_s.mean"]) == sorted(new["tpot_s.mean"])
     dipsim("sweep", spec, "-o", tmp_path / "results", "--workers", "2", "--plugin", path)
     assert len(read_results(tmp_path / "results")) == 4  # nothing changed, nothing to do
+
+
+def test_contributings_method_is_ten_lines_that_run(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text()
+    lines = text.partition("## Add a method")[2].partition("\n    from ")[2].partition("\n1. ")[0]
+    path = tmp_path / "mine.py"
+    path.write_text(textwrap.dedent(f"    from {lines}"))
+    code = [line for line in path.read_text().splitlines() if line and not line.startswith(("from", "import"))]
+    assert len(code) == 9
+    words = ("--method", "best-gates", "--tokens", "4", "--json", tmp_path / "r.json")
+    dipsim("simulate", "tiny", "--plugin", path, *words)
+    assert json.loads((tmp_path / "r.json").read_text())["mlp_density"] == pytest.approx((1 + 2 * 0.3) / 3, abs=1e-3)
 
 
 def cell(source: str, names: dict[str, Any]) -> None:

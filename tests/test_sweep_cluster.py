@@ -124,13 +124,13 @@ def test_a_cluster_runs_what_a_plugin_file_defines(
             "class Base(ds.Method):\n"
             "    def groups(self, model):\n"
             "        return (ds.mlp_group(model, 'up_gate_down', 'gate'),)\n"
-            "@ds.register_method('mine')\n"
+            "@ds.register_method('on-a-cluster')\n"
             "class Mine(Base):\n"
             "    def select(self, group, scores, resident, token, mask):\n"
             "        ds.top_k(scores, int(SHARE * scores.size), mask)\n"
         )
         plugin_files.load(path)
-        spec = {"trace": "tiny", "method": "mine", "policy": ["lru", "lfu"], "dram": "0.8x", "tokens": 8}
+        spec = {"trace": "tiny", "method": "on-a-cluster", "policy": ["lru", "lfu"], "dram": "0.8x", "tokens": 8}
         frame = ds.sweep(spec, tmp_path / "results", cluster=address)
         assert frame["error"].isna().all()
         found.append(frame["mlp_density"].tolist())

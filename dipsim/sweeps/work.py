@@ -82,7 +82,7 @@ def _evaluated(run: Run, text: Text) -> Row:
         n_prompt=text.prompt_tokens,
         stride=text.stride,
         n_batch=text.batch,
-        predictors=predictors if run.config["method"] == "predictor" else (),
+        predictors=predictors,
     )
     result = found.result
     quality = {"perplexity": found.perplexity, "loss": found.loss, "n_scored_tokens": found.n_scored}
