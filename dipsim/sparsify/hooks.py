@@ -105,8 +105,8 @@ def _masked(masking: Method, spec: ModelSpec) -> dict[Site, Group]:
             )
         if group.site == "mlp_input" and {*group.name.split("_")} != {"up", "gate"}:
             raise DipsimError(
-                f"method '{masking.name}': group '{group.name}' at site 'mlp_input'; a real model's input is masked for "
-                "up and gate alike: 'up_gate'"
+                f"method '{masking.name}': group '{group.name}' at site 'mlp_input'; a real model's input is masked "
+                "for up and gate alike: 'up_gate'"
             )
         groups[group.site] = group
     return groups
