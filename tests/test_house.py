@@ -16,8 +16,8 @@ SOURCE = Path(dipsim.__file__).parent
 LAYERS = [
     {"errors", "version"},
     {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
-    {"model", "registry", "archives", "plugin_files"},
-    {"profile", "trace"},
+    {"model", "registry", "archives"},
+    {"profile", "trace", "plugin_files"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic"},
     {"cache", "devices"},
     {"planning"},
