@@ -13,11 +13,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dipsim import layouts
     from dipsim.budgets import BudgetRequest, register_budget
+    from dipsim.devices import register_device
     from dipsim.engine.processes import ComputeDevice, DramDevice, FlashDevice
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.layouts import register_layout
-    from dipsim.methods import Cats, Dense, Dip, DipCa, Gate, Glu, MagnitudePruning, Predictor, Up
+    from dipsim.loads import register_load
+    from dipsim.methods import (
+        Cats,
+        Dense,
+        Dip,
+        DipCa,
+        Gate,
+        Glu,
+        MagnitudePruning,
+        Method,
+        Predictor,
+        TopK,
+        Up,
+        register_method,
+        top_k,
+    )
     from dipsim.model import ModelSpec
+    from dipsim.model.groups import Group, mlp_group
     from dipsim.policies import Policy, ScorePolicy, register_policy
     from dipsim.prefetchers import register_prefetcher
     from dipsim.profile import HardwareProfile
@@ -49,6 +66,14 @@ _HOMES = {
     "MagnitudePruning": "methods",
     "Predictor": "methods",
     "Up": "methods",
+    "Method": "methods",
+    "TopK": "methods",
+    "register_method": "methods",
+    "top_k": "methods",
+    "Group": "model.groups",
+    "mlp_group": "model.groups",
+    "register_load": "loads",
+    "register_device": "devices",
     "ModelSpec": "model",
     "Policy": "policies",
     "ScorePolicy": "policies",
@@ -80,27 +105,35 @@ __all__ = [
     "FlashDevice",
     "Gate",
     "Glu",
+    "Group",
     "HardwareProfile",
     "MagnitudePruning",
+    "Method",
     "ModelSpec",
     "Policy",
     "Predictor",
     "Result",
     "ScorePolicy",
     "Simulation",
+    "TopK",
     "Trace",
     "TraceWriter",
     "Up",
     "__version__",
     "layouts",
+    "mlp_group",
     "plots",
     "policies",
     "register_budget",
+    "register_device",
     "register_layout",
+    "register_load",
+    "register_method",
     "register_policy",
     "register_prefetcher",
     "sweep",
     "synthesize",
+    "top_k",
     "trace_statistics",
     "tune",
 ]

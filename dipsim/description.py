@@ -9,7 +9,7 @@ import pydantic
 
 from dipsim import layouts, methods, policies
 from dipsim.errors import DipsimError
-from dipsim.methods import Cats, Keeps, Masking
+from dipsim.methods import Cats, Keeps, Method
 from dipsim.model import ModelSpec
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
@@ -74,7 +74,7 @@ class Description(Record):
         """
         return HardwareProfile.load(self.profile).with_values(self.profile_values)
 
-    def masking(self) -> Masking:
+    def masking(self) -> Method:
         """The method.
 
         Raises:
@@ -148,7 +148,7 @@ class Description(Record):
         found = Keeps.load(Path(self.keeps))
         return {"density": None, "keep_input": found.keep_input, "keep_glu": found.keep_glu}
 
-    def _calibrated_cats(self, density: float | None, **others: object) -> Masking:
+    def _calibrated_cats(self, density: float | None, **others: object) -> Method:
         if given := [key for key, value in others.items() if value is not None]:
             raise DipsimError(f"{given[0]}: method 'cats' has no such option")
         if self.calibration is None or density is None:

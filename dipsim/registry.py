@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dipsim.errors import DipsimError, suggestion
 
 T = TypeVar("T")
+
+# Where installed packages and Python itself live: not what a user is asked to look at.
+_INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_OWN = f"{Path(__file__).parent}{os.sep}"
 
 
 class Registry(Generic[T]):
@@ -19,11 +28,13 @@ class Registry(Generic[T]):
     Args:
         kind: what one entry is called in messages, for example `policy`.
         entry_point_group: group under which other packages offer entries; each is loaded when asked for.
+        needs: what everything that `make` returns must have.
     """
 
-    def __init__(self, kind: str, entry_point_group: str | None = None) -> None:
+    def __init__(self, kind: str, entry_point_group: str | None = None, needs: Sequence[str] = ()) -> None:
         self.kind = kind
         self._group = entry_point_group
+        self._needs = needs
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -49,31 +60,47 @@ class Registry(Generic[T]):
             raise DipsimError(f"{self.kind}: unknown name, got '{name}'{suggestion(name, self)}")
         return self._entries[name]
 
+    def replace(self, name: str, entry: T) -> None:
+        """Files the entry under the name, whatever was there: as another process has it."""
+        self._entries[name] = entry
+
     def make(self, name: str, options: dict[str, Any]) -> Any:
-        """Calls the entry of that name, a dataclass, with its options.
+        """Calls the entry of that name with its options; one that has any is a dataclass.
 
         Raises:
-            DipsimError: unknown name, an option that it does not have, or no number where one is needed.
+            DipsimError: unknown name, an option that it does not have or lacks, no number where one is needed, or
+                whatever a stranger's entry raises.
         """
         entry: Any = self[name]
-        known = _options(entry)
+        known = options_of(entry)
         for key, value in options.items():
             if key not in known:
                 raise DipsimError(f"{key}: {self.kind} '{name}' has no such option{suggestion(key, known)}")
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            is_switch = isinstance(known[key], bool)
-            if isinstance(known[key], int | float) and not is_switch and not is_number:
-                raise DipsimError(f"{key}: got {value!r}; must be a number")
-            if is_switch and not isinstance(value, bool):
-                raise DipsimError(f"{key}: got {value!r}; must be true or false")
-        return entry(**options)
+            _check_kind(key, value, known[key])
+        if missing := [key for key, default in known.items() if is_missing(default) and key not in options]:
+            raise DipsimError(f"{self.kind} '{name}' needs {' and '.join(missing)}")
+        try:
+            made = entry(**options)
+        except DipsimError:
+            raise
+        except Exception as error:  # a value of a kind that a class of ours does not expect, or a stranger's class
+            raise DipsimError(f"{self.kind} '{name}': cannot be made: {told_of(error)}") from error
+        if lacks := [need for need in self._needs if not hasattr(made, need)]:
+            raise DipsimError(
+                f"{self.kind} '{name}': {type(made).__name__} has no {', '.join(lacks)}; "
+                f"must have {', '.join(self._needs)}"
+            )
+        return made
 
     def name_and_options(self, thing: object) -> tuple[str, dict[str, Any]]:
         """The thing as plain data, such that `make(name, options)` is the same; the class's own name where it is not
         registered."""
-        names = [name for name in self if self.loaded(name) is type(thing)]
-        options = {name: getattr(thing, name) for name in _options(type(thing))}
-        return (names[0] if names else type(thing).__name__), options
+        return self.name_of(thing), {name: getattr(thing, name) for name in options_of(type(thing))}
+
+    def name_of(self, thing: object) -> str:
+        """The name under which its class is registered; the class's own name where it is not."""
+        names = [name for name, entry in self._entries.items() if entry is type(thing)]
+        return names[0] if names else type(thing).__name__
 
     def loaded(self, name: str) -> T | None:
         """The entry if it is there without loading another package."""
@@ -83,6 +110,11 @@ class Registry(Generic[T]):
     def offered(self) -> tuple[str, ...]:
         """Names that installed packages offer."""
         return tuple(self._points)
+
+    def package_of(self, name: str) -> str | None:
+        """Name and version of the installed package that offers the entry; None where none does."""
+        point = self._points.get(name)
+        return None if point is None else f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self._entries, *self._points]))
@@ -103,12 +135,60 @@ class Registry(Generic[T]):
 
 def ships_with_dipsim(thing: object) -> bool:
     """Whether its code is ours: other people's is called in one order, whatever the number of threads."""
-    return type(thing).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return getattr(thing, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
 
 
-def _options(kind: object) -> dict[str, object]:
-    """The options of a dataclass and their defaults; anything else has none."""
-    return {field.name: field.default for field in fields(kind)} if is_dataclass(kind) else {}
+@contextmanager
+def blaming(thing: object, who: Callable[[], str]) -> Iterator[None]:
+    """What other people's code raises is one line that names it; what ours raises is a fault of ours.
+
+    Args:
+        thing: whose code runs.
+        who: what opens the message.
+
+    Raises:
+        DipsimError: it raised something.
+    """
+    try:
+        yield
+    except DipsimError:
+        raise
+    except Exception as error:
+        if ships_with_dipsim(thing):
+            raise
+        raise DipsimError(f"{who()}: {told_of(error)}") from error
+
+
+def told_of(error: BaseException) -> str:
+    """What went wrong in code that somebody else wrote, in one line, and where in it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith((*_INSTALLED, _OWN, "<string>", "<frozen"))]
+    return f"{text} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else text
+
+
+def options_of(kind: object) -> dict[str, object]:
+    """The options of a dataclass and their defaults, `MISSING` where one must be given; anything else has none."""
+    if not is_dataclass(kind):
+        return {}
+    own = [field for field in fields(kind) if field.init]
+    made: dict[str, Any] = {f.name: f.default_factory for f in own if not is_missing(f.default_factory)}
+    return {f.name: made[f.name]() if f.name in made else f.default for f in own}
+
+
+def is_missing(default: object) -> bool:
+    """Whether an option has no default. (In a class that another process has sent, `MISSING` is a copy.)"""
+    return isinstance(default, type(MISSING))
+
+
+def _check_kind(key: str, value: object, default: object) -> None:
+    """Numbers stay numbers, and switches switches."""
+    is_switch = isinstance(default, bool)
+    if is_switch and not isinstance(value, bool):
+        raise DipsimError(f"{key}: got {value!r}; must be true or false")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, int | float) and not is_switch and not is_number:
+        raise DipsimError(f"{key}: got {value!r}; must be a number")
 
 
 def _same_definition(one: object, other: object) -> bool:

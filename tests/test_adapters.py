@@ -21,7 +21,7 @@ from torch import nn
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, Simulation, Up
 from dipsim.evaluation import adapt, evaluate
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.adapters import Learnt, Recipe, adapted, check_folder, train
 from dipsim.sparsify.adapters.lora import masked_layers
 from dipsim.sparsify.gated_mlp import find_gated_mlps
@@ -202,7 +202,7 @@ def test_the_model_is_as_before(tmp_path: Path, merge: bool) -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_layers_are_those_of_masked_groups(masking: Masking, layers: list[str]) -> None:
+def test_layers_are_those_of_masked_groups(masking: Method, layers: list[str]) -> None:
     expected = [f"model.layers.{layer}.mlp.{name}" for layer in range(2) for name in layers]
     assert masked_layers(random_model("llama"), masking) == expected
 

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import drift, evaluate, harness_model
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.bos import Bos, begin_with_bos, bos_in_front
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, windows
@@ -63,7 +63,7 @@ def folder(loaded: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return place
 
 
-def described(masking: Masking) -> Callable[[Trace], Simulation]:
+def described(masking: Method) -> Callable[[Trace], Simulation]:
     return lambda trace: Simulation(device(), trace, masking, "lfu", dram="0.9x")
 
 
@@ -221,7 +221,7 @@ def rolling(model: Any, text: str) -> float:
 
 
 @pytest.mark.parametrize("masking", MASKINGS, ids=lambda masking: masking.name)
-def test_the_harness_says_what_evaluate_says(loaded: LoadedModel, masking: Masking) -> None:
+def test_the_harness_says_what_evaluate_says(loaded: LoadedModel, masking: Method) -> None:
     found = evaluate(loaded, windows(loaded.tokenizer, TEXT, 11), described(masking))
     assert found.n_scored == 100
     model = harness_model(loaded, described(masking), n_positions=11, n_batch=2)

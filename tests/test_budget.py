@@ -23,7 +23,7 @@ from dipsim import BudgetRequest, Dense, Dip, DipCa, DipsimError, DipsimWarning,
 from dipsim.budgets import HitCurve, allot, budgets
 from dipsim.budgets.marginal import concave, saved_s
 from dipsim.cache import WeightCache
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.planning.hit_curves import measure_hit_curves
 from dipsim.planning.slots import saved_s_per_hit
 from dipsim.policies import Lru, Place
@@ -76,7 +76,7 @@ def test_stack_distances_are_hits_of_lru_caches_of_every_number_of_slots(data: s
 )
 @tight_slots
 def test_curves_are_the_hits_of_runs_with_so_many_slots(
-    make_trace: MakeTrace, masking: Masking, policy: str, admission: str
+    make_trace: MakeTrace, masking: Method, policy: str, admission: str
 ) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 60), lengths=[45, 15])
     simulation = Simulation(device(), trace, masking, policy, admission=admission, dram="0.9x", warmup=3, tokens=55)
@@ -258,7 +258,7 @@ def test_by_bytes_measures_what_a_mask_of_varying_density_uses(make_trace: MakeT
 def test_bytes_and_columns_bound_every_budget(
     tmp_path_factory: pytest.TempPathFactory,
     budget: str,
-    masking: Masking,
+    masking: Method,
     policy: str,
     cache_bytes: float,
     bits: float,
@@ -424,7 +424,7 @@ def test_progress_counts_the_passes_of_a_budget(
 )
 def test_no_room_for_policies_to_differ_is_said(
     make_trace: MakeTrace,
-    masking: Masking,
+    masking: Method,
     policy: str,
     admission: str,
     down: int,

@@ -19,9 +19,9 @@ from conftest import device
 from random_models import FAMILIES, IDS, as_scores, random_model
 from torch import Tensor, nn
 
-from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, Simulation, Trace, Up, shipped
-from dipsim.methods import Masking
-from dipsim.model.groups import SITES
+from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, ModelSpec, Simulation, Trace, Up, shipped
+from dipsim.methods import Method
+from dipsim.model.groups import SITES, Group, mlp_group
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Plan, hooked, without_cache
@@ -29,7 +29,7 @@ from dipsim.sparsify.loading import LoadedModel, load_model, read_spec, read_tex
 from dipsim.sparsify.perplexity import losses
 
 
-def choose_for(masking: Masking, loaded: LoadedModel) -> plain_decoder.ChooseMask:
+def choose_for(masking: Method, loaded: LoadedModel) -> plain_decoder.ChooseMask:
     """The method's masks from the twin's top-k on float16 scores."""
     groups = {group.site: group for group in masking.groups(loaded.spec)}
 
@@ -47,12 +47,12 @@ def hooks_on(model: nn.Module) -> int:
     return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
 
 
-METHODS: list[Masking] = [Dense(), Dip(density=0.5), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4)]
+METHODS: list[Method] = [Dense(), Dip(density=0.5), Glu(keep=0.4), Gate(keep=0.4), Up(keep=0.4)]
 
 
 @pytest.mark.parametrize("masking", METHODS, ids=lambda masking: masking.name)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_scores_equal_a_plain_forward(tmp_path: Path, family: str, masking: Masking) -> None:
+def test_scores_equal_a_plain_forward(tmp_path: Path, family: str, masking: Method) -> None:
     loaded = random_model(family)
     capture(loaded, IDS, tmp_path / "t.zarr", masking=masking, sites=SITES[:4], n_batch=2)
     trace = Trace.open(tmp_path / "t.zarr")
@@ -258,6 +258,27 @@ def test_refusals(tmp_path: Path, options: dict[str, Any], message: str) -> None
     with pytest.raises(DipsimError, match=message):
         capture(random_model("llama"), out=tmp_path / "t.zarr", **({"masking": Dense(), "ids": IDS} | options))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["up", "gate"], "method 'Own': group 'up' at site 'mlp_input'; a real model's input is masked for up"),
+        (["up_gate", "up_gate_down"], "method 'Own': two groups at site 'mlp_input'; a real model has one mask there"),
+    ],
+)  # fmt: skip
+def test_groups_that_no_real_model_can_mask_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    class Own(Method):
+        looks_at_residency = False
+
+        def groups(self, model: ModelSpec) -> tuple[Group, ...]:
+            return tuple(mlp_group(model, name, "mlp_input") for name in names)
+
+        def select(self, group: Group, scores: Any, resident: Any, token: int, mask: Any) -> None:
+            mask[0] = True
+
+    with pytest.raises(DipsimError, match=message):
+        capture(random_model("llama"), IDS, tmp_path / "t.zarr", masking=Own())
 
 
 def test_loading_refusals(tmp_path: Path) -> None:

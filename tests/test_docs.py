@@ -45,7 +45,7 @@ def test_languages_of_blocks_are_known() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
-    """In the order of the page, in one folder; a toml block is the file that its first line names."""
+    """In the order of the page, in one folder; a block is the file that its first line names."""
     scripts = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     for language, block in blocks(page):
@@ -59,6 +59,8 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
             elif keys & {"method", "grid"}:
                 assert len(Spec.load(tmp_path / name).points) > 1
         elif language != "text":
+            if named := re.match(r"# (\w+\.py)\n", block):
+                (tmp_path / named[1]).write_text(block)
             command = ["bash", "-euc", block] if language == "sh" else [sys.executable, "-c", block]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{block}\n{done.stderr}"

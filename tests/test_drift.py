@@ -20,7 +20,7 @@ from test_cli import complaint, run
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import Drift, drift, evaluate
 from dipsim.evaluation.drift import gaps_of
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
@@ -34,12 +34,12 @@ def tiny() -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def traces(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Masking], Trace]:
+def traces(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Method], Trace]:
     """A trace of the first windows of the text, captured under a method."""
     folder = tmp_path_factory.mktemp("traces")
     ids = windows(tiny.tokenizer, TEXT, N_PROMPT + N_RECORDED, N_SEQUENCES)
 
-    def captured(masking: Masking) -> Trace:
+    def captured(masking: Method) -> Trace:
         path = folder / f"{masking.name}.zarr.zip"
         if not path.exists():
             capture(tiny, ids, path, masking=masking, n_prompt=N_PROMPT)
@@ -48,12 +48,12 @@ def traces(tiny: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Calla
     return captured
 
 
-def described(masking: Masking) -> Callable[[Trace], Simulation]:
+def described(masking: Method) -> Callable[[Trace], Simulation]:
     return lambda trace: Simulation(device(), trace, masking, "lfu", dram="0.8x")
 
 
 def test_replaying_under_the_method_of_the_capture_is_the_closed_loop(
-    tiny: LoadedModel, traces: Callable[[Masking], Trace]
+    tiny: LoadedModel, traces: Callable[[Method], Trace]
 ) -> None:
     found = drift(tiny, TEXT, traces(Dip(density=0.5)), described(Dip(density=0.5)))
     pd.testing.assert_frame_equal(found.replay.tokens, found.closed_loop.tokens)
@@ -62,7 +62,7 @@ def test_replaying_under_the_method_of_the_capture_is_the_closed_loop(
 
 
 @pytest.mark.parametrize("masking", [Dip(density=0.4), DipCa(density=0.4, gamma=0.2)], ids=lambda own: own.name)
-def test_gaps_are_those_of_two_runs(tiny: LoadedModel, traces: Callable[[Masking], Trace], masking: Masking) -> None:
+def test_gaps_are_those_of_two_runs(tiny: LoadedModel, traces: Callable[[Method], Trace], masking: Method) -> None:
     trace, describe = traces(Dense()), described(masking)
     found = drift(tiny, TEXT, trace, describe, n_batch=2)
     ids = windows(tiny.tokenizer, TEXT, N_PROMPT + N_RECORDED, N_SEQUENCES)
@@ -78,7 +78,7 @@ def test_gaps_are_those_of_two_runs(tiny: LoadedModel, traces: Callable[[Masking
         assert gap.gap == gap.replay - gap.closed_loop
 
 
-def test_a_sample_is_the_first_sequences(tiny: LoadedModel, traces: Callable[[Masking], Trace]) -> None:
+def test_a_sample_is_the_first_sequences(tiny: LoadedModel, traces: Callable[[Method], Trace]) -> None:
     trace, describe = traces(Dense()), described(Dip(density=0.4))
     found = drift(tiny, TEXT, trace, describe, n_sequences=1)
     by_hand = Simulation(device(), trace, Dip(density=0.4), "lfu", dram="0.8x", tokens=N_RECORDED).run()
@@ -124,13 +124,13 @@ def test_the_interval_of_a_ratio_agrees_with_the_jackknife() -> None:
     assert gap.interval == pytest.approx([rate_gap(None) - reach, rate_gap(None) + reach], rel=0.05)
 
 
-def test_dense_has_no_gap(tiny: LoadedModel, traces: Callable[[Masking], Trace]) -> None:
+def test_dense_has_no_gap(tiny: LoadedModel, traces: Callable[[Method], Trace]) -> None:
     found = drift(tiny, TEXT, traces(Dense()), described(Dense()), n_sequences=2)
     assert found.gaps["retained_magnitude"].replay == 1
     assert all(gap.gap == 0 for gap in found.gaps.values())
 
 
-def test_refusals(tiny: LoadedModel, traces: Callable[[Masking], Trace], tmp_path: Path) -> None:
+def test_refusals(tiny: LoadedModel, traces: Callable[[Method], Trace], tmp_path: Path) -> None:
     trace, describe = traces(Dense()), described(Dip(density=0.4))
     with pytest.raises(DipsimError, match=r"text: sequence 0, token 0: got id \d+, the trace has \d+; give the text"):
         drift(tiny, TEXT[100:], trace, describe)
@@ -173,7 +173,7 @@ def test_a_certificate_survives(tiny: LoadedModel, tmp_path: Path, ending: str) 
 
 
 def test_a_zip_that_holds_a_name_twice_keeps_the_last(
-    tiny: LoadedModel, traces: Callable[[Masking], Trace], tmp_path: Path
+    tiny: LoadedModel, traces: Callable[[Method], Trace], tmp_path: Path
 ) -> None:
     """zarr's own zip store appends where it overwrites."""
     trace = traces(Dense())
@@ -229,7 +229,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "ships with dipsim" in complaint(run("drift", "tiny", "tiny", "held-out", "--certify"))
 
 
-def test_drift_is_shown_in_a_notebook(tiny: LoadedModel, traces: Callable[[Masking], Trace]) -> None:
+def test_drift_is_shown_in_a_notebook(tiny: LoadedModel, traces: Callable[[Method], Trace]) -> None:
     found = drift(tiny, TEXT, traces(Dense()), described(Dip(density=0.4)), n_sequences=1)
     assert isinstance(found, Drift)
     assert "hit_rate" in repr(found)

@@ -35,7 +35,7 @@ from dipsim import (
     Up,
 )
 from dipsim.evaluation import Evaluation, evaluate
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.policies import Magnitude
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.predictors import TwoLayers
@@ -44,7 +44,7 @@ pytestmark = tight_slots
 
 # The masked sites of each method with, worked out by hand for d = 16 and f = 24, the columns that a token keeps there
 # (or the threshold of each layer), and how many of the three matrices a site masks.
-BY_HAND: list[tuple[Masking, dict[str, Any]]] = [
+BY_HAND: list[tuple[Method, dict[str, Any]]] = [
     (Dense(), {}),
     (Glu(density=0.8), {"glu": 9}),
     (Gate(density=0.6), {"gate": 9}),
@@ -118,14 +118,14 @@ def predict_by_hand(networks: tuple[TwoLayers, ...]) -> plain_decoder.Predict:
     return predict
 
 
-def described(masking: Masking, policy: Any = "lfu", **options: Any) -> Callable[[Trace], Simulation]:
+def described(masking: Method, policy: Any = "lfu", **options: Any) -> Callable[[Trace], Simulation]:
     return lambda trace: Simulation(device(), trace, masking, policy, **options)
 
 
 @pytest.mark.parametrize(("masking", "kept"), BY_HAND, ids=lambda value: getattr(value, "name", ""))
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_density_and_retained_magnitude_equal_those_of_masks_by_hand(
-    family: str, masking: Masking, kept: dict[str, Any]
+    family: str, masking: Method, kept: dict[str, Any]
 ) -> None:
     loaded, networks = random_model(family), random_predictors()
     uses_them = isinstance(masking, Predictor)

@@ -17,7 +17,7 @@ from test_hardware import AHEAD, HOT_TWO, profiles
 from test_simulation import ATTENTION, HEAD, KV
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, HardwareProfile, Simulation, Trace
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.results import Explanation
 
 pytestmark = tight_slots
@@ -45,7 +45,7 @@ def names(found: Explanation) -> list[str]:
     st.integers(0, 39),
 )
 def test_the_stages_add_up_to_the_token(
-    trace: Trace, profile: HardwareProfile, masking: Masking, prefetch: str, overlap: str, token: int
+    trace: Trace, profile: HardwareProfile, masking: Method, prefetch: str, overlap: str, token: int
 ) -> None:
     more = {"overlap": overlap} if prefetch == "none" else {"prefetch": prefetch, **AHEAD}
     simulation = Simulation(profile, trace, masking, "lru", dram=1400, warmup=2, **more)
@@ -120,7 +120,7 @@ def test_a_resident_layer_in_closed_form(make_trace: MakeTrace) -> None:
 
 
 @pytest.mark.parametrize("masking", [DipCa(density=0.4, gamma=0.2), DipCa(density=0.4, rule="blend"), Gate(keep=0.4)])
-def test_a_resident_layer_hits_all_and_leaves_the_others_alone(trace: Trace, masking: Masking) -> None:
+def test_a_resident_layer_hits_all_and_leaves_the_others_alone(trace: Trace, masking: Method) -> None:
     """A cache sees its own layer alone, so that hits elsewhere stay what they were."""
     simulation = Simulation(device(), trace, masking, "lfu", dram=1250)
     found, layers = simulation.explain(20), simulation.run().layers

@@ -16,7 +16,7 @@ import dipsim as ds
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Simulation, Trace, Up
 from dipsim.engine import blocks_of
 from dipsim.kernels import stages
-from dipsim.methods import Masking
+from dipsim.methods import Method
 
 PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "waiting")
 CAUSES = ("latency", "small_reads", "amplification", "bandwidth")
@@ -98,7 +98,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
 @tight_slots
 @settings(deadline=None, max_examples=60)
 @given(profiles(), st.sampled_from(MASKINGS), st.sampled_from(["none", "lru", "lfu"]), st.sampled_from([0.6, 0.8, 1.0]))
-def test_bounds(trace: Trace, profile: HardwareProfile, masking: Masking, policy: str, share: float) -> None:
+def test_bounds(trace: Trace, profile: HardwareProfile, masking: Method, policy: str, share: float) -> None:
     """makespan >= each device's busy time; pipelined <= io <= none; parts and causes add up to what they are parts of;
     bytes and hits do not depend on overlap."""
     seconds, uses = {}, {}
@@ -140,7 +140,7 @@ BETTER: list[tuple[str, Any]] = [
 @settings(deadline=None, max_examples=60)
 @given(profiles(), st.sampled_from(MASKINGS), st.sampled_from(BETTER))
 def test_a_better_device_is_never_slower(
-    trace: Trace, profile: HardwareProfile, masking: Masking, better: tuple[str, Any]
+    trace: Trace, profile: HardwareProfile, masking: Method, better: tuple[str, Any]
 ) -> None:
     key, change = better
     section, field = key.split(".")
@@ -389,7 +389,7 @@ def test_what_is_resident_is_not_read_ahead(trace: Trace) -> None:
     st.sampled_from([30, 90, 300]),
 )
 def test_pipelined_never_beats_physics(
-    trace: Trace, profile: HardwareProfile, masking: Masking, policy: str, prefetch: str, prefetch_bytes: int
+    trace: Trace, profile: HardwareProfile, masking: Method, policy: str, prefetch: str, prefetch_bytes: int
 ) -> None:
     """From the log of what every device did: nothing begins before it is ready, no device does two things at once (but
     wait for its first data), none is busy for longer than the run took, no data from Flash is used before it came."""

@@ -18,7 +18,7 @@ from lm_eval.tasks import TaskManager
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Simulation, Trace
 from dipsim.evaluation import harness_model
-from dipsim.methods import MagnitudePruning, Masking, options
+from dipsim.methods import MagnitudePruning, Method, options
 from dipsim.model.groups import SITES
 from dipsim.sparsify.loading import LoadedModel, load_model
 from dipsim.sparsify.perplexity import losses
@@ -36,7 +36,7 @@ def tiny() -> LoadedModel:
     return load_model("tiny", dtype="float32")
 
 
-def described(masking: Masking) -> Callable[[Trace], Simulation]:
+def described(masking: Method) -> Callable[[Trace], Simulation]:
     return lambda trace: Simulation(device(), trace, masking, "lfu", dram="0.8x")
 
 
@@ -54,7 +54,7 @@ def test_dense_is_the_harness_itself(tiny: LoadedModel) -> None:
     [Dip(density=0.4), DipCa(density=0.4, gamma=0.2), MagnitudePruning(density=0.5)],
     ids=lambda masking: masking.name,
 )
-def test_loglikelihoods_are_the_losses_under_the_mask(tiny: LoadedModel, masking: Masking, tmp_path: Path) -> None:
+def test_loglikelihoods_are_the_losses_under_the_mask(tiny: LoadedModel, masking: Method, tmp_path: Path) -> None:
     model = harness_model(tiny, described(masking), n_positions=N_POSITIONS)
     found = [value for value, _ in model.loglikelihood(instances(PAIRS))]
     dense = [value for value, _ in HFLM(tiny.model, tokenizer=tiny.tokenizer).loglikelihood(instances(PAIRS))]
@@ -77,7 +77,7 @@ def test_loglikelihoods_are_the_losses_under_the_mask(tiny: LoadedModel, masking
 
 
 @pytest.mark.parametrize("masking", [Dip(density=0.4), DipCa(density=0.4, gamma=0.2)], ids=lambda own: own.name)
-def test_a_batch_of_different_lengths_is_one_by_one(tiny: LoadedModel, masking: Masking) -> None:
+def test_a_batch_of_different_lengths_is_one_by_one(tiny: LoadedModel, masking: Method) -> None:
     alone, together = (
         [
             value

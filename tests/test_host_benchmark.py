@@ -15,7 +15,7 @@ from benchmarks.host.runtime import Choice, Lfu, Measured, Part, best
 from benchmarks.host.settings import Setting, choices, measure, scores_of
 from benchmarks.host.weights import Host, write_weights
 from dipsim import Dense, Dip, DipCa, Glu, Simulation
-from dipsim.methods import Masking
+from dipsim.methods import Method
 
 KIB = 1024
 
@@ -77,7 +77,7 @@ def test_equal_scores_go_to_the_lower_index() -> None:
 @pytest.mark.parametrize("masking", [Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.3), Glu(density=0.8)])
 @pytest.mark.parametrize("dram", [0.4, 0.7])
 def test_misses_are_those_of_the_simulator(
-    tmp_path: Path, make_trace: MakeTrace, masking: Masking, dram: float, overlap: str
+    tmp_path: Path, make_trace: MakeTrace, masking: Method, dram: float, overlap: str
 ) -> None:
     model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
     trace = make_trace(model, random_scores(model, 12, n_levels=40))

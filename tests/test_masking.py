@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dipsim import Cats, Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, ModelSpec, Predictor, Up
-from dipsim.methods import Masking, added_weights, in_layer, make, n_kept_by, options, split_density
+from dipsim.methods import Method, added_weights, in_layer, make, n_kept_by, options, split_density
 from dipsim.model.groups import Group, n_kept
 
 HALF_BYTE = ModelSpec.parse(small_model().model_dump() | {"bits": {"mlp": 4}}, "test")
 
 
-def group(masking: Masking, number: int, model: ModelSpec | None = None) -> Group:
+def group(masking: Method, number: int, model: ModelSpec | None = None) -> Group:
     return masking.groups(model or small_model())[number]
 
 
-def mask_of(masking: Masking, of: Group, scores: np.ndarray, resident: np.ndarray, token: int = 0) -> np.ndarray:
+def mask_of(masking: Method, of: Group, scores: np.ndarray, resident: np.ndarray, token: int = 0) -> np.ndarray:
     mask = np.zeros(of.n_columns, np.bool_)
     masking.select(of, scores.view(np.uint16), resident, token, mask)
     return mask
@@ -43,7 +43,7 @@ def mask_of(masking: Masking, of: Group, scores: np.ndarray, resident: np.ndarra
         (DipCa(density=0.5), [("up_gate", "mlp_input", 8, 12.0), ("down", "glu", 12, 4.0)]),
     ],
 )
-def test_groups(masking: Masking, expected: list[tuple[str, str | None, int, float]]) -> None:
+def test_groups(masking: Method, expected: list[tuple[str, str | None, int, float]]) -> None:
     groups = masking.groups(HALF_BYTE)
     assert [(g.name, g.site, g.n_columns, g.column_bytes) for g in groups] == expected
     assert sum(g.n_columns * g.column_weights for g in groups) == 3 * 8 * 12

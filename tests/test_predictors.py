@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dipsim import DipsimError, Glu, Predictor, Simulation, Trace, shipped
 from dipsim.evaluation import evaluate
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
@@ -92,7 +92,7 @@ def test_a_perfect_predictor_keeps_what_the_product_itself_would(family: str) ->
     loaded = random_model(family)
     truths = [Truth(mlp) for mlp in find_gated_mlps(loaded.model, 2)]
 
-    def loss(masking: Masking, predictors: Any = ()) -> float:
+    def loss(masking: Method, predictors: Any = ()) -> float:
         found = evaluate(
             loaded, IDS, lambda trace: Simulation(device(), trace, masking), n_batch=2, predictors=predictors
         )

@@ -17,7 +17,7 @@ from test_hardware import profiles
 from dipsim import Cats, Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Predictor, Simulation, Trace, Up
 from dipsim.engine import blocks_of
 from dipsim.engine.processes import Device, Job
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.profile import ComputeUnit
 
 pytestmark = pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")  # small DRAM, on purpose
@@ -51,7 +51,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
 
 
 @st.composite
-def options(draw: st.DrawFn, masking: Masking) -> dict[str, Any]:
+def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
     """Anything that a run can be told beside its device, its trace and its method."""
     policy = draw(st.sampled_from(POLICIES[:-1] if masking.looks_at_residency else POLICIES))
     given: dict[str, Any] = {
@@ -92,7 +92,7 @@ COUNTS = ("active_columns", "hits", "active_bytes", "hit_bytes", "flash_reads", 
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.integers(0, 2), profiles(), st.sampled_from(METHODS))
 def test_both_engines_tell_the_same(
-    traces: list[Trace], data: st.DataObject, which: int, profile: HardwareProfile, masking: Masking
+    traces: list[Trace], data: st.DataObject, which: int, profile: HardwareProfile, masking: Method
 ) -> None:
     trace = traces[which]
     if trace.model.n_layers != 2 and (
@@ -131,7 +131,7 @@ def test_both_engines_tell_the_same(
 @settings(deadline=None, max_examples=25)
 @given(st.data(), profiles(), st.sampled_from(METHODS[6:9]))
 def test_both_engines_have_the_same_jobs(
-    traces: list[Trace], data: st.DataObject, profile: HardwareProfile, masking: Masking
+    traces: list[Trace], data: st.DataObject, profile: HardwareProfile, masking: Method
 ) -> None:
     """Of every stage, every device and every read ahead: when it could have begun, began and ended."""
     given = data.draw(options(masking))
@@ -148,7 +148,7 @@ def test_both_engines_have_the_same_jobs(
 
 @pytest.mark.parametrize("profile", ["a18-paper", "oneplus-12-ufs4", "iphone-16", "raspberry-pi-5-sd"])
 @pytest.mark.parametrize("masking", [Dip(density=0.5), DipCa(density=0.4)], ids=["dip", "dip-ca"])
-def test_both_engines_agree_on_real_devices(profile: str, masking: Masking) -> None:
+def test_both_engines_agree_on_real_devices(profile: str, masking: Method) -> None:
     results = [
         Simulation(
             HardwareProfile.load(profile), Trace.open("tiny"), masking, "lfu", dram="0.5x", tokens=40, engine=engine

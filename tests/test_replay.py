@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dipsim import Cats, Dip, DipCa, DipsimError
 from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
 from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
-from dipsim.methods import Dense, Gate, Glu, Masking, Up, in_layer
+from dipsim.methods import Dense, Gate, Glu, Method, Up, in_layer
 from dipsim.model.groups import Group
 from dipsim.policies import Lfu, Lru, Place, policies
 
@@ -39,11 +39,11 @@ def scores_of(kind: str, rng: np.random.Generator, n_tokens: int) -> np.ndarray:
     return (np.round(values * 3) / 3 if kind == "tied" else values).astype(np.float16).view(np.uint16)
 
 
-def group_of(masking: Masking) -> Group:
+def group_of(masking: Method) -> Group:
     return Group("down", None if isinstance(masking, Dense) else "glu", N, 1, 10, 10.0)
 
 
-def twins(name: str, admission: Admission, masking: Masking, slots: int) -> tuple[Replay, Replay]:
+def twins(name: str, admission: Admission, masking: Method, slots: int) -> tuple[Replay, Replay]:
     place, group = Place(N, slots), group_of(masking)
     compiled = replay_of(place, policies[name](), admission, masking, group)
     assert isinstance(compiled, CompiledReplay)
@@ -85,7 +85,7 @@ def test_compiled_equals_plain(
 
 
 @pytest.mark.parametrize("masking", [Glu(keep=0.3), Gate(keep=0.3), Up(keep=0.3), DipCa(density=0.5)])
-def test_a_long_sequence_at_full_width(masking: Masking) -> None:
+def test_a_long_sequence_at_full_width(masking: Method) -> None:
     """Where thresholds move and guesses carry over from token to token and block to block."""
     rng = np.random.default_rng(1)
     group, place = Group("down", "glu", 1000, 1, 10, 10.0), Place(1000, 500)
@@ -121,7 +121,7 @@ class Odd(Dip):
 
 @pytest.mark.parametrize("masking", [Cats((0.7, 0.3)), Odd(density=0.5)])
 @pytest.mark.parametrize("admission", ["always", "priority"])
-def test_masks_chosen_first_are_those_chosen_token_by_token(masking: Masking, admission: Admission) -> None:
+def test_masks_chosen_first_are_those_chosen_token_by_token(masking: Method, admission: Admission) -> None:
     rng, group, place = np.random.default_rng(2), group_of(masking), Place(N, 7, 1)
     for policy in (Lfu(), Lru()):
         first = replay_of(place, policy, admission, masking, group)

@@ -31,7 +31,7 @@ from dipsim import (
     register_policy,
 )
 from dipsim.budgets import BudgetRequest, allot
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.planning.dram import plan_dram
 from dipsim.planning.future import NEVER, Future
 from dipsim.policies import policies
@@ -254,7 +254,7 @@ def test_pinned_weights_that_do_not_fit_are_streamed(make_trace: MakeTrace) -> N
         (Up(keep=0.5), 2 * 130, {"up": [8, 8], "gate_down": [2, 2]}),
     ],
 )
-def test_uniform_budget(masking: Masking, cache_bytes: float, slots: dict[str, list[int]]) -> None:
+def test_uniform_budget(masking: Method, cache_bytes: float, slots: dict[str, list[int]]) -> None:
     request = BudgetRequest(small_model(), masking.groups(small_model()), Fraction(cache_bytes))
     assert allot("uniform", request) == slots
 

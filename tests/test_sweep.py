@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,7 +28,8 @@ from dipsim.errors import DipsimError
 from dipsim.policies import policies, save_use_counts
 from dipsim.sweeps import Spec, estimate_s, plan, read_results, read_specs
 from dipsim.sweeps.folder import Results
-from dipsim.sweeps.runs import registered_here, runs_of
+from dipsim.sweeps.plugged import registered_here
+from dipsim.sweeps.runs import runs_of
 from dipsim.sweeps.work import carry_out
 
 pytestmark = tight_slots
@@ -362,7 +364,8 @@ def _own_policies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_run_raises_stands_in_its_row() -> None:
     frame = ds.sweep(GRID | {"policy": ["lru", "fails-in-the-run"], "profile": "a18-paper"}, workers=2)
     failed = frame["policy"] == "fails-in-the-run"
-    assert set(frame.loc[failed, "error"]) == {"RuntimeError: on purpose"}
+    (told,) = set(frame.loc[failed, "error"])
+    assert re.fullmatch(r"policy Fails: RuntimeError: on purpose \(test_sweep.py, line \d+\)", told)
     assert frame.loc[~failed, "error"].isna().all()
 
 
@@ -390,8 +393,9 @@ def test_a_run_that_workers_die_of_is_given_up_and_the_others_are_done() -> None
 def test_workers_are_sent_what_they_lack_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = in_notebook("import threading\nlock = threading.Lock()\nclass Mine(ds.ScorePolicy):\n    lock = lock\n")
     monkeypatch.setitem(policies._entries, "locked", mine)
-    assert [*registered_here(runs_of(Spec.load(GRID)))] == []
-    assert [*registered_here(runs_of(Spec.load(GRID | {"policy": "locked"})))] == [("policy", "locked", mine)]
+    assert registered_here(run.config for run in runs_of(Spec.load(GRID))) == []
+    locked = runs_of(Spec.load(GRID | {"policy": "locked"}))
+    assert registered_here(run.config for run in locked) == [("policy", "locked", mine)]
     with pytest.raises(DipsimError, match=r"^policy 'locked': cannot be sent to workers: TypeError: cannot pickle"):
         ds.sweep(GRID | {"policy": "locked"}, workers=2)
 

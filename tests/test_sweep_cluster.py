@@ -18,7 +18,7 @@ import pytest
 from conftest import tight_slots
 
 import dipsim as ds
-from dipsim import shipped
+from dipsim import plugin_files, shipped
 from dipsim.errors import DipsimError
 from dipsim.sweeps import plan, read_results
 from dipsim.sweeps.spec import Spec
@@ -110,6 +110,31 @@ def test_a_cluster_of_one_core_carries_out_the_runs(
 
     frame = ds.sweep(SPEC | {"budget": "elsewhere", "policy": "lru", "density": 0.4}, cluster=address)
     assert frame["error"].isna().tolist() == [True, True]
+
+
+def test_a_cluster_runs_what_a_plugin_file_defines(
+    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
+) -> None:
+    """Its workers have no such file, and are not told of a second one's content by its name."""
+    address, _ = cluster
+    path, found = tmp_path / "mine.py", []
+    for share in (0.3, 0.6):
+        path.write_text(
+            f"import dipsim as ds\nSHARE = {share}\n"
+            "class Base(ds.Method):\n"
+            "    def groups(self, model):\n"
+            "        return (ds.mlp_group(model, 'up_gate_down', 'gate'),)\n"
+            "@ds.register_method('on-a-cluster')\n"
+            "class Mine(Base):\n"
+            "    def select(self, group, scores, resident, token, mask):\n"
+            "        ds.top_k(scores, int(SHARE * scores.size), mask)\n"
+        )
+        plugin_files.load(path)
+        spec = {"trace": "tiny", "method": "on-a-cluster", "policy": ["lru", "lfu"], "dram": "0.8x", "tokens": 8}
+        frame = ds.sweep(spec, tmp_path / "results", cluster=address)
+        assert frame["error"].isna().all()
+        found.append(frame["mlp_density"].tolist())
+    assert found == [[pytest.approx(share, abs=2e-3)] * 2 for share in (0.3, 0.6)]
 
 
 def test_a_scheduler_that_dies_is_told_and_what_is_finished_is_kept(

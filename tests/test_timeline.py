@@ -19,7 +19,7 @@ from test_cli import complaint, run
 from test_hardware import AHEAD, profiles
 
 from dipsim import Dense, Dip, DipCa, DipsimError, Gate, HardwareProfile, Simulation, Trace
-from dipsim.methods import Masking
+from dipsim.methods import Method
 
 pytestmark = tight_slots
 TRACKS = ["tokens", "layers", "Flash", "prefetch", "DRAM", "compute"]
@@ -178,7 +178,7 @@ def test_any_device_any_prefetch(
     trace: Trace,
     tmp_path_factory: pytest.TempPathFactory,
     profile: HardwareProfile,
-    masking: Masking,
+    masking: Method,
     prefetch: str,
     overlap: str,
     prefetch_bytes: int,

@@ -12,7 +12,7 @@ from benchmarks.host.disk import Disk
 from benchmarks.host.runtime import Choice, Measured, Runtime
 from benchmarks.host.weights import Float32Array, Host
 from dipsim import Dense, Dip, DipCa, Glu, HardwareProfile, ModelSpec, Simulation, Trace
-from dipsim.methods import Masking, n_kept_by
+from dipsim.methods import Method, n_kept_by
 
 GAP_BYTES = 16 * 1024
 Scores = dict[str, Float32Array]
@@ -30,7 +30,7 @@ class Setting:
         overlap: `none`, or `pipelined`: a second thread reads.
     """
 
-    masking: Masking
+    masking: Method
     dram: float
     depth: int
     gap_bytes: int = 0

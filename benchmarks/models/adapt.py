@@ -23,7 +23,7 @@ from benchmarks.command import Row, Table, main
 from benchmarks.models.train import END, documents, split
 from dipsim import Dense, Dip, DipCa, HardwareProfile, Simulation, Trace
 from dipsim.evaluation import adapt, evaluate
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.adapters import Recipe, adapted
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
@@ -38,18 +38,18 @@ def training_text() -> str:
     return END + END.join(texts[name] for name in names if texts[name] not in held_out)
 
 
-def run_of(masking: Masking, adapter_bytes: int) -> Callable[[Trace], Simulation]:
+def run_of(masking: Method, adapter_bytes: int) -> Callable[[Trace], Simulation]:
     """The run on a trace, on the device whose caches `dip-ca` looks at."""
     profile = HardwareProfile.load("a18-paper")
     return lambda trace: Simulation(profile, trace, masking, "lfu", dram=DRAM, adapter_bytes=adapter_bytes)
 
 
-def loss_of(loaded: LoadedModel, ids: NDArray[np.int64], masking: Masking) -> float:
+def loss_of(loaded: LoadedModel, ids: NDArray[np.int64], masking: Method) -> float:
     return evaluate(loaded, ids, run_of(masking, loaded.adapter_bytes), n_batch=8).loss
 
 
 def row_of(
-    loaded: LoadedModel, text: NDArray[np.int64], held_out: NDArray[np.int64], masking: Masking, recipe: Recipe
+    loaded: LoadedModel, text: NDArray[np.int64], held_out: NDArray[np.int64], masking: Method, recipe: Recipe
 ) -> Row:
     dense, masked = loss_of(loaded, held_out, Dense()), loss_of(loaded, held_out, masking)
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.command import Row, Table, main
 from dipsim import Dense, Dip, DipCa, HardwareProfile, Simulation, Trace
 from dipsim.evaluation import drift
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 
@@ -24,7 +24,7 @@ TEXT = "held-out"
 GAMMA, POLICY = 0.2, "lfu"
 
 
-def pairs(density: float) -> list[tuple[Masking, Masking]]:
+def pairs(density: float) -> list[tuple[Method, Method]]:
     """Methods of capture and of replay; the last pair is to show no gap."""
     dip, cache_aware = Dip(density=density), DipCa(density=density, gamma=GAMMA)
     return [(Dense(), dip), (Dense(), cache_aware), (dip, cache_aware), (dip, dip)]

@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from dipsim import ModelSpec, ScorePolicy, kernels
+from dipsim import Method, ModelSpec, ScorePolicy, kernels
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.model.groups import Group, mlp_group, n_kept
 from dipsim.policies import Place
 
 
 @dataclass(frozen=True)
-class Neurons:
+class Neurons(Method):
     """Whole neurons, the rows and columns of all matrices together, as a perfect predictor would choose them.
 
     Args:
@@ -30,7 +30,6 @@ class Neurons:
     column_bytes: float | None = None
     hot_share: float = 0.0
     fills_cache: bool = False
-    name: ClassVar[str] = "neurons"
     looks_at_residency: ClassVar[bool] = False
 
     def groups(self, model: ModelSpec) -> tuple[Group, ...]:
@@ -45,14 +44,13 @@ class Neurons:
 
 
 @dataclass(frozen=True)
-class EveryLinear:
+class EveryLinear(Method):
     """Top-k inputs of every matrix, attention's included, which is then cached and streamed like the MLP.
 
     The trace has no scores at attention's inputs: those at the MLP's stand in for them.
     """
 
     keep: float
-    name: ClassVar[str] = "every-linear"
     looks_at_residency: ClassVar[bool] = False
 
     def groups(self, model: ModelSpec) -> tuple[Group, ...]:

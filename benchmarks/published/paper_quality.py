@@ -30,7 +30,7 @@ from dipsim import (
     Up,
 )
 from dipsim.evaluation import evaluate
-from dipsim.methods import Cats, MagnitudePruning, Masking, Predictor
+from dipsim.methods import Cats, MagnitudePruning, Method, Predictor
 from dipsim.sparsify.adapters import Recipe
 from dipsim.sparsify.capture import capture
 from dipsim.sparsify.hooks import Predictors
@@ -86,7 +86,7 @@ class Curve:
     """
 
     name: str
-    make: Callable[[float], Masking]
+    make: Callable[[float], Method]
     lowest: float = 0.0
     predictors: Predictors = ()
     adapters: dict[float, Path] | None = None
@@ -111,7 +111,7 @@ def curves(calibration: Trace, networks: Predictors, adapters: dict[float, Path]
     ]
 
 
-def _dip_ca(gamma: float) -> Callable[[float], Masking]:
+def _dip_ca(gamma: float) -> Callable[[float], Method]:
     return lambda density: DipCa(density=density, gamma=gamma)
 
 
@@ -125,7 +125,7 @@ def text_parts(loaded: LoadedModel, text: Text) -> tuple[NDArray[np.int64], list
 def measured(
     loaded: LoadedModel,
     ids: NDArray[np.int64],
-    masking: Masking,
+    masking: Method,
     text: Text,
     dram_share: float,
     networks: Predictors = (),

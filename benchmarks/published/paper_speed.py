@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.command import Row
 from dipsim import Dense, Dip, DipCa, Gate, Glu, HardwareProfile, ModelSpec, Simulation, Trace, TraceWriter, synthesize
-from dipsim.methods import Masking
+from dipsim.methods import Method
 
 PRESETS = ("low", "default", "high")
 GAMMA = 0.2  # the published setting
@@ -21,7 +21,7 @@ DENSITY = 0.5  # wherever density is not what varies
 CONTEXT = 2048
 MEMORY = 0.54  # what 46 % less leaves
 GAIN = 1.4  # 40 % more
-MADE: dict[str, Callable[[float], Masking]] = {
+MADE: dict[str, Callable[[float], Method]] = {
     "glu": lambda density: Glu(density=density),
     "gate or up": lambda density: Gate(density=density),
     "dip": lambda density: Dip(density=density),
@@ -93,7 +93,7 @@ class Work:
 
     def run(
         self,
-        masking: Masking,
+        masking: Method,
         policy: str = "lfu",
         admission: str = "always",
         dram: float = 0.5,
@@ -122,13 +122,13 @@ def works(grid: Grid) -> Iterator[Work]:
                 yield Work(preset, trace, Trace.open(stand_in))
 
 
-def at(name: str, density: float) -> Masking | None:
+def at(name: str, density: float) -> Method | None:
     """The method at this density; None where it cannot go so low, as some of its matrices stay dense."""
     lowest = {"glu": 2 / 3, "gate or up": 1 / 3}.get(name, 0)
     return MADE[name](density) if density > lowest else None
 
 
-def methods(density: float) -> Iterator[tuple[str, Masking]]:
+def methods(density: float) -> Iterator[tuple[str, Method]]:
     """Dense, and those that have this density."""
     yield "dense", Dense()
     for name in MADE:
@@ -194,7 +194,7 @@ def last_true(holds: Callable[[float], bool], low: float, high: float, steps: in
 def memory_rows(work: Work, grid: Grid) -> list[Row]:
     """Both readings of 46 % less memory and 40 % more tokens/s, against dense with DRAM for half or more."""
 
-    def rate(masking: Masking, dram: float) -> float:
+    def rate(masking: Method, dram: float) -> float:
         return float(work.run(masking, dram=dram)["tok_per_s"])
 
     def fast_enough(name: str, gain: float, dram: float, dense: float, density: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from dipsim import Dense, ModelSpec
 from dipsim.layouts import Column, Layout
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model import Bits
 from dipsim.planning.setup import Overlap
 from dipsim.policies import Policy
@@ -45,7 +45,7 @@ class Run:
 
     profile: str
     workload: Workload
-    masking: Masking = DENSE
+    masking: Method = DENSE
     policy: str | Callable[[], Policy] = "lru"
     admission: str = "always"
     dram_bytes: float | None = None

@@ -8,7 +8,7 @@ from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
 from benchmarks.published.targets import DENSE, Q4_0, UNBUNDLED, Run, Target, Unit, Workload, model, preset, same_bits
 from benchmarks.published.targets_dense import LLMF, OPT_6_7B, PI2
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.methods import Masking
+from dipsim.methods import Method
 
 NO_PREDICTOR = "the predictor is perfect and costs nothing: a token uses exactly the neurons of highest score"
 MIXED = "synthetic scores, columns independent of each other, locality estimated (preset 'high' for ReLU)"
@@ -225,7 +225,7 @@ PHI_DENSE = Run("a18-paper", PHI_LOAD, DENSE, "lfu", overlap="io")
 HALF_BYTES = 0.5 * (PHI_DENSE.bytes_beside + PHI_DENSE.masked_bytes)
 
 
-def dip(name: str, masking: Masking, memory: float, reading: str) -> Target:
+def dip(name: str, masking: Method, memory: float, reading: str) -> Target:
     return Target(
         name=f"dip-{name}",
         system="DIP against streaming the dense model",

@@ -22,7 +22,7 @@ from benchmarks.command import Row, Table, add_cores, add_runs, main
 from benchmarks.measuring import alternate, bandwidth_bytes_per_s, quiet_stdout, rates
 from dipsim import Dip, DipCa, ModelSpec
 from dipsim.cache import Tokens, replay_of
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model.groups import Group
 from dipsim.policies import Place, make
 from dipsim.synthetic import Columns, parameters
@@ -42,11 +42,11 @@ def scores_of(site: str, n_columns: int, n_tokens: int) -> NDArray[np.uint16]:
     return Columns(own, n_columns, [0, n_columns]).scores(np.arange(n_tokens) == 0)
 
 
-def group_of(masking: Masking, site: str) -> Group:
+def group_of(masking: Method, site: str) -> Group:
     return next(group for group in masking.groups(ModelSpec.load("phi-3-medium")) if group.site == site)
 
 
-def replay(masking: Masking, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
+def replay(masking: Method, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
     """Selection and update of one cache for every token, in blocks as a simulation does; returns the hits."""
     cache = replay_of(Place(group.n_columns, group.n_columns // 2), make(policy), "always", masking, group)
     n_hits = 0
@@ -80,7 +80,7 @@ def their_replay(path: Path, policy: str, slots: int, found: dict[str, float]) -
 
 
 def cache_row(
-    masking: Masking, site: str, policy: str, n_tokens: int, n_runs: int, bytes_per_s: float, folder: Path
+    masking: Method, site: str, policy: str, n_tokens: int, n_runs: int, bytes_per_s: float, folder: Path
 ) -> Row:
     group = group_of(masking, site)
     scores = scores_of(site, group.n_columns, n_tokens)

@@ -24,12 +24,12 @@ from benchmarks.command import Row, Table, add_runs, main
 from benchmarks.measuring import alternate, spread
 from dipsim import Dense, Dip, DipCa, HardwareProfile, ModelSpec, Simulation, Trace
 from dipsim.evaluation import evaluate
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model.groups import SITES
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.perplexity import losses
 
-METHODS: tuple[Masking, ...] = (Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.2))
+METHODS: tuple[Method, ...] = (Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.2))
 
 
 def random_llama(n_layers: int) -> LoadedModel:
@@ -67,13 +67,13 @@ def rows_of(name: str, loaded: LoadedModel, ids: np.ndarray, n_batch: int, n_run
     """Seconds of the dense forward, and of each method as a multiple of it, run in turn."""
     profile = HardwareProfile.load("a18-paper")
 
-    def in_the_loop(masking: Masking) -> None:
+    def in_the_loop(masking: Method) -> None:
         plan = Simulation(profile, Trace.planned(loaded.spec, SITES, ids, 0), masking, "lfu", dram="0.6x")
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "t.zarr"
             losses(loaded, ids, out, masking=masking, choose=plan.loop_masks(), about={}, n_batch=n_batch)
 
-    def whole(masking: Masking) -> None:
+    def whole(masking: Method) -> None:
         evaluate(loaded, ids, lambda trace: Simulation(profile, trace, masking, "lfu", dram="0.6x"), n_batch=n_batch)
 
     works: dict[str, Callable[[], object]] = {"dense forward": lambda: dense_forward(loaded, ids, n_batch)}

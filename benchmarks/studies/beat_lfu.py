@@ -29,7 +29,7 @@ from benchmarks.command import Row, Table, main
 from dipsim import ModelSpec, Trace, kernels
 from dipsim.cache import ADMISSIONS, Admission, Tokens, replay_of
 from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
-from dipsim.methods import Dip, DipCa, Masking
+from dipsim.methods import Dip, DipCa, Method
 from dipsim.model.groups import Group, Site
 from dipsim.planning.future import NEVER
 from dipsim.policies import Place, Policy, ScorePolicy, make
@@ -261,7 +261,7 @@ def hits(
     admission: Admission,
     scores: Uint16Array,
     slots: int,
-    masking: Masking,
+    masking: Method,
     group: Group,
     next_use: Int32Array | None = None,
     masks: BoolArray | None = None,

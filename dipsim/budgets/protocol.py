@@ -17,7 +17,7 @@ from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array, Int64Array
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
-from dipsim.registry import Registry
+from dipsim.registry import Registry, blaming
 
 Slots = dict[str, list[int]]
 
@@ -124,7 +124,9 @@ def allot(name: str, request: BudgetRequest) -> Slots:
     slots, cache_bytes = pin_dense(request.model, request.groups, request.cache_bytes)
     sharing = tuple(group for group in request.groups if group.name not in slots)
     own = replace(request, groups=sharing, cache_bytes=cache_bytes)
-    slots |= _checked(name, own, budget(own))
+    with blaming(budget, lambda: f"budget '{name}'"):
+        answer = budget(own)
+    slots |= _checked(name, own, answer)
     return {group.name: slots[group.name] for group in request.groups}
 
 

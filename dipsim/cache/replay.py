@@ -13,9 +13,10 @@ import numpy as np
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.methods import Masking, TopK, check_mask, choose, in_layer, top_k_of
+from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
+from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
 _RANKINGS: dict[type, int] = {
@@ -89,7 +90,7 @@ class Replay(Protocol):
         """
 
 
-def replay_of(place: Place, policy: Policy, admission: Admission, masking: Masking, group: Group) -> Replay:
+def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
     """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
     top_k = None if group.site is None else top_k_of(masking, place.layer, group)
     own, ranking = in_layer(masking, place.layer), _RANKINGS.get(type(policy))
@@ -103,7 +104,7 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Maski
 class PinnedColumns(Replay):
     """A group whose first columns are always resident, and no others."""
 
-    def __init__(self, masking: Masking, group: Group, n_pinned: int) -> None:
+    def __init__(self, masking: Method, group: Group, n_pinned: int) -> None:
         self._masking = masking
         self._group = group
         self._elsewhere: BoolArray = np.arange(group.n_columns) >= n_pinned
@@ -117,7 +118,8 @@ class PinnedColumns(Replay):
         if masks is not None:
             active = masks
         elif scores is not None:
-            active = choose(self._masking, self._group, scores, first_token, ~self._elsewhere)
+            resident = ~self._elsewhere if self._masking.looks_at_residency else None
+            active = choose(self._masking, self._group, scores, first_token, resident)
         else:
             active = np.ones((n_tokens, self._elsewhere.size), np.bool_)
         usage = usage_of(active, active & self._elsewhere, scores)
@@ -139,7 +141,7 @@ class PlainReplay(Replay):
 
     is_plain: ClassVar[bool] = True
 
-    def __init__(self, cache: WeightCache, masking: Masking, group: Group) -> None:
+    def __init__(self, cache: WeightCache, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group
@@ -153,7 +155,7 @@ class PlainReplay(Replay):
         n_tokens, first_token, scores, next_use, masks, tells_held = tokens
         resident = self._cache.resident
         shape = n_tokens, resident.size
-        active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
+        active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
         missed: BoolArray = np.empty(shape, np.bool_)
         counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
         held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
@@ -163,13 +165,15 @@ class PlainReplay(Replay):
             own = None if scores is None else scores[t]
             if own is not None:
                 if masks is None:
-                    self._masking.select(self._group, own, resident, first_token + t, active[t])
+                    seen = resident.copy() if self._masking.looks_at_residency else np.zeros_like(resident)
+                    select(self._masking, self._group, own, seen, first_token + t, active[t])
                 counts[t, 2:] = kernels.score_sum(own, active[t])
             check_mask(self._masking, self._group, active[t])
             np.logical_and(active[t], ~resident, out=missed[t])
-            if next_use is not None:
-                self._cache.policy.foresee(next_use[t])
-            self._cache.update(active[t], own, first_token + t)
+            with blaming(self._cache.policy, lambda: f"policy {type(self._cache.policy).__name__}"):
+                if next_use is not None:
+                    self._cache.policy.foresee(next_use[t])
+                self._cache.update(active[t], own, first_token + t)
         counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
         return Usage(active, missed, counts, held)
 
@@ -177,7 +181,7 @@ class PlainReplay(Replay):
 class ChosenFirst(Replay):
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
 
-    def __init__(self, cache: CompiledReplay, masking: Masking, group: Group) -> None:
+    def __init__(self, cache: CompiledReplay, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group

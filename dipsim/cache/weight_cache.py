@@ -10,6 +10,7 @@ from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
 from dipsim.policies import Place, Policy
+from dipsim.registry import blaming
 
 Admission = Literal["always", "priority"]
 ADMISSIONS: tuple[Admission, ...] = ("always", "priority")
@@ -36,13 +37,17 @@ class WeightCache:
         self.resident: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._victims: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._n_resident = 0
-        policy.start(place)
+        self._start_policy()
 
     def start(self) -> None:
         """A new sequence: nothing is resident."""
         self.resident[:] = False
         self._n_resident = 0
-        self.policy.start(self.place)
+        self._start_policy()
+
+    def _start_policy(self) -> None:
+        with blaming(self.policy, lambda: f"policy {type(self.policy).__name__}: start"):
+            self.policy.start(self.place)
 
     def update(self, active: BoolArray, scores: Uint16Array | None, token: int) -> None:
         """The cache after a token that used the active columns.

@@ -21,6 +21,8 @@ from dipsim.cli.evaluate import evaluate
 from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
 from dipsim.cli.plot import plot
+from dipsim.cli.plugged import add_plugged
+from dipsim.cli.plugin import take_plugins
 from dipsim.cli.report import report
 from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
@@ -57,8 +59,10 @@ app.command()(drift)
 app.command()(allocate)
 app.command()(adapt)
 app.add_typer(calibrate_app, name="calibrate")
+add_plugged(catalogue.list_app, catalogue.show_app)
 app.add_typer(catalogue.list_app, name="list")
 app.add_typer(catalogue.show_app, name="show")
+take_plugins(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +12,7 @@ from dipsim.units import scaled, three_digits
 if TYPE_CHECKING:
     from dipsim.profile import FlashSpec, HardwareProfile
 
-list_app = typer.Typer(
-    no_args_is_help=True, help="List profiles, models, methods, policies, budgets, layouts, prefetchers or figures."
-)
+list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, figures, or whatever plugs in by name.")
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
 
 
@@ -97,49 +94,6 @@ def models() -> None:
 
 
 @list_app.command()
-def methods() -> None:
-    """Masking methods."""
-    from dipsim.methods import methods as known
-
-    table(["method", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
-
-
-@list_app.command()
-def policies() -> None:
-    """Eviction policies, installed plug-ins included."""
-    from dipsim.policies import policies as known
-
-    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
-    table(["policy", "what it does", "source"], rows, left=3)
-
-
-@list_app.command()
-def budgets() -> None:
-    """Ways to divide cache memory, installed plug-ins included."""
-    from dipsim.budgets import budgets as known
-
-    table(["budget", "what it does"], [[name, _first_line(known[name])] for name in known], left=2)
-
-
-@list_app.command()
-def layouts() -> None:
-    """Orders of columns in the weight file, installed plug-ins included."""
-    from dipsim.layouts import layouts as known
-
-    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
-    table(["layout", "what it does", "source"], rows, left=3)
-
-
-@list_app.command()
-def prefetchers() -> None:
-    """Guesses of what the next layer will need, installed plug-ins included."""
-    from dipsim.prefetchers import prefetchers as known
-
-    rows = [[name, _first_line(known[name]), _source(known[name])] for name in known]
-    table(["prefetcher", "what it reads ahead", "source"], rows, left=3)
-
-
-@list_app.command()
 def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS
@@ -155,14 +109,3 @@ def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list pro
 
     HardwareProfile.load(name)
     typer.echo(harmless(read(find(name)).as_string()), nl=False)
-
-
-def _first_line(thing: object) -> str:
-    """First paragraph of a docstring."""
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
-
-
-def _source(thing: object) -> str:
-    """What a docstring's line `Source: ...` says."""
-    lines = (inspect.getdoc(thing) or "").splitlines()
-    return next((line.removeprefix("Source: ").rstrip(".") for line in lines if line.startswith("Source: ")), "")

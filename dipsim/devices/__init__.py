@@ -3,5 +3,6 @@
 from dipsim.devices.compute import Compute
 from dipsim.devices.dram import Dram
 from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches
+from dipsim.devices.registry import devices, register_device
 
-__all__ = ["BY_INDEX", "Compute", "Dram", "Flash", "ReadBatches"]
+__all__ = ["BY_INDEX", "Compute", "Dram", "Flash", "ReadBatches", "devices", "register_device"]

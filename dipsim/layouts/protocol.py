@@ -14,7 +14,7 @@ import numpy as np
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int32Array
-from dipsim.registry import Registry
+from dipsim.registry import Registry, blaming
 
 
 class Layout(Protocol):
@@ -40,7 +40,8 @@ class Layout(Protocol):
         """
 
 
-layouts: Registry[Callable[..., Layout]] = Registry("layout", entry_point_group="dipsim.layouts")
+_NEEDS = ("bundled", "calibration_tokens", "order")
+layouts: Registry[Callable[..., Layout]] = Registry("layout", entry_point_group="dipsim.layouts", needs=_NEEDS)
 L = TypeVar("L", bound=Callable[..., Layout])
 
 
@@ -75,7 +76,9 @@ def order_columns(layout: Layout, active: BoolArray) -> Int32Array:
     Raises:
         DipsimError: not each column once.
     """
-    n_columns, answer = active.shape[1], layout.order(active)
+    n_columns = active.shape[1]
+    with blaming(layout, lambda: f"layout {type(layout).__name__}: order"):
+        answer = layout.order(active)
     try:
         order = np.asarray(answer)
     except ValueError:  # lists of different lengths

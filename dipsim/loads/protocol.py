@@ -1,4 +1,8 @@
-"""What a load is, and how one is found by name."""
+"""What another user of the machine is, and how one is found by name.
+
+A load is a SimPy process beside the model: it waits, and asks the machine's devices for work of its own. One with
+options is a dataclass: its fields are what `--load-option` sets and what a result's configuration records.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +15,19 @@ from dipsim.registry import Registry
 
 
 class Load(Protocol):
-    """Another user of the machine. Implement it as a dataclass: its fields are options that results record."""
+    """Another user of the machine."""
 
     def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
-        """A SimPy process."""
+        """A SimPy process, from the start of the run to its end.
+
+        Args:
+            env: the `simpy.Environment`; its time is in seconds.
+            machine: the devices, which take requests.
+        """
 
 
-loads: Registry[Callable[..., Load]] = Registry("load", entry_point_group="dipsim.loads")
-L = TypeVar("L", bound=Callable[..., Load])
+loads: Registry[Callable[..., Load]] = Registry("load", entry_point_group="dipsim.loads", needs=("run",))
+L = TypeVar("L", bound=Callable[..., Any])
 
 
 def register_load(name: str) -> Callable[[L], L]:

@@ -10,7 +10,7 @@ import numpy as np
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.methods.one_site import Gate
-from dipsim.methods.protocol import check_layers, methods
+from dipsim.methods.protocol import Method, check_layers, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group
 from dipsim.trace import Trace
@@ -18,9 +18,9 @@ from dipsim.trace import Trace
 _N_PATTERNS = 1 << 15  # of float16 without a sign
 
 
-@methods.register("cats")
+@register_method("cats")
 @dataclass(frozen=True)
-class Cats:
+class Cats(Method):
     """Gate dense; `up` and `down` where the gate's activation is above a threshold, so that density varies by token.
 
     Args:
@@ -28,7 +28,6 @@ class Cats:
     """
 
     thresholds: tuple[float, ...]
-    name: ClassVar[str] = "cats"
     looks_at_residency: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError, choose
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import TopK, check_layers, check_share, methods
+from dipsim.methods.protocol import Method, TopK, check_layers, check_share, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group, n_kept
 
@@ -27,9 +27,9 @@ def split_density(density: float) -> tuple[float, float]:
     return keep_input, max(0.0, 3 * density - 2 * keep_input)
 
 
-@methods.register("dip")
+@register_method("dip")
 @dataclass(frozen=True)
-class Dip:
+class Dip(Method):
     """Dynamic Input Pruning: `up_gate` by the MLP's input, `down` by the product that enters it.
 
     Args:
@@ -40,7 +40,6 @@ class Dip:
     density: float | None = None
     keep_input: float | tuple[float, ...] | None = None
     keep_glu: float | tuple[float, ...] | None = None
-    name: ClassVar[str] = "dip"
     looks_at_residency: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -92,7 +91,7 @@ class Dip:
         return TopK(self.n_kept(group), lambda token: 1.0)
 
 
-@methods.register("dip-ca")
+@register_method("dip-ca")
 @dataclass(frozen=True)
 class DipCa(Dip):
     """Cache-aware DIP: the groups of `dip`, with columns that are resident preferred.
@@ -111,7 +110,6 @@ class DipCa(Dip):
     exempt_top: int = 0
     warm_up: bool = False
     top_m: float = 2.0
-    name: ClassVar[str] = "dip-ca"
     looks_at_residency: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -145,6 +143,10 @@ class DipCa(Dip):
         keys = np.empty(scores.size, np.int32)
         kernels.blended_keys(scores, favoured, gamma, keys)
         kernels.top_k(keys, k, mask)
+
+    def n_kept(self, group: Group) -> int:
+        """As many as `dip`, whatever the rule."""
+        return super().n_kept(group)
 
     def as_top_k(self, group: Group) -> TopK | None:
         """What `select` does, where the rule is `reweight` and nothing is exempt."""

@@ -10,17 +10,16 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import TopK, check_share, methods
+from dipsim.methods.protocol import Method, TopK, check_share, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, Site, mlp_group, n_kept
 
 
-@methods.register("dense")
+@register_method("dense")
 @dataclass(frozen=True)
-class Dense:
+class Dense(Method):
     """All columns of every matrix: the baseline that streams what is not resident."""
 
-    name: ClassVar[str] = "dense"
     looks_at_residency: ClassVar[bool] = False
 
     def groups(self, model: ModelSpec) -> tuple[Group, ...]:
@@ -33,12 +32,11 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class _OneSite:
+class _OneSite(Method):
     """A dense group, then one masked by top-k at a single site."""
 
     density: float | None = None
     keep: float | None = None
-    name: ClassVar[str]
     dense_group: ClassVar[str]
     masked_group: ClassVar[str]
     site: ClassVar[Site]
@@ -83,34 +81,31 @@ class _OneSite:
         return TopK(n_kept(self.masked_keep, group.n_columns), lambda token: 1.0)
 
 
-@methods.register("glu")
+@register_method("glu")
 @dataclass(frozen=True)
 class Glu(_OneSite):
     """Up and gate dense; `down` by the magnitude of what it multiplies."""
 
-    name: ClassVar[str] = "glu"
     dense_group: ClassVar[str] = "up_gate"
     masked_group: ClassVar[str] = "down"
     site: ClassVar[Site] = "glu"
 
 
-@methods.register("gate")
+@register_method("gate")
 @dataclass(frozen=True)
 class Gate(_OneSite):
     """Gate dense; `up` and `down` by the gate's activation."""
 
-    name: ClassVar[str] = "gate"
     dense_group: ClassVar[str] = "gate"
     masked_group: ClassVar[str] = "up_down"
     site: ClassVar[Site] = "gate"
 
 
-@methods.register("up")
+@register_method("up")
 @dataclass(frozen=True)
 class Up(_OneSite):
     """Up dense; `gate` and `down` by the up projection."""
 
-    name: ClassVar[str] = "up"
     dense_group: ClassVar[str] = "up"
     masked_group: ClassVar[str] = "gate_down"
     site: ClassVar[Site] = "up"

@@ -10,14 +10,14 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import TopK, check_share, methods
+from dipsim.methods.protocol import Method, TopK, check_share, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group, n_kept
 
 
-@methods.register("predictor")
+@register_method("predictor")
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(Method):
     """All three matrices by a predictor of which neurons matter; its own weights are pinned and read every token.
 
     Args:
@@ -27,7 +27,6 @@ class Predictor:
 
     density: float
     rank: int
-    name: ClassVar[str] = "predictor"
     looks_at_residency: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

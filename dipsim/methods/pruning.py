@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import check_share, methods
+from dipsim.methods.protocol import Method, check_share, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group
 
 
-@methods.register("magnitude-pruning")
+@register_method("magnitude-pruning")
 @dataclass(frozen=True)
-class MagnitudePruning:
+class MagnitudePruning(Method):
     """Every matrix keeps its largest weights, the same for every token, with one bit for each weight to say which.
 
     Args:
@@ -21,7 +21,6 @@ class MagnitudePruning:
     """
 
     density: float
-    name: ClassVar[str] = "magnitude-pruning"
     looks_at_residency: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from dipsim.errors import DipsimError
 from dipsim.model.spec import ModelSpec
 
 Site = Literal["mlp_input", "glu", "gate", "up", "predictor"]
@@ -35,12 +36,28 @@ class Group:
 
 def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
     """One group of the method table: matrices that see x have d columns of f weights, those that see h the reverse,
-    but a matrix masked by its own output (`up_down`, `gate_down`, `up_gate_down`) is stored by output column."""
+    but a matrix masked by its own output (`up_down`, `gate_down`, `up_gate_down`) is stored by output column.
+
+    Args:
+        model: the model.
+        name: which matrices, of up, gate and down, joined by `_`.
+        site: the scores that mask them; None where the group is dense.
+
+    Raises:
+        DipsimError: other matrices.
+    """
     d, f = model.hidden_size, model.intermediate_size
     matrices = name.split("_")
+    if len({*matrices}) != len(matrices) or not {*matrices} <= {"up", "gate", "down"}:
+        raise DipsimError(f"group: got '{name}'; must be up, gate and down joined by '_', each once at most")
     n_columns = d if site == "mlp_input" or (site is None and name != "down") else f
     weights = len(matrices) * d * f // n_columns
     return Group(name, site, n_columns, len(matrices), weights, weights * model.mlp_weight_bytes)
+
+
+def site_width(model: ModelSpec, site: Site) -> int:
+    """Scores of one token and layer at a site."""
+    return model.hidden_size if site == "mlp_input" else model.intermediate_size
 
 
 def n_kept(keep: float, n_columns: int) -> int:

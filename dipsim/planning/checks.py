@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
-from typing import cast
-
 from dipsim.errors import DipsimError
-from dipsim.methods import Masking
+from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
 from dipsim.policies import Policy
 from dipsim.profile import HardwareProfile
+from dipsim.registry import ships_with_dipsim
 from dipsim.trace import Trace
 
 
@@ -46,18 +44,23 @@ def check_counts(trace: Trace, n_tokens: int, n_warm_up: int, n_positions: int) 
 
 def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:
     """Refuses what is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
-    if not is_dataclass(masking) or isinstance(masking, type):
+    if not isinstance(masking, Method):
         raise DipsimError(f"masking: got {masking!r}; must be a method such as Dip(density=0.5)")
-    method = cast(Masking, masking)
-    if policy.needs_future and method.looks_at_residency:
-        raise DipsimError(
-            f"policy: {type(policy).__name__.lower()} with method '{method.name}'; an oracle needs the masks of the "
-            "future, and these depend on what it keeps: choose an online policy, or method 'dip'"
+    check_kind(masking.name, type(masking))
+    if policy.needs_future and masking.looks_at_residency:
+        own = (
+            ""
+            if ships_with_dipsim(masking)
+            else ", or set its looks_at_residency = False if it does not read 'resident'"
         )
-    for group in method.groups(model):
+        raise DipsimError(
+            f"policy: {type(policy).__name__.lower()} with method '{masking.name}'; an oracle needs the masks of the "
+            f"future, and these depend on what it keeps: choose an online policy, or method 'dip'{own}"
+        )
+    for group in groups_of(masking, model):
         if group.site is not None and group.site not in trace.sites:
             sites = ",".join([*trace.sites, group.site])
             raise DipsimError(
-                f"method '{method.name}' needs scores at site '{group.site}', got a trace with "
+                f"method '{masking.name}' needs scores at site '{group.site}', got a trace with "
                 f"{', '.join(trace.sites) or 'none'}; capture them: dipsim capture MODEL TEXT --sites {sites} -o OUT"
             )

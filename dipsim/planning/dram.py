@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.methods import Masking, added_weights
+from dipsim.methods import Method, added_weights
 from dipsim.model import ModelSpec
 from dipsim.prefetchers import Prefetcher
 from dipsim.profile import HardwareProfile
@@ -99,7 +99,7 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
     return n_bytes
 
 
-def beside_layers(masking: Masking, model: ModelSpec, adapter_bytes: float) -> tuple[Beside, ...]:
+def beside_layers(masking: Method, model: ModelSpec, adapter_bytes: float) -> tuple[Beside, ...]:
     """What stands beside each layer: weights that the method adds, with the bits of the MLP, and an adapter's.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
 from dipsim.layouts import Layout
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.planning.dram import Beside, DramPlan
@@ -51,7 +51,7 @@ class Setup:
     profile: HardwareProfile
     trace: Trace
     model: ModelSpec
-    masking: Masking
+    masking: Method
     groups: tuple[Group, ...]
     dram: DramPlan
     slots: dict[str, list[int]]

@@ -114,7 +114,9 @@ class ScorePolicy:
         kernels.choose_victims(priority, candidates, n_victims, out)
 
 
-policies: Registry[Callable[..., Policy]] = Registry("policy", entry_point_group="dipsim.policies")
+_HOOKS = ("start", "foresee", "on_scores", "on_access", "on_insert", "on_evict", "victims")
+_NEEDS = ("needs_future", "needs_scores", *_HOOKS)
+policies: Registry[Callable[..., Policy]] = Registry("policy", entry_point_group="dipsim.policies", needs=_NEEDS)
 P = TypeVar("P", bound=Callable[..., Policy])
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.model.groups import Group
-from dipsim.registry import Registry
+from dipsim.registry import Registry, blaming
 
 _INFINITY = 0x7C00  # as a float16
 
@@ -57,7 +57,9 @@ def guess_columns(prefetcher: Prefetcher, known: Known) -> Uint16Array:
     Raises:
         DipsimError: not a score for each column.
     """
-    guess, shape = prefetcher.guess(known), known.missed.shape
+    shape = known.missed.shape
+    with blaming(prefetcher, lambda: f"prefetch {type(prefetcher).__name__}: guess"):
+        guess = prefetcher.guess(known)
     is_scores = isinstance(guess, np.ndarray) and guess.dtype == np.uint16 and guess.shape == shape
     if not is_scores or (guess > _INFINITY).any():
         got = f"{guess.dtype} of shape {guess.shape}" if isinstance(guess, np.ndarray) else type(guess).__name__
@@ -68,7 +70,10 @@ def guess_columns(prefetcher: Prefetcher, known: Known) -> Uint16Array:
     return guess
 
 
-prefetchers: Registry[Callable[..., Prefetcher]] = Registry("prefetch", entry_point_group="dipsim.prefetchers")
+_NEEDS = ("looks_at_layer_before", "guess")
+prefetchers: Registry[Callable[..., Prefetcher]] = Registry(
+    "prefetch", entry_point_group="dipsim.prefetchers", needs=_NEEDS
+)
 P = TypeVar("P", bound=Callable[..., Prefetcher])
 
 

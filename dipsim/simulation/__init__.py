@@ -13,7 +13,7 @@ from dipsim.budgets import budgets
 from dipsim.cache import ADMISSIONS
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import Layout
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.planning.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
@@ -70,7 +70,7 @@ class Simulation:
         self,
         profile: HardwareProfile,
         trace: Trace,
-        masking: Masking,
+        masking: Method,
         policy: str | Policy = "lfu",
         *,
         admission: str = "always",
@@ -108,7 +108,7 @@ class Simulation:
             trace=trace,
             model=model,
             masking=masking,
-            groups=masking.groups(model),
+            groups=methods.groups_of(masking, model),
             dram=dram_plan(profile, model, dram, n_positions, stream_pinned, ahead_bytes, beside),
             slots={},
             new_policy=new_policy,
@@ -272,7 +272,7 @@ class Simulation:
         return self._draft.trace
 
     @property
-    def masking(self) -> Masking:
+    def masking(self) -> Method:
         """The method."""
         return self._draft.masking
 

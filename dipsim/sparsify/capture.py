@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dipsim import methods
 from dipsim.errors import DipsimError, choose
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model.groups import SITES
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.gated_mlp import find_gated_mlps
@@ -32,7 +32,7 @@ def capture(
     ids: NDArray[np.int64],
     out: str | Path,
     *,
-    masking: Masking,
+    masking: Method,
     sites: Sequence[str] = ("mlp_input", "glu"),
     n_prompt: int = 0,
     n_batch: int = 1,
@@ -143,7 +143,7 @@ def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_
         )
 
 
-def check_request(out: str | Path, sites: Sequence[str], masking: Masking, force: bool) -> None:
+def check_request(out: str | Path, sites: Sequence[str], masking: Method, force: bool) -> None:
     """What can be known to be wrong before a model is loaded.
 
     Raises:

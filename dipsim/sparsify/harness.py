@@ -9,7 +9,7 @@ from lm_eval.models.huggingface import HFLM  # type: ignore[import-untyped]
 from torch import Tensor
 
 from dipsim.errors import DipsimError
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.bos import bos_in_front
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
@@ -39,7 +39,7 @@ class MaskedLM(HFLM):  # type: ignore[misc]
     def __init__(
         self,
         loaded: LoadedModel,
-        masking: Masking,
+        masking: Method,
         choose: Choose,
         n_positions: int,
         n_batch: int = 1,

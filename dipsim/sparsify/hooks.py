@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dipsim import kernels, methods
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, Site
 from dipsim.sparsify.gated_mlp import GatedMlp
@@ -29,7 +29,7 @@ Predictors = Sequence[nn.Module]
 _LARGEST = 65504.0  # the largest finite float16
 
 
-def without_cache(masking: Masking) -> Choose:
+def without_cache(masking: Method) -> Choose:
     """Masks of a method that does not look at residency."""
     return lambda layer, group, scores: methods.choose(methods.in_layer(masking, layer), group, scores, 0)
 
@@ -46,7 +46,7 @@ class Plan:
         predictors: for the site `predictor`.
     """
 
-    masking: Masking
+    masking: Method
     choose: Choose
     sites: Sequence[str] = ()
     n_prompt: int = 0
@@ -73,7 +73,7 @@ def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record
     Raises:
         DipsimError: the method or the sites need predictors, and there is not one for each layer.
     """
-    groups = {group.site: group for group in plan.masking.groups(spec) if group.site is not None}
+    groups = _masked(plan.masking, spec)
     if "predictor" in {*plan.sites, *groups} and len(plan.predictors) != len(mlps):
         raise DipsimError(
             f"predictor: got {len(plan.predictors)}; needed is one for each of {len(mlps)} layers, "
@@ -87,6 +87,29 @@ def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _masked(masking: Method, spec: ModelSpec) -> dict[Site, Group]:
+    """The group of each site that a method masks.
+
+    Raises:
+        DipsimError: several at one site, or the input of up or gate alone.
+    """
+    groups: dict[Site, Group] = {}
+    for group in methods.groups_of(masking, spec):
+        if group.site is None:
+            continue
+        if group.site in groups:
+            raise DipsimError(
+                f"method '{masking.name}': two groups at site '{group.site}'; a real model has one mask there"
+            )
+        if group.site == "mlp_input" and {*group.name.split("_")} != {"up", "gate"}:
+            raise DipsimError(
+                f"method '{masking.name}': group '{group.name}' at site 'mlp_input'; a real model's input is masked "
+                "for up and gate alike: 'up_gate'"
+            )
+        groups[group.site] = group
+    return groups
 
 
 class _LayerHooks:

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
-from dipsim.methods import Masking
+from dipsim.methods import Method, groups_of
 from dipsim.sparsify.capture import OnProgress, recorded
 from dipsim.sparsify.hooks import Choose, Plan, Predictors
 from dipsim.sparsify.loading import LoadedModel
@@ -24,7 +24,7 @@ def losses(
     ids: NDArray[np.int64],
     out: str | Path,
     *,
-    masking: Masking,
+    masking: Method,
     choose: Choose,
     about: dict[str, Any],
     n_prompt: int = 0,
@@ -56,7 +56,7 @@ def losses(
     Raises:
         DipsimError: no gated MLPs, or an output that cannot be written.
     """
-    sites = [group.site for group in masking.groups(loaded.spec) if group.site is not None]
+    sites = [group.site for group in groups_of(masking, loaded.spec) if group.site is not None]
     plan = Plan(masking, choose, sites, n_prompt, predictors)
     found = np.full(ids.shape, np.nan)
     first = 0

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from dipsim.methods import MagnitudePruning, Masking
+from dipsim.methods import MagnitudePruning, Method
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel
 
 
 @contextmanager
-def pruned(loaded: LoadedModel, masking: Masking) -> Iterator[None]:
+def pruned(loaded: LoadedModel, masking: Method) -> Iterator[None]:
     """While the body runs, the MLP weights that magnitude pruning leaves out are 0; any other method changes nothing.
 
     The weights come back even when the body raises. Each matrix keeps its `density` share of largest magnitudes.

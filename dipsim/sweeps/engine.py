@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from importlib.util import find_spec
-from pickle import PicklingError
 from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,8 +21,9 @@ from joblib.parallel import get_active_backend
 
 from dipsim import children
 from dipsim.errors import DipsimError
+from dipsim.sweeps.plugged import packed, registered_here
 from dipsim.sweeps.row import Row
-from dipsim.sweeps.runs import Run, registered_here
+from dipsim.sweeps.runs import Run
 from dipsim.sweeps.work import carry_out
 from dipsim.version import __version__
 
@@ -89,18 +89,12 @@ def _given_up(run: Run, reason: str) -> Row:
 
 
 def _pass(runs: Sequence[Run]) -> Iterator[Row]:
-    registered = tuple(registered_here(runs))
-    tasks = (joblib.delayed(carry_out)(run, __version__, registered) for run in runs)
+    plugins = packed(registered_here(run.config for run in runs))
+    tasks = (joblib.delayed(carry_out)(run, __version__, plugins) for run in runs)
     rows = _as_finished(tasks)
     try:
         for row in rows:  # noqa: UP028 - `yield from` would close them out of our sight
             yield row
-    except PicklingError as error:
-        names = ", ".join(f"{kind} '{name}'" for kind, name, _ in registered)
-        told = str(error.__cause__ or error).strip('"\n ').splitlines()[-1]
-        raise DipsimError(
-            f"{names}: cannot be sent to workers: {told}; keep out of it what cannot be pickled"
-        ) from None
     except Exception as error:
         if type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker"):
             raise WorkersDiedError(" ".join(str(error).split())[:200]) from None

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import numpy as np
 
 from dipsim import shipped
 from dipsim.archives import content_sha256
-from dipsim.budgets import budgets
 from dipsim.description import Description
 from dipsim.errors import DipsimError
-from dipsim.layouts import layouts
 from dipsim.model.groups import SITES
-from dipsim.policies import policies
-from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
-from dipsim.registry import Registry
 from dipsim.sweeps.grid import Point
+from dipsim.sweeps.plugged import codes_of
 from dipsim.sweeps.spec import HEADROOM, Spec, Text, describe
 from dipsim.trace import Trace, local_copy
 from dipsim.version import __version__
 
 OnProgress = Callable[[int, int], None]
-# Whose entries a notebook may register, by the key of a configuration that names one.
-REGISTRIES: dict[str, Registry[Any]] = {
-    "policy": policies,
-    "budget": budgets,
-    "layout": layouts,
-    "prefetch": prefetchers,
-}
 _USE_COUNTS = "policy_option.path"
 _PATHS = (
     *("trace", "profile", "model", "keeps", "calibration", _USE_COUNTS),
     *("evaluate.model", "evaluate.text", "evaluate.predictor"),
 )
-_PYTHONS = ("builtins", "abc", "typing")
 _HASHED = ("model", "text", "predictor")  # of an evaluation
 
 
@@ -129,8 +115,7 @@ class Opened:
         if text is not None:
             config["tokens"] = None  # all that the text has
         del config["trace"]
-        sources = [_source(registry[config[kind]]) for kind, registry in REGISTRIES.items()]
-        return Run(_hash([*content, self._with_content(config), sources]), point, config, **about)
+        return Run(_hash([*content, self._with_content(config), codes_of(config)]), point, config, **about)
 
     def _with_content(self, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration with the content of the one file that it names in place of its path."""
@@ -172,39 +157,6 @@ def _planned(text: Text) -> tuple[Trace, int | None]:
     return Trace.planned(read_spec(text.model), SITES, ids, text.prompt_tokens), rank
 
 
-def _source(entry: object) -> list[object]:
-    """The code of what somebody else wrote, and of the classes that it builds on: results must not outlive it."""
-    return [_code(one) for one in getattr(entry, "__mro__", (entry,)) if not _is_of(one, "dipsim", *_PYTHONS)]
-
-
-def _is_of(entry: object, *packages: str) -> bool:
-    return getattr(entry, "__module__", "").partition(".")[0] in packages
-
-
-def _code(entry: Any) -> object:
-    """As it is written; or, as notebooks' classes have no file, as it is compiled."""
-    try:
-        return inspect.getsource(entry)
-    except (OSError, TypeError):
-        values = vars(entry).values() if inspect.isclass(entry) else (entry,)
-        return [repr(entry), *(_compiled(value.__code__) for value in values if inspect.isfunction(value))]
-
-
-def _compiled(code: CodeType) -> list[object]:
-    constants = [_compiled(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
-    return [code.co_code.hex(), code.co_names, code.co_varnames, constants]
-
-
 def _hash(content: list[object]) -> str:
     plain = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()[:32]
-
-
-def registered_here(used: Iterable[Run]) -> Iterator[tuple[str, str, Any]]:
-    """Kind, name and entry of what runs use that is neither dipsim's nor an installed package's: workers lack it."""
-    names = {(kind, run.config[kind]) for run in used for kind in REGISTRIES}
-    for kind, registry in REGISTRIES.items():
-        for name in registry:
-            entry = registry.loaded(name) if (kind, name) in names and name not in registry.offered else None
-            if entry is not None and not _is_of(entry, "dipsim"):
-                yield kind, name, entry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.simulation import Simulation
+from dipsim.sweeps.plugged import register
 from dipsim.sweeps.row import Row, row_of
-from dipsim.sweeps.runs import REGISTRIES, Run
+from dipsim.sweeps.runs import Run
 from dipsim.sweeps.spec import Text
 from dipsim.threads import limited
 from dipsim.trace import Trace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def carry_out(
     run: Run,
     dipsim_version: str = __version__,
-    registered: Iterable[tuple[str, str, Any]] = (),
+    plugins: bytes = b"",
     *,
     n_threads: int = 1,
 ) -> Row:
@@ -37,15 +37,14 @@ def carry_out(
     Args:
         run: the run.
         dipsim_version: what the sweep runs, and so must its workers.
-        registered: kind, name and entry of what was registered where the sweep was started.
+        plugins: what was registered where the sweep was started, as `packed`.
         n_threads: how many it may use.
     """
     told: Row = {"key": run.key, "error": run.error}
     try:
         if (own := __version__) != dipsim_version:
             raise DipsimError(f"worker: runs dipsim {own}, the sweep {dipsim_version}; install the same")
-        for kind, name, entry in registered:
-            REGISTRIES[kind].register(name)(entry)
+        register(plugins)
         row = run.point if run.error else _outcome(run, n_threads)
     except Exception as error:  # one run must not end the others
         text = " ".join(str(error).split())
@@ -83,7 +82,7 @@ def _evaluated(run: Run, text: Text) -> Row:
         n_prompt=text.prompt_tokens,
         stride=text.stride,
         n_batch=text.batch,
-        predictors=predictors if run.config["method"] == "predictor" else (),
+        predictors=predictors,
     )
     result = found.result
     quality = {"perplexity": found.perplexity, "loss": found.loss, "n_scored_tokens": found.n_scored}

@@ -13,7 +13,7 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 
 from dipsim.errors import DipsimError
-from dipsim.methods import Masking
+from dipsim.methods import Method, groups_of
 from dipsim.sparsify.adapters.folder import read_adapter
 from dipsim.sparsify.fingerprint import fingerprint, is_same
 from dipsim.sparsify.gated_mlp import find_gated_mlps
@@ -52,13 +52,13 @@ def adapted(loaded: LoadedModel, folder: str | Path, merge: bool = False) -> Ite
             yield replace(loaded, name=name, adapter_bytes=BYTES_PER_WEIGHT * n_weights)
 
 
-def masked_layers(loaded: LoadedModel, masking: Masking) -> list[str]:
+def masked_layers(loaded: LoadedModel, masking: Method) -> list[str]:
     """Names of the linear layers in a method's masked groups; a layer that is gate and up in one counts as either.
 
     Raises:
         DipsimError: the method masks none.
     """
-    groups = [group for group in masking.groups(loaded.spec) if group.site is not None]
+    groups = [group for group in groups_of(masking, loaded.spec) if group.site is not None]
     if not groups:
         raise DipsimError(f"method '{masking.name}': masks no activations, so that there is nothing to adapt to")
     matrices = {matrix for group in groups for matrix in group.name.split("_")}

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dipsim.errors import DipsimError
-from dipsim.methods import Masking
+from dipsim.methods import Method
 from dipsim.sparsify.adapters import lora
 from dipsim.sparsify.adapters.folder import (
     Checkpoint,
@@ -76,7 +76,7 @@ def train(
     ids: NDArray[np.int64],
     folder: str | Path,
     *,
-    masking: Masking,
+    masking: Method,
     choose_masks: Choose,
     about: dict[str, Any],
     recipe: Recipe,
