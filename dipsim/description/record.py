@@ -6,8 +6,9 @@ An option is one line here. From it come the flag of every command, the key of a
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import pydantic
 
@@ -15,6 +16,8 @@ from dipsim.description.option import CACHE, FLASH, METHOD, RUN, Interval, Optio
 from dipsim.schema import Record, ShortText
 
 Share = float | tuple[float, ...] | list[float]
+# An option of the method, or of what makes one.
+_of_method = partial(Option, panel=METHOD, makes="masking")
 Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has its own bounds, and says so
 
 
@@ -58,93 +61,59 @@ class Description(Record):
             makes="profile",
         ),
     ] = pydantic.Field(default_factory=dict)
-    method: Annotated[str, Option("A name of 'dipsim list methods'.", METHOD, makes="masking")] = "dip-ca"
+    method: Annotated[str, _of_method("A name of 'dipsim list methods'.")] = "dip-ca"
     density: Annotated[
         float | None,
-        Option(
+        _of_method(
             "Active share of the three MLP matrices, in (0, 1]; for dip and dip-ca 0.5 by default.",
-            METHOD,
-            makes="masking",
             sets="density",
             searched=Interval(0.1, 1.0, 0.005),
         ),
     ] = None
     keep_input: Annotated[
-        Share | None,
-        Option(
-            "dip, dip-ca: share kept at the MLP's input, instead of --density.",
-            METHOD,
-            makes="masking",
-            sets="keep_input",
-        ),
+        Share | None, _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input")
     ] = None
     keep_glu: Annotated[
         Share | None,
-        Option(
-            "dip, dip-ca: share kept at the down projection, instead of --density.",
-            METHOD,
-            makes="masking",
-            sets="keep_glu",
-        ),
+        _of_method("dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu"),
     ] = None
     keeps: Annotated[
         str | None,
-        Option(
-            "dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.",
-            METHOD,
-            kind=Path,
-            makes="masking",
-        ),
+        _of_method("dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path),
     ] = None
     gamma: Annotated[
         float | None,
-        Option(
+        _of_method(
             "dip-ca: weight of columns that are not resident, in [0, 1]; 1 is dip, 0.2 the default.",
-            METHOD,
-            makes="masking",
             sets="gamma",
             searched=Interval(0.05, 1.0, 0.01),
         ),
     ] = None
-    rule: Annotated[
-        str | None, Option("dip-ca: reweight (default), blend or top-m.", METHOD, makes="masking", sets="rule")
-    ] = None
+    rule: Annotated[str | None, _of_method("dip-ca: reweight (default), blend or top-m.", sets="rule")] = None
     exempt_top: Annotated[
-        Whole | None,
-        Option("dip-ca: this many best columns escape the penalty.", METHOD, makes="masking", sets="exempt_top"),
+        Whole | None, _of_method("dip-ca: this many best columns escape the penalty.", sets="exempt_top")
     ] = None
     gamma_warm_up: Annotated[
-        bool,
-        Option("dip-ca: let gamma start at 1 in each sequence and decay.", METHOD, makes="masking", sets="warm_up"),
+        bool, _of_method("dip-ca: let gamma start at 1 in each sequence and decay.", sets="warm_up")
     ] = False
     top_m: Annotated[
-        float | None,
-        Option("dip-ca, rule top-m: m as a multiple of k; 2 by default.", METHOD, makes="masking", sets="top_m"),
+        float | None, _of_method("dip-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
     ] = None
     calibration: Annotated[
-        str | None,
-        Option(
-            "cats: a trace with scores at site gate, of other text, that thresholds are taken from.",
-            METHOD,
-            makes="masking",
-        ),
+        str | None, _of_method("cats: a trace with scores at site gate, of other text, that thresholds are taken from.")
     ] = None
     rank: Annotated[
         Whole | None,
-        Option(
+        _of_method(
             "predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
-            METHOD,
-            makes="masking",
             sets="rank",
         ),
     ] = None
     method_options: Annotated[
         dict[str, Any],
-        Option(
+        _of_method(
             "An option of the method that has no flag of its own, as NAME=VALUE; may be given several times.",
-            METHOD,
             flag="method-option",
-            makes="masking",
         ),
     ] = pydantic.Field(default_factory=dict)
     policy: Annotated[
@@ -253,8 +222,7 @@ class Description(Record):
         ),
     ] = None
     unit: Annotated[
-        ShortText | None,
-        Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN),
+        ShortText | None, Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN)
     ] = None
     overlap: Annotated[ShortText, Option("How devices overlap: none, io or pipelined.", RUN)] = "pipelined"
     engine: Annotated[
@@ -292,45 +260,3 @@ class Description(Record):
     ] = pydantic.Field(default_factory=dict)
     tokens: Annotated[Whole | None, Option("Simulate only the first N tokens.", RUN)] = None
     warmup: Annotated[Whole, Option("Tokens at the start of each sequence that are not counted.", RUN)] = 0
-
-
-OPTIONS: dict[str, Option] = {
-    name: next(one for one in field.metadata if isinstance(one, Option))
-    for name, field in Description.model_fields.items()
-}
-# Options that are tables; in a spec, their keys are dotted. What a profile holds has a name of its own there.
-TABLES = tuple(
-    name
-    for name, field in Description.model_fields.items()
-    if get_origin(field.annotation) is dict and name != "profile_values"
-)
-
-
-def flag_of(name: str) -> str:
-    """What is typed for an option, without the dashes in front."""
-    return OPTIONS[name].flag or name.replace("_", "-")
-
-
-def default_of(name: str) -> Any:
-    """The value of an option that is not given."""
-    return Description.model_fields[name].get_default(call_default_factory=True)
-
-
-def kind_of(name: str) -> Any:
-    """Kind and default of an option, for another record that has it."""
-    field = Description.model_fields[name]
-    return Annotated[(field.annotation, *field.metadata)], default_of(name)
-
-
-# What a spec may call an option: by its name, or as its flag.
-SPELLINGS: dict[str, str] = {
-    spelling: name
-    for name in OPTIONS
-    if name != "profile_values"
-    for spelling in (name, flag_of(name).replace("-", "_"))
-}
-
-
-def of_simulation() -> dict[str, Option]:
-    """Options that `Simulation` has beside those that make its device and its method."""
-    return {name: option for name, option in OPTIONS.items() if option.makes is None}

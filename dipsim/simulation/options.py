@@ -23,11 +23,11 @@ class _Kinds(Record):
     model_config = pydantic.ConfigDict(allow_inf_nan=True)
 
 
-_OPTIONS: type[_Kinds] = pydantic.create_model(
-    "_OPTIONS",
-    __base__=_Kinds,
-    **{name: (Any, default_of(name)) if OPTIONS[name].thing else kind_of(name) for name in _NAMES},
-)
+def _kind(name: str) -> Any:
+    return (Any, default_of(name)) if OPTIONS[name].thing else kind_of(name)
+
+
+_OPTIONS: type[_Kinds] = pydantic.create_model("_OPTIONS", __base__=_Kinds, **{name: _kind(name) for name in _NAMES})
 
 
 def checked(options: dict[str, Any]) -> dict[str, Any]:
