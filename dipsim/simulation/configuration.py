@@ -100,14 +100,30 @@ def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str
     beside = {key: value for key, value in config.items() if key not in (*_RUN.model_fields, "profile", "model")}
     if twice := sorted(beside.keys() & run.method_options):
         raise DipsimError(f"config: {twice[0]}: given twice, in 'method_options' and beside it")
-    numbers = {key: config[key] for key in _PLAIN if key in config}  # whole ones stay so
+    whole = {key: config[key] for key in _PLAIN if isinstance(config.get(key), int)}  # they stay so
     return {
         "profile": HardwareProfile.parse(config["profile"], "config: profile"),
         "trace": trace or Trace.open(run.trace),
-        "masking": made("config", run.method, lambda: methods.make(run.method, **beside, **run.method_options)),
-        **arguments("config", dict(run) | numbers),
+        "masking": method_of("config", run.method, beside | run.method_options),
+        **arguments("config", dict(run) | whole),
         "model": ModelSpec.parse(config["model"], "config: model"),
     }
+
+
+def method_of(where: str, name: str, options: Mapping[str, Any]) -> Masking:
+    """The method of this name.
+
+    Args:
+        where: opens some messages.
+        name: the method's.
+        options: its own, by name.
+
+    Raises:
+        DipsimError: an unknown method, an option it does not have or lacks, or a value that it does not take.
+    """
+    if "name" in options:
+        raise DipsimError(f"name: method '{name}' has no such option")
+    return made(where, name, lambda: methods.make(name, **options))
 
 
 def arguments(where: str, plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from dipsim.description import OPTIONS, Description, default_of
 from dipsim.errors import DipsimError
-from dipsim.methods import Cats, Keeps, Masking, make, methods
+from dipsim.methods import Cats, Keeps, Masking, methods
 from dipsim.profile import HardwareProfile
-from dipsim.simulation.configuration import made
+from dipsim.simulation.configuration import method_of
 from dipsim.trace import Trace
 
 # Other methods keep some matrices dense, so that no one density suits them.
@@ -45,7 +45,7 @@ def masking_of(described: Description) -> Masking:
         return _calibrated_cats(described, **given)
     if described.calibration is not None:
         raise DipsimError(f"calibration: method '{name}' has no thresholds to calibrate; 'cats' has")
-    return made("options", name, lambda: make(name, **given))
+    return method_of("options", name, given)
 
 
 def _given(described: Description) -> dict[str, Any]:
@@ -57,8 +57,6 @@ def _given(described: Description) -> dict[str, Any]:
         if name in given:
             raise DipsimError(f"method_options: {name}: given twice, by a flag and here")
         given[name] = value
-    if "name" in given:
-        raise DipsimError(f"name: method '{described.method}' has no such option")
     shares = [name for name in ("density", "keep_input", "keep_glu") if given.get(name) is not None]
     if described.keeps is None:
         return given if shares else given | {"density": _DEFAULT_DENSITY.get(described.method)}

@@ -26,7 +26,8 @@ _MOST_BYTES = 2 * 2**20  # of a file: 100,000 numbers, written out
 _MOST_CHARACTERS = 200_000_000
 
 HEADROOM = "headroom"
-_TABLES = ("profile", "evaluate", *(spelling for spelling, name in SPELLINGS.items() if name in TABLES))
+_OPTIONS = tuple(spelling for spelling, name in SPELLINGS.items() if name in TABLES)
+_TABLES = ("profile", "evaluate", *_OPTIONS)
 # Options of `simulate` that mean something else, or nothing, where a model runs on a text.
 _NOT_EVALUATED = ("trace", "tokens", "rank")
 
@@ -116,6 +117,7 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
     tables: dict[str, Point] = {table: {} for table in _TABLES}
     plain: Point = {}
     for name, value in point.items():
+        _check_name(name, where)
         table, _, rest = name.partition(".")
         if rest:
             tables[table][rest] = value
@@ -124,8 +126,8 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
     if not isinstance(plain.get(HEADROOM, False), bool):
         raise DipsimError(f"{where}: headroom: got {plain[HEADROOM]!r}; must be true or false")
     given: Point = {"profile_values": tables["profile"]}
-    for spelling, value in {**tables, **plain}.items():
-        if spelling in SPELLINGS and (value or spelling in plain):
+    for spelling, value in (*plain.items(), *((table, tables[table]) for table in _OPTIONS)):
+        if spelling in SPELLINGS:
             _give(given, spelling, value, where)
     description = Description.parse(given, where)
     text = Text.parse(tables["evaluate"], f"{where}: evaluate") if tables["evaluate"] else None
@@ -253,7 +255,7 @@ def _check_name(name: str, where: str) -> None:
     table, _, rest = name.partition(".")
     if rest and table in _TABLES:
         return
-    known = [spelling for spelling in SPELLINGS if spelling not in _TABLES]
+    known = [spelling for spelling in SPELLINGS if spelling not in _OPTIONS]
     if name not in ("trace", HEADROOM, *known):
         choices = ["trace", "zip", "filter", HEADROOM, "grid", *known, *(f"{own}.*" for own in _TABLES)]
         raise DipsimError(f"{where}: {name}: unknown axis{suggestion(name, choices)}")
