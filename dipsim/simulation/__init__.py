@@ -279,5 +279,5 @@ class Simulation:
         return replace(setup, slots=slots, places=places_of(setup))
 
 
-Simulation.__init__.__signature__ = documented(Simulation.__init__)  # type: ignore[attr-defined]
+Simulation.__signature__ = documented(Simulation)  # type: ignore[attr-defined]
 Simulation.__doc__ = with_options(Simulation.__doc__)

@@ -41,20 +41,20 @@ def checked(options: dict[str, Any]) -> dict[str, Any]:
     return {name: plain[name] if name in plain else default_of(name) for name in _NAMES}
 
 
-def documented(init: Callable[..., None]) -> inspect.Signature:
-    """The signature of a constructor, with each option in place of `**options`."""
-    signature = inspect.signature(init)
+def documented(made: Callable[..., object]) -> inspect.Signature:
+    """The signature of a class, with each option in place of `**options`."""
+    signature = inspect.signature(made)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    kinds = {name: written(Description.model_fields[name].annotation, OPTIONS[name].thing) for name in _NAMES}
-    return signature.replace(
-        parameters=[
-            *own,
-            *(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default_of(name), annotation=kind)
-                for name, kind in kinds.items()
-            ),
-        ]
-    )
+    named = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default_of(name),
+            annotation=written(Description.model_fields[name].annotation, OPTIONS[name].thing),
+        )
+        for name in _NAMES
+    ]
+    return signature.replace(parameters=[*own, *named])
 
 
 def with_options(docstring: str | None) -> str | None:
@@ -73,8 +73,5 @@ def _told(name: str) -> str:
     option = OPTIONS[name]
     text = re.sub(r"[;,] may be given several times", "", option.help)
     text = re.sub(r"--([a-z-]+)", lambda flag: f"`{flag[1].replace('-', '_')}`", text)
-    return (
-        f"{text.removesuffix('.')}; or a {'class' if option.thing == 'type' else option.thing}."
-        if option.thing
-        else text
-    )
+    thing = "class" if option.thing == "type" else option.thing
+    return f"{text.removesuffix('.')}; or a {thing}." if thing else text
