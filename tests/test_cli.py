@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
@@ -23,7 +22,6 @@ from conftest import random_scores, small_model, write_trace
 
 from dipsim import HardwareProfile, Simulation, Trace, TraceWriter, shipped
 from dipsim.cli import main
-from dipsim.description import Description
 from dipsim.methods import make
 from dipsim.policies import policies
 from dipsim.results.headroom import STEPS
@@ -615,10 +613,3 @@ def test_a_fault_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest
         assert left.value.code == 70
         assert seen[0] != []
         assert list(tmp_path.iterdir()) == []
-
-
-def test_options_have_the_defaults_of_a_description() -> None:
-    from dipsim.cli.described import described
-
-    assert described() == Description()
-    assert {"set_values"} == {*inspect.signature(described).parameters} - {*Description.model_fields}

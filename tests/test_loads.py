@@ -1,4 +1,4 @@
-"""Loads and devices of one's own, against closed forms: what is left of a rate, how long a pause takes, what heat allows."""
+"""Loads and devices of one's own, against closed forms: what is left of a rate, how long pauses are, what heat allows."""
 
 from __future__ import annotations
 
@@ -69,8 +69,12 @@ def test_who_wants_more_than_there_is_leaves_the_model_its_turns(trace: Trace) -
     assert numbers["tok_per_s"] == pytest.approx(1e4 / TOKEN_BYTES / 33, rel=0.02)
 
 
+class Second(FlashReader):
+    """Another app."""
+
+
 def test_two_apps_add_up(trace: Trace) -> None:
-    apps = [FlashReader(rate_bytes_per_s=2e3, read_bytes=4), FlashReader(rate_bytes_per_s=3e3, read_bytes=4)]
+    apps = [FlashReader(rate_bytes_per_s=2e3, read_bytes=4), Second(rate_bytes_per_s=3e3, read_bytes=4)]
     numbers = streaming(trace, flash_bound(), loads=apps).run().to_dict()
     assert numbers["tok_per_s"] == pytest.approx(0.5 * 1e4 / TOKEN_BYTES, rel=0.01)
 

@@ -24,11 +24,11 @@ def allocate(
         str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
     ],
     text: Annotated[str, typer.Argument(help="The text to fit on: a UTF-8 file, or 'held-out'.")],
-    describe: "Callable[..., Simulation]",
     density: Annotated[
         float, typer.Option(help="Active share of the three MLP matrices, held exactly.", rich_help_panel=SEARCH)
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The split, as JSON; trials are kept beside it.")],
+    describe: "Callable[..., Simulation]",
     per_layer: Annotated[
         bool,
         typer.Option(

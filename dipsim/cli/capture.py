@@ -1,21 +1,26 @@
 """`dipsim capture`: scores of a real model on a text."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.described import takes_description
 from dipsim.cli.evaluate import require_torch
 from dipsim.errors import DipsimError
 
+if TYPE_CHECKING:
+    from dipsim.description import Description
 
+
+@takes_description("method", "density", "keep_input", "keep_glu", "calibration", "method_options", method="dense")
 def capture(
     model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
+    *,
     sites: Annotated[
         str,
         typer.Option(
@@ -29,11 +34,7 @@ def capture(
     sequences: Annotated[int | None, typer.Option(help="How many sequences; all that the text has by default.")] = None,
     bos: options.Bos = "auto",
     batch: options.Batch = 1,
-    method: options.Method = "dense",
-    density: options.Density = None,
-    keep_input: options.KeepInput = None,
-    keep_glu: options.KeepGlu = None,
-    calibration: options.Calibration = None,
+    describe: "Callable[..., Description]",
     predictor: options.PredictorFile = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -45,19 +46,18 @@ def capture(
     """
     require_torch("capture")
     from dipsim.cli.terminal import progress, say
-    from dipsim.description import Description
+    from dipsim.simulation.described import masking_of
     from dipsim.sparsify import capture
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 
     trained = None if predictor is None else TrainedPredictors.load(predictor)
-    rank = trained.rank if trained is not None and method == "predictor" else None
-    shares = {"density": density, "keep_input": keep_input, "keep_glu": keep_glu}
-    given = {"method": method, "calibration": calibration, "rank": rank, **shares}
-    chosen = Description.parse(given, "options").masking()
+    told = describe()
+    rank = trained.rank if trained is not None and told.method == "predictor" else None
+    chosen = masking_of(told.model_copy(update={"rank": rank}))
     wanted = tuple(site.strip() for site in sites.split(","))
     capture.check_request(out, wanted, chosen, force)
-    if predictor is not None and "predictor" not in (method, *wanted):
+    if predictor is not None and "predictor" not in (told.method, *wanted):
         raise DipsimError(f"predictor: got '{predictor}'; neither --method nor --sites names the predictor")
     content = read_text(text)
     with progress(f"loading {model}"):

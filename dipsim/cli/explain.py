@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.description import RUN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +29,7 @@ def explain(
     describe: "Callable[..., Simulation]",
     token: Annotated[
         int | None,
-        typer.Option(
-            help="Index in the trace; the slowest token after warm-up by default.", rich_help_panel=options.RUN
-        ),
+        typer.Option(help="Index in the trace; the slowest token after warm-up by default.", rich_help_panel=RUN),
     ] = None,
     json: options.Json = None,
     force: options.Force = False,

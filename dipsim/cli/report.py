@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from dipsim.cli import options
+from dipsim.description import OPTIONS, SPELLINGS
 
 if TYPE_CHECKING:
     from dipsim.report import Origins
-
-# An option whose column has another name.
-_RENAMED = {"gamma_warm_up": "warm_up"}
 
 
 def report(
@@ -43,15 +40,9 @@ def report(
 
 def meanings() -> dict[str, str]:
     """Parameter -> what `dipsim simulate --help` says of it."""
-    from dipsim.cli import options
-    from dipsim.cli.described import described
-
-    shared = {name: parameter.annotation for name, parameter in inspect.signature(described).parameters.items()}
-    found = {}
-    for name, annotation in {"trace": options.Trace, **shared}.items():
-        for told in getattr(annotation, "__metadata__", ()):
-            found[_RENAMED.get(name, name)] = str(told.help)
-    return found
+    trace = get_args(options.Trace)[1]
+    found = {OPTIONS[name].sets or spelling: OPTIONS[name].help for spelling, name in SPELLINGS.items()}
+    return {"trace": str(trace.help)} | found
 
 
 def origins_of(profiles: Iterable[str]) -> Origins:

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.description import RUN
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
@@ -22,14 +23,12 @@ def simulate(
         str | None,
         typer.Option(
             help="Simulate only the first N tokens; as A:B, the first B, and draw A to B (exclusive) on the timeline.",
-            rich_help_panel=options.RUN,
+            rich_help_panel=RUN,
         ),
     ] = None,
     timeline: Annotated[
         Path | None,
-        typer.Option(
-            help="Write what happened when, for ui.perfetto.dev or chrome://tracing.", rich_help_panel=options.RUN
-        ),
+        typer.Option(help="Write what happened when, for ui.perfetto.dev or chrome://tracing.", rich_help_panel=RUN),
     ] = None,
     json: options.Json = None,
     force: options.Force = False,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dipsim.cli import options
-from dipsim.cli.described import takes_description
+from dipsim.cli.described import takes_search
+from dipsim.description import OPTIONS
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ NUMBERS = {
 }
 
 
-@takes_description("policy", "admission", "budget", "layout", "rank")
+@takes_search("rank")
 def tune(
-    describe: "Callable[[], Description]",
     out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results, as of 'dipsim sweep'.")],
+    describe: "Callable[[], Description]",
     trace: Annotated[
         str | None, typer.Argument(help="Trace, or 'tiny' for the one that ships; or else give --evaluate.")
     ] = None,
@@ -49,20 +50,6 @@ def tune(
     ] = None,
     trials: Annotated[int, typer.Option(help="Points to try, the defaults first.", rich_help_panel=SEARCH)] = 100,
     seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
-    policy: Annotated[
-        str | None, typer.Option(help="Eviction; searched by default.", rich_help_panel=options.CACHE)
-    ] = None,
-    admission: Annotated[
-        str | None, typer.Option(help="always or priority; searched by default.", rich_help_panel=options.CACHE)
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(help="How cache memory becomes slots; searched by default.", rich_help_panel=options.CACHE),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(help="How columns lie in Flash; searched by default.", rich_help_panel=options.FLASH),
-    ] = None,
     evaluate: Annotated[
         str | None,
         typer.Option(
@@ -99,8 +86,7 @@ def tune(
 
     if evaluate is not None:
         require_torch("tune")
-    searched = {"policy": policy, "admission": admission, "budget": budget, "layout": layout, "trace": trace}
-    given = _point(describe()) | {name: value for name, value in searched.items() if value is not None}
+    given = _point(describe()) | ({} if trace is None else {"trace": trace})
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
@@ -122,12 +108,20 @@ def tune(
 
 
 def _point(described: "Description") -> dict[str, Any]:
-    """What is not as by default, under the names of a sweep's spec."""
+    """What was given, or is not as by default, under the names of a sweep's spec."""
     given = described.model_dump(exclude_defaults=True)
-    flat = {f"profile.{name}": value for name, value in given.pop("profile_values", {}).items()}
-    for table in ("policy_option", "layout_option", "prefetch_option"):
-        flat |= {f"{table}.{name}": value for name, value in given.pop(table, {}).items()}
-    return given | flat
+    searched = {name for name in described.model_fields_set if OPTIONS[name].searched}
+    point: dict[str, Any] = {}
+    for name, value in described.model_dump(include={*given, *searched}).items():
+        point |= _dotted(name.removesuffix("_values"), value[0] if name == "loads" and len(value) == 1 else value)
+    return point
+
+
+def _dotted(name: str, value: Any) -> dict[str, Any]:
+    """A table's values under dotted names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {key: one for own, inner in value.items() for key, one in _dotted(f"{name}.{own}", inner).items()}
 
 
 def _evaluated(about: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
 from dipsim.layouts import Layout
+from dipsim.loads import Load
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
@@ -21,6 +22,8 @@ from dipsim.trace import Trace
 
 Overlap = Literal["none", "io", "pipelined"]
 OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
+ENGINES = ("auto", "processes", "compiled")
+ROLES = ("flash", "dram", "compute")  # of devices
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,15 @@ class Setup:
         layout: how columns lie in the weight file.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        engine: what simulates, one of `ENGINES`.
+        loads: who else uses the machine.
+        devices: role -> class of a device that is not dipsim's own.
         beside: weights that stand beside each layer's own and are used by every token.
         places: (layer, group name) -> where each column lies, int32 [column]; none for the order of their indices.
         masks: masks to be used instead of choosing them.
         record: where the masks are to be written.
         missed: which columns are missed, instead of what the caches make of it.
         resident_layers: layers whose columns are all in DRAM, always; their slots are as many.
-        engine: `auto`, `compiled` or `processes`.
-        loads: other users of the devices.
-        devices: role (`flash`, `dram`, `compute`) -> the class that plays it; those that are missing are dipsim's.
     """
 
     profile: HardwareProfile
@@ -64,15 +67,15 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    engine: str = "auto"
+    loads: tuple[Load, ...] = ()
+    devices: Mapping[str, type] = field(default_factory=dict)
     beside: tuple[Beside, ...] = ()
     places: dict[tuple[int, str], Int32Array] = field(default_factory=dict)
     masks: RecordedMasks | None = None
     record: RecordedMasks | None = None
     missed: RecordedMasks | None = None
     resident_layers: frozenset[int] = frozenset()
-    engine: str = "auto"
-    loads: tuple[Any, ...] = ()
-    devices: Mapping[str, type[Any]] = field(default_factory=dict)
 
     def is_pinned(self, layer: int, group: Group) -> bool:
         """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked

@@ -6,31 +6,33 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
-from dipsim import layouts, methods, policies
 from dipsim.budgets import budgets
 from dipsim.cache import ADMISSIONS
+from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
-from dipsim.layouts import Layout
-from dipsim.methods import Method
-from dipsim.model import ModelSpec
+from dipsim.layouts import layouts
+from dipsim.methods import Method, groups_of
 from dipsim.planning.checks import check_counts, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
 from dipsim.planning.places import places_of
-from dipsim.planning.setup import OVERLAPS, Setup
+from dipsim.planning.setup import ENGINES, OVERLAPS, Setup
 from dipsim.planning.slots import slots_of, warn_where_policies_agree
-from dipsim.policies import Policy
-from dipsim.prefetchers import Prefetcher, prefetchers
+from dipsim.policies import Policy, policies
+from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
 from dipsim.questions.explain import explain_token
 from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
 from dipsim.simulation.closed_loop import LoopMasks
-from dipsim.simulation.configuration import arguments_of
-from dipsim.simulation.plugged import named, policy_factory
+from dipsim.simulation.configuration import arguments, arguments_of, method_part, plugged_part
+from dipsim.simulation.described import device_of, masking_of
+from dipsim.simulation.options import checked, documented, with_options
+from dipsim.simulation.plugged import named, named_devices, named_loads, named_model, policy_factory
 from dipsim.timeline import OnBlock, OnProgress, Timeline, log_of, write_events
 from dipsim.trace import Trace
+from dipsim.units import parse_bytes
 
 __all__ = ["Simulation"]
 
@@ -44,22 +46,7 @@ class Simulation:
         masking: the method, for example `DipCa(density=0.5, gamma=0.2)`.
         policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds its
             name and options: register the class to run it again from there.
-        admission: `always` or `priority` (which may bypass the cache).
-        dram: bytes this model may use (`4GB`, `512MiB` or a number), `0.5x` for that share of pinned + KV + MLP bytes,
-            None for the device's capacity less what it reserves.
-        budget: how cache bytes become slots, by name; worked out when the simulation first runs.
-        overlap: `none`, `io` or `pipelined`.
-        unit: compute unit, one of the profile's; None for the one that it uses by default.
-        layout: how columns lie in the weight file, by name or an instance; learnt when the simulation first runs.
-        prefetch: who guesses what the next layer will need, by name or an instance; needs overlap `pipelined`.
-        prefetch_bytes: most bytes read ahead for one layer (`2MB` or a number); DRAM keeps two such buffers, one that
-            is filled and one in use. None for a 64th of a layer's MLP.
-        adapter_bytes: 16-bit weights beside the model's (LoRA that is not merged), pinned and used by every token.
-        stream_pinned: stream pinned weights that do not fit, instead of refusing.
-        model: another ModelSpec of the same shape, for example with other bits; None for the trace's.
-        context: positions of the KV cache at full context; None for the longest sequence of the trace.
-        tokens: how many of the trace's tokens to simulate; None for all.
-        warmup: tokens at the start of each sequence that are simulated but not counted.
+        **options: the options of a run that `dipsim.description` has, but for those of device and method.
 
     Raises:
         DipsimError: an unknown name, a value out of range, scores that the trace lacks, or things that do not go
@@ -72,100 +59,85 @@ class Simulation:
         trace: Trace,
         masking: Method,
         policy: str | Policy = "lfu",
-        *,
-        admission: str = "always",
-        dram: str | float | None = None,
-        budget: str = "uniform",
-        overlap: str = "pipelined",
-        unit: str | None = None,
-        layout: str | Layout = "column",
-        prefetch: str | Prefetcher = "none",
-        prefetch_bytes: str | float | None = None,
-        adapter_bytes: float = 0,
-        stream_pinned: bool = True,
-        model: ModelSpec | None = None,
-        context: int | None = None,
-        tokens: int | None = None,
-        warmup: int = 0,
-        engine: str = "auto",
-        loads: tuple = (),
-        devices: dict = {},
+        **options: Any,
     ) -> None:
         check_kinds(profile, trace)
-        model = model or trace.model
+        given = checked(options)
+        model = named_model(given["model"]) or trace.model
         check_shape(model, trace.model)
-        n_tokens = trace.n_tokens if tokens is None else tokens
-        n_positions = trace.n_positions if context is None else context
-        check_counts(trace, n_tokens, warmup, n_positions)
+        n_tokens = trace.n_tokens if given["tokens"] is None else given["tokens"]
+        n_positions = trace.n_positions if given["context"] is None else given["context"]
+        check_counts(trace, n_tokens, given["warmup"], n_positions)
         new_policy = policy_factory(policy)
         check_method(masking, trace, model, new_policy())
-        prefetcher = cast(Prefetcher, named("prefetch", prefetch, lambda name: prefetchers.make(name, {})))
-        ahead_bytes = bytes_ahead(prefetcher, prefetch_bytes, model, overlap)
+        layout = named("layout", given["layout"], layouts)
+        prefetcher = named("prefetch", given["prefetch"], prefetchers)
+        ahead_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
+        adapter_bytes = given["adapter_bytes"] or 0
+        if isinstance(adapter_bytes, str):
+            adapter_bytes = parse_bytes(adapter_bytes, "adapter-bytes")
         beside = beside_layers(masking, model, adapter_bytes)
-        budgets[budget]  # an unknown one is refused before anything is measured for it
+        budgets[given["budget"]]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
             profile=profile,
             trace=trace,
             model=model,
             masking=masking,
-            groups=methods.groups_of(masking, model),
-            dram=dram_plan(profile, model, dram, n_positions, stream_pinned, ahead_bytes, beside),
+            groups=groups_of(masking, model),
+            dram=dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside),
             slots={},
             new_policy=new_policy,
-            admission=choose("admission", admission, ADMISSIONS),
-            overlap=choose("overlap", overlap, OVERLAPS),
+            admission=choose("admission", given["admission"], ADMISSIONS),
+            overlap=choose("overlap", given["overlap"], OVERLAPS),
             n_tokens=n_tokens,
-            n_warm_up=warmup,
-            unit=profile.unit(unit),
-            layout=cast(Layout, named("layout", layout, layouts.make)),
+            n_warm_up=given["warmup"],
+            unit=profile.unit(given["unit"]),
+            layout=layout,
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
+            engine=choose("engine", given["engine"], ENGINES),
+            loads=named_loads(given["loads"]),
+            devices=named_devices(given["devices"]),
             beside=beside,
-            engine=engine,
-            loads=tuple(loads),
-            devices=devices,
         )
         self._worked_out: Setup | None = None
-        self._given: dict[str, Any] = {
-            "dram": dram,
-            "budget": budget,
-            "stream_pinned": stream_pinned,
-            "context": n_positions,
-            "unit": unit,
-            "prefetch_bytes": prefetch_bytes,
-            "adapter_bytes": adapter_bytes,
-        }
-        self._plugged = {
-            "policy": policies.name_and_options(new_policy()),
-            "layout": layouts.name_and_options(self._draft.layout),
-            "prefetch": prefetchers.name_and_options(prefetcher),
-        }
+        self._given = given | {"context": n_positions, "tokens": n_tokens, "adapter_bytes": adapter_bytes}
+        self._policy = policies.name_and_options(new_policy())
 
     @property
     def title(self) -> str:
         """The run in one line, for tables and figures."""
         setup = self._draft
-        policy = f"{self._plugged['policy'][0]} ({setup.admission})"
+        policy = f"{self._policy[0]} ({setup.admission})"
         return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
 
     @property
     def config(self) -> dict[str, Any]:
         """Everything needed to run it again, as plain data: `Simulation.from_config(config)`."""
-        setup, method = self._draft, methods.options(self._draft.masking)
+        setup = self._draft
         return {
             "trace": str(setup.trace.path),
             "profile": setup.profile.model_dump(mode="json", by_alias=True),
             "model": setup.model.model_dump(mode="json"),
-            "method": method.pop("name"),
-            **method,
-            **{key: name for key, (name, _) in self._plugged.items()},
-            **{f"{key}_options": options for key, (_, options) in self._plugged.items()},
-            "admission": setup.admission,
-            "overlap": setup.overlap,
-            **self._given,
-            "tokens": setup.n_tokens,
-            "warmup": setup.n_warm_up,
+            **method_part(setup.masking),
+            **{name: value for name, value in self._given.items() if name != "model"},
+            **plugged_part(setup, self._policy),
         }
+
+    @classmethod
+    def from_description(cls, described: Description, trace: Trace, device: HardwareProfile | None = None) -> Self:
+        """The run of a trace that plain values describe: the options of `dipsim simulate`.
+
+        Args:
+            described: the options.
+            trace: what is replayed.
+            device: the device that they describe, where it is at hand.
+
+        Raises:
+            DipsimError: as the constructor; an unknown name, or a file that cannot be read.
+        """
+        masking, options = masking_of(described), arguments("options", dict(described))
+        return cls(device or device_of(described), trace, masking, **options)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], trace: Trace | None = None) -> Self:
@@ -303,3 +275,7 @@ class Simulation:
         """A run with the slots and the layout that its budget and its layout make of it."""
         slots = slots_of(setup, self._given["budget"], on_tokens)
         return replace(setup, slots=slots, places=places_of(setup))
+
+
+Simulation.__signature__ = documented(Simulation)  # type: ignore[attr-defined]
+Simulation.__doc__ = with_options(Simulation.__doc__)

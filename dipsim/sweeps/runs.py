@@ -18,6 +18,8 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError
 from dipsim.model.groups import SITES
 from dipsim.profile import HardwareProfile
+from dipsim.simulation import Simulation
+from dipsim.simulation.described import device_of
 from dipsim.sweeps.grid import Point
 from dipsim.sweeps.plugged import codes_of
 from dipsim.sweeps.spec import HEADROOM, Spec, Text, describe
@@ -109,7 +111,7 @@ class Opened:
         content: list[object] = [__version__, headroom, sha256, text and text.model_dump(exclude=set(_HASHED))]
         about: Any = {"trace": placed.get("trace"), "text": text, "sha256": sha256, "headroom": headroom}
         try:
-            config = description.simulation(trace, device).config
+            config = Simulation.from_description(description, trace, device).config
         except DipsimError as error:
             return Run(_hash([*content, point]), point, {}, error=str(error), **about)
         if text is not None:
@@ -126,7 +128,7 @@ class Opened:
     def _device(self, description: Description) -> HardwareProfile:
         name = repr((description.profile, description.profile_values))
         if name not in self._devices:
-            self._devices[name] = description.device()
+            self._devices[name] = device_of(description)
         return self._devices[name]
 
 

@@ -1,7 +1,7 @@
 """What is to be varied: a sweep's spec, strict TOML, unfolded into points.
 
 Keys are the names of `dipsim simulate`'s options; a list is an axis. Dotted keys reach into profiles and options:
-`profile.flash.read_bytes_per_s = [1e9, 2e9]`, `policy_option.half_life = [16, 32]`.
+`profile.flash.read_bytes_per_s = [1e9, 2e9]`, `policy_options.half_life = [16, 32]` (or `policy_option`, as the flag).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import tomlkit
 
-from dipsim.description import Description
+from dipsim.description import SPELLINGS, TABLES, Description
 from dipsim.documents import check_bounds, read_text, read_toml
 from dipsim.errors import DipsimError, suggestion
 from dipsim.schema import Count, CountOrZero, Record
@@ -26,8 +26,8 @@ _MOST_BYTES = 2 * 2**20  # of a file: 100,000 numbers, written out
 _MOST_CHARACTERS = 200_000_000
 
 HEADROOM = "headroom"
-_PLUGGED = ("policy_option", "layout_option", "prefetch_option")
-_TABLES = ("profile", "evaluate", *_PLUGGED)
+_OPTIONS = tuple(spelling for spelling, name in SPELLINGS.items() if name in TABLES)
+_TABLES = ("profile", "evaluate", *_OPTIONS)
 # Options of `simulate` that mean something else, or nothing, where a model runs on a text.
 _NOT_EVALUATED = ("trace", "tokens", "rank")
 
@@ -117,6 +117,7 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
     tables: dict[str, Point] = {table: {} for table in _TABLES}
     plain: Point = {}
     for name, value in point.items():
+        _check_name(name, where)
         table, _, rest = name.partition(".")
         if rest:
             tables[table][rest] = value
@@ -124,15 +125,30 @@ def describe(point: Point, where: str) -> tuple[Description, Text | None]:
             plain[name] = value
     if not isinstance(plain.get(HEADROOM, False), bool):
         raise DipsimError(f"{where}: headroom: got {plain[HEADROOM]!r}; must be true or false")
-    given = {key: value for key, value in plain.items() if key not in ("trace", HEADROOM)}
-    given |= {key: tables[key] for key in _PLUGGED}
-    description = Description.parse(given | {"profile_values": tables["profile"]}, where)
+    given: Point = {"profile_values": tables["profile"]}
+    for spelling, value in (*plain.items(), *((table, tables[table]) for table in _OPTIONS)):
+        if spelling in SPELLINGS:
+            _give(given, spelling, value, where)
+    description = Description.parse(given, where)
     text = Text.parse(tables["evaluate"], f"{where}: evaluate") if tables["evaluate"] else None
     if text is not None and (unfit := [name for name in _NOT_EVALUATED if name in plain]):
         raise DipsimError(f"{where}: {unfit[0]}: does not go with [evaluate], which runs a model on a text")
     if text is None and not isinstance(plain.get("trace"), str):
         raise DipsimError(f"{where}: trace: missing; name one or several, or run a model by [evaluate]")
     return description, text
+
+
+def _give(given: Point, spelling: str, value: Any, where: str) -> None:
+    """Adds an option, or some of its table, under its one name.
+
+    Raises:
+        DipsimError: it was given under another spelling.
+    """
+    name = SPELLINGS[spelling]
+    earlier = given.get(name, {}) if name in TABLES else None
+    if name in given and (earlier is None or value.keys() & earlier):
+        raise DipsimError(f"{where}: {spelling}: given twice; write '{name}'")
+    given[name] = value if earlier is None else earlier | value
 
 
 def _hint(path: Path) -> str:
@@ -239,7 +255,7 @@ def _check_name(name: str, where: str) -> None:
     table, _, rest = name.partition(".")
     if rest and table in _TABLES:
         return
-    known = [key for key in Description.model_fields if key not in ("profile_values", *_PLUGGED)]
+    known = [spelling for spelling in SPELLINGS if spelling not in _OPTIONS]
     if name not in ("trace", HEADROOM, *known):
         choices = ["trace", "zip", "filter", HEADROOM, "grid", *known, *(f"{own}.*" for own in _TABLES)]
         raise DipsimError(f"{where}: {name}: unknown axis{suggestion(name, choices)}")

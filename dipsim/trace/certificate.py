@@ -18,7 +18,7 @@ from dipsim.trace.members import Folder, open_members
 
 DRIFT_ATTRIBUTE = "dipsim_drift"
 # What a run's configuration holds beside the options that a certificate is about.
-_NOT_OPTIONS = ("trace", "tokens")
+_NOT_OPTIONS = ("trace", "tokens", "engine")  # engines give the same numbers
 
 
 class Gap(Record):
@@ -63,7 +63,8 @@ class Certificate(Record):
     def differences(self, config: dict[str, Any]) -> list[str]:
         """Options in which a run, by its configuration, differs from the one that was certified."""
         other = options_of(config)
-        return [key for key in self.options | other if self.options.get(key) != other.get(key)]
+        # A certificate may lack what nobody could ask for when it was made.
+        return [key for key in self.options | other if (self.options.get(key) or None) != (other.get(key) or None)]
 
 
 def options_of(config: dict[str, Any]) -> dict[str, Any]:

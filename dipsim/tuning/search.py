@@ -5,27 +5,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dipsim.description import Interval
 from dipsim.documents import parse_json, read_bytes
 from dipsim.errors import DipsimError
 
 Point = dict[str, Any]
 OnProgress = Callable[[int, int], None]
 _DRAWS = 10  # for a point that is new
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Numbers from `low` to `high`, both included; `step` apart, or any of them."""
-
-    low: float
-    high: float
-    step: float | None = None
 
 
 # What each coordinate may be: numbers of an interval, or one of some choices.

@@ -1,4 +1,4 @@
-"""What is searched: the options of `simulate` that are not held, and which points are tried first."""
+"""What is searched: the options of a run that have ranges and are not held, and which points are tried first."""
 
 from __future__ import annotations
 
@@ -6,24 +6,13 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
-from dipsim.description import Description
+from dipsim.description import OPTIONS, SPELLINGS, Interval, default_of
 from dipsim.errors import DipsimError
 from dipsim.methods import make, methods
-from dipsim.tuning.search import Interval, Point, Space
+from dipsim.tuning.search import Point, Space
 
 Values = Interval | tuple[Any, ...]
 
-_STEP = 0.005
-_DENSITY = Interval(0.1, 1.0, _STEP)
-# The default of `simulate` first. Policies are those that are compiled and know nothing of the future.
-_SEARCHED: dict[str, Values] = {
-    "density": _DENSITY,
-    "gamma": Interval(0.05, 1.0, 0.01),
-    "policy": ("lfu", "lru", "lfu-in-cache", "fifo"),
-    "admission": ("always", "priority"),
-    "budget": ("uniform", "by-bytes", "marginal"),
-    "layout": ("column", "coactivation"),
-}
 _USUAL = {"density": 0.5, "gamma": 0.2}
 # After the defaults: a mask that does not look at the cache, and one that keeps all.
 _FIRST: list[Point] = [{}, {"gamma": 1.0}, {"gamma": 1.0, "density": 1.0}]
@@ -41,14 +30,15 @@ def space_of(given: Point) -> dict[str, Values]:
     Args:
         given: dotted names as in a sweep's spec. An option with options of its own that are given is held.
     """
-    method = given.get("method", Description.model_fields["method"].default)
+    method = given.get("method", default_of("method"))
     known = {field.name for field in fields(methods[method])}
-    searched = {name: values for name, values in _SEARCHED.items() if not _settled(name, given)}
-    for name in ("density", "gamma"):
-        if name not in known:
-            searched.pop(name, None)
-    if "density" in searched:
-        searched["density"] = _densities(method)
+    searched = {
+        name: option.searched
+        for name, option in OPTIONS.items()
+        if option.searched and (option.sets is None or option.sets in known) and not _settled(name, given)
+    }
+    if isinstance(every := searched.get("density"), Interval):
+        searched["density"] = _densities(method, every)
     if "evaluate.model" in given and "budget" in searched:
         searched["budget"] = ("uniform", "by-bytes")  # others measure scores that are yet to be computed
     return searched | {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
@@ -64,22 +54,23 @@ def first_points(space: Space) -> list[Point]:
     return points
 
 
-def _densities(method: str) -> Interval:
+def _densities(method: str, every: Interval) -> Interval:
     """Those that the method can have: what it keeps dense is no less."""
-    n_steps = round((_DENSITY.high - _DENSITY.low) / _STEP)
-    for i in range(n_steps):
-        low = float(f"{_DENSITY.low + i * _STEP:.12g}")
+    step = every.step or every.high - every.low
+    for i in range(round((every.high - every.low) / step)):
+        low = float(f"{every.low + i * step:.12g}")
         with suppress(DipsimError):
             make(method, density=low)
-            return Interval(low, _DENSITY.high, _STEP)
-    return _DENSITY  # one that needs more than a density to be made
+            return Interval(low, every.high, every.step)
+    return every  # one that needs more than a density to be made
 
 
 def _settled(name: str, given: Point) -> bool:
     others = _DENSITIES if name == "density" else (name,)
+    named = {SPELLINGS.get(dotted.partition(".")[0]) for dotted in given}
     return (
-        any(own in given for own in others)
-        or any(own.startswith(f"{name}_option.") for own in given)
+        any(own in named for own in (*others, f"{name}_options"))
+        or any(f"{table}.{own}" in given for table in ("method_option", "method_options") for own in others)
         or (name == "gamma" and given.get("rule") == "top-m")  # which has no use for it
     )
 

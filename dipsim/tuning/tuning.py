@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import tomlkit
 
+from dipsim.description import Interval
 from dipsim.errors import DipsimError
 from dipsim.sweeps import Spec
 from dipsim.sweeps.folder import Results
@@ -21,7 +22,7 @@ from dipsim.sweeps.runs import Opened, Run
 from dipsim.sweeps.work import carry_out
 from dipsim.threads import n_threads
 from dipsim.tuning.bound import Bound
-from dipsim.tuning.search import Interval, Point, Space, check, propose, require_optuna
+from dipsim.tuning.search import Point, Space, check, propose, require_optuna
 from dipsim.tuning.space import first_points, held_of, space_of
 
 OnProgress = Callable[[int, int, str], None]
@@ -189,7 +190,8 @@ def _checked_bound(given: Point, max_loss: float | None, max_perplexity: float |
 def _text(held: Point, space: Space, bound: Bound, seed: int) -> str:
     """The spec of the sweep of which some points are tried."""
     axes = {name: _axis(values) for name, values in space.items()}
-    return f"# dipsim tune: {bound}, seed {seed}\n{tomlkit.dumps(held | axes)}"
+    one = {name: [list(value)] if isinstance(value, tuple) else value for name, value in held.items()}  # no axis
+    return f"# dipsim tune: {bound}, seed {seed}\n{tomlkit.dumps(one | axes)}"
 
 
 def _axis(values: Interval | tuple[Any, ...]) -> Any:

@@ -1,0 +1,262 @@
+"""Which options has a run: the record of them all, in the order in which people are told of them.
+
+An option is one line here. From it come the flag of every command, the key of a sweep's spec, the argument of
+`Simulation` with its documentation, and the entry of a result's `config`; what it does stands where it is used.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from dipsim.description.option import CACHE, FLASH, METHOD, RUN, Interval, Option
+from dipsim.schema import Record, ShortText
+
+Share = float | tuple[float, ...] | list[float]
+# An option of the method, or of what makes one.
+_of_method = partial(Option, panel=METHOD, makes="masking")
+Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has its own bounds, and says so
+
+
+def _names(value: Any) -> Any:
+    """One name, or a list of them as files have it."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a name, or a list of names")
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _by_name(value: Any) -> Any:
+    """`{"NAME.KEY": value}`, as flags and specs have it, as `{"NAME": {"KEY": value}}`."""
+    if not isinstance(value, dict):
+        return value
+    tables: dict[str, Any] = {name: dict(own) for name, own in value.items() if isinstance(own, dict)}
+    for key, own in value.items():
+        if not isinstance(own, dict):
+            name, dot, rest = str(key).partition(".")
+            if not (name and dot and rest):
+                raise ValueError("must be NAME.KEY=VALUE, NAME that of a load")
+            tables.setdefault(name, {})[rest] = own
+    return tables
+
+
+Names = Annotated[tuple[ShortText, ...], pydantic.BeforeValidator(_names)]
+Tables = Annotated[dict[str, dict[str, Any]], pydantic.BeforeValidator(_by_name)]
+
+
+class Description(Record):
+    """Everything but the trace, in plain values."""
+
+    profile: Annotated[str, Option("Device: a name of 'dipsim list profiles' or a TOML file.", makes="profile")] = (
+        "a18-paper"
+    )
+    profile_values: Annotated[
+        dict[str, Any],
+        Option(
+            "Another value in the profile, as KEY=VALUE (for example flash.derate=0.67, energy.idle_w=null); may be "
+            "given several times.",
+            flag="set",
+            makes="profile",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    method: Annotated[str, _of_method("A name of 'dipsim list methods'.")] = "dip-ca"
+    density: Annotated[
+        float | None,
+        _of_method(
+            "Active share of the three MLP matrices, in (0, 1]; for dip and dip-ca 0.5 by default.",
+            sets="density",
+            searched=Interval(0.1, 1.0, 0.005),
+        ),
+    ] = None
+    keep_input: Annotated[
+        Share | None, _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input")
+    ] = None
+    keep_glu: Annotated[
+        Share | None,
+        _of_method("dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu"),
+    ] = None
+    keeps: Annotated[
+        str | None,
+        _of_method("dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path),
+    ] = None
+    gamma: Annotated[
+        float | None,
+        _of_method(
+            "dip-ca: weight of columns that are not resident, in [0, 1]; 1 is dip, 0.2 the default.",
+            sets="gamma",
+            searched=Interval(0.05, 1.0, 0.01),
+        ),
+    ] = None
+    rule: Annotated[str | None, _of_method("dip-ca: reweight (default), blend or top-m.", sets="rule")] = None
+    exempt_top: Annotated[
+        Whole | None, _of_method("dip-ca: this many best columns escape the penalty.", sets="exempt_top")
+    ] = None
+    gamma_warm_up: Annotated[
+        bool, _of_method("dip-ca: let gamma start at 1 in each sequence and decay.", sets="warm_up")
+    ] = False
+    top_m: Annotated[
+        float | None, _of_method("dip-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
+    ] = None
+    calibration: Annotated[
+        str | None, _of_method("cats: a trace with scores at site gate, of other text, that thresholds are taken from.")
+    ] = None
+    rank: Annotated[
+        Whole | None,
+        _of_method(
+            "predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
+            sets="rank",
+        ),
+    ] = None
+    method_options: Annotated[
+        dict[str, Any],
+        _of_method(
+            "An option of the method that has no flag of its own, as NAME=VALUE; may be given several times.",
+            flag="method-option",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    policy: Annotated[
+        ShortText,
+        Option(
+            "Eviction: a name of 'dipsim list policies'.",
+            CACHE,
+            thing="Policy",
+            # Those that are compiled and know nothing of the future.
+            searched=("lfu", "lru", "lfu-in-cache", "fifo"),
+        ),
+    ] = "lfu"
+    policy_options: Annotated[
+        dict[str, Any],
+        Option(
+            "An option of the policy, as NAME=VALUE (for example half_life=32); may be given several times.",
+            CACHE,
+            flag="policy-option",
+            makes="policy",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    admission: Annotated[
+        ShortText,
+        Option(
+            "'always': active columns enter; 'priority': only what beats the resident ones.",
+            CACHE,
+            searched=("always", "priority"),
+        ),
+    ] = "always"
+    dram: Annotated[
+        ShortText | float | None,
+        Option(
+            "Memory for this model: 4GB, 512MiB, or 0.5x = half of attention + LM head + KV cache + MLP bytes; "
+            "the device's own by default.",
+            CACHE,
+        ),
+    ] = None
+    budget: Annotated[
+        ShortText,
+        Option(
+            "How cache memory becomes slots: uniform, by-bytes, marginal, or another of 'dipsim list budgets'.",
+            CACHE,
+            searched=("uniform", "by-bytes", "marginal"),
+        ),
+    ] = "uniform"
+    context: Annotated[
+        Whole | None, Option("Positions the KV cache is sized for; the trace's longest sequence by default.", CACHE)
+    ] = None
+    stream_pinned: Annotated[
+        bool, Option("Stream attention and LM head from Flash where DRAM is too small for them, or refuse.", CACHE)
+    ] = True
+    layout: Annotated[
+        ShortText,
+        Option(
+            "How columns lie in Flash: a name of 'dipsim list layouts'.",
+            FLASH,
+            thing="Layout",
+            searched=("column", "coactivation"),
+        ),
+    ] = "column"
+    layout_options: Annotated[
+        dict[str, Any],
+        Option(
+            "An option of the layout, as NAME=VALUE: bundled=false stores each matrix apart; may be given several "
+            "times.",
+            FLASH,
+            flag="layout-option",
+            makes="layout",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    prefetch: Annotated[
+        ShortText,
+        Option(
+            "Read ahead while Flash would idle: a name of 'dipsim list prefetchers'; needs --overlap pipelined.",
+            FLASH,
+            thing="Prefetcher",
+        ),
+    ] = "none"
+    prefetch_options: Annotated[
+        dict[str, Any],
+        Option(
+            "An option of the prefetcher, as NAME=VALUE; may be given several times.",
+            FLASH,
+            flag="prefetch-option",
+            makes="prefetch",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    prefetch_bytes: Annotated[
+        ShortText | float | None,
+        Option(
+            "Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A 64th of a layer's MLP by "
+            "default.",
+            FLASH,
+        ),
+    ] = None
+    adapter_bytes: Annotated[
+        ShortText | float | None,
+        Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),
+    ] = None
+    model: Annotated[
+        str | None,
+        Option(
+            "Same shape, other numbers (such as bits): a preset, a config.json or a ModelSpec as JSON.",
+            RUN,
+            thing="ModelSpec",
+        ),
+    ] = None
+    unit: Annotated[
+        ShortText | None, Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN)
+    ] = None
+    overlap: Annotated[ShortText, Option("How devices overlap: none, io or pipelined.", RUN)] = "pipelined"
+    engine: Annotated[
+        ShortText,
+        Option(
+            "auto, processes (SimPy: takes loads and other devices) or compiled (the same numbers, many times faster).",
+            RUN,
+        ),
+    ] = "auto"
+    loads: Annotated[
+        Names,
+        Option(
+            "Another user of the machine: a name of 'dipsim list loads'; may be given several times.",
+            RUN,
+            flag="load",
+            thing="Load",
+        ),
+    ] = ()
+    load_options: Annotated[
+        Tables,
+        Option(
+            "An option of a load, as NAME.KEY=VALUE; may be given several times.",
+            RUN,
+            flag="load-option",
+            makes="loads",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    devices: Annotated[
+        dict[str, ShortText],
+        Option(
+            "A device of another kind, as ROLE=NAME (flash, dram or compute); may be given several times.",
+            RUN,
+            thing="type",
+        ),
+    ] = pydantic.Field(default_factory=dict)
+    tokens: Annotated[Whole | None, Option("Simulate only the first N tokens.", RUN)] = None
+    warmup: Annotated[Whole, Option("Tokens at the start of each sequence that are not counted.", RUN)] = 0
