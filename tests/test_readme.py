@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import warm_start
 from conftest import tight_slots
 
 from dipsim import HardwareProfile, Simulation, Trace
@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 @tight_slots
 def test_blocks_run(tmp_path: Path) -> None:
-    scripts = Path(sys.executable).parent
+    scripts = warm_start.ready()
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     n_run = 0
     for language, block in BLOCKS:
@@ -29,7 +29,7 @@ def test_blocks_run(tmp_path: Path) -> None:
             (tmp_path / "my-phone.toml").write_text(block)
             assert HardwareProfile.load(tmp_path / "my-phone.toml").name == "my-phone"
             continue
-        command = ["bash", "-euc", block] if language == "sh" else [sys.executable, "-c", block]
+        command = ["bash", "-euc", block] if language == "sh" else [str(scripts / "python"), "-c", block]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
         n_run += 1
