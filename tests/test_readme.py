@@ -43,5 +43,5 @@ def test_set_up_is_two_lines() -> None:
     set_up = next(block for _, block in BLOCKS if "pip install" in block)
     assert set_up.splitlines() == [
         "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt . && .venv/bin/dipsim demo",
-        ".venv/bin/pip install -c constraints.txt '.[test]' && .venv/bin/pytest",
+        ".venv/bin/pip install -c constraints.txt '.[test]' && .venv/bin/python tests/browser.py && .venv/bin/pytest",
     ]
