@@ -10,7 +10,9 @@ import atexit
 import gc
 import json
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -37,8 +39,7 @@ import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
     socket.send_fds(server, [b"."], [0, 1, 2])
-    server.sendall(json.dumps([{what!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode())
-    server.shutdown(socket.SHUT_WR)
+    server.sendall(json.dumps([{what!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
     status = int(server.recv(16) or b"-9")
 if status < 0:
     os.kill(os.getpid(), -status)
@@ -109,7 +110,10 @@ def serve(folder: Path) -> None:
                 n_begun -= 1
             if os.fork() == 0:
                 listener.close()
-                os._exit(answer(request))
+                try:
+                    os._exit(answer(request))
+                finally:
+                    os._exit(1)
             request.close()
             n_begun += 1
 
@@ -118,7 +122,7 @@ def answer(request: socket.socket) -> int:
     """Carries out one request in a process of its own and tells how it ended."""
     request.settimeout(None)
     _, streams, _, _ = socket.recv_fds(request, 1, 3)
-    text = b"".join(iter(lambda: request.recv(1 << 16), b""))
+    text = request.makefile("rb").readline()
     child = os.fork()
     if child == 0:
         request.close()
@@ -130,6 +134,9 @@ def answer(request: socket.socket) -> int:
         os._exit(carry_out(*json.loads(text)))
     for stream in streams:
         os.close(stream)
+    ended, _, _ = select.select([os.pidfd_open(child), request], [], [])
+    if request in ended:  # who asked is gone
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     request.sendall(str(os.waitstatus_to_exitcode(status)).encode())
     return 0
@@ -178,3 +185,4 @@ if __name__ == "__main__":
     except BaseException:
         (Path(sys.argv[1]) / "failed").touch()
         raise
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
