@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm_start
 from numpy.typing import NDArray
 
 from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
@@ -18,17 +19,36 @@ MakeTrace = Callable[..., Trace]
 _LONGEST = (
     "test_readme.py",
     "test_cli.py",
-    "test_docs.py",
     "test_sweep.py",
-    "test_cache.py",
-    "test_evaluate.py",
+    "test_sweep_cluster.py",
+    "test_docs.py",
+    "test_tune.py",
+    "test_timeline.py",
+    "test_report.py",
     "test_fuzz.py",
+    "test_policies.py",
+    "test_calibration.py",
 )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers where one file, or something in it, is named: they would only have to start."""
+    named = {name.partition("::")[0] for name in config.option.file_or_dir}
+    return 0 if len(named) == 1 and Path(*named).is_file() else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers share a Python that has started; it does so while they begin."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        warm_start.start()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files in the order in which they are handed to the cores."""
+    """Files in the order in which they are handed to the cores; what needs a browser is marked."""
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
 
 
 def write_trace(

@@ -21,20 +21,21 @@ NAMES = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
 NEVER = np.iinfo(np.int32).max
 
 
-def next_uses(masks: NDArray[np.bool_], t: int) -> NDArray[np.int32]:
-    """First later token that uses each column, by looking."""
-    uses = np.full(masks.shape[1], NEVER, np.int32)
-    for later in range(len(masks) - 1, t, -1):
-        uses[masks[later]] = later
+def next_uses(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """First later token that uses each column, after each token: by looking, from the end."""
+    uses = np.full(masks.shape, NEVER, np.int32)
+    for t in range(len(masks) - 1, 0, -1):
+        uses[t - 1] = np.where(masks[t], t, uses[t])
     return uses
 
 
 def replay(cache: WeightCache, masks: NDArray[np.bool_], scores: NDArray[np.float16] | None = None) -> list[set[int]]:
     """What is resident after each token."""
     states = []
+    later = next_uses(masks)
     for t, mask in enumerate(masks):
         if cache.policy.needs_future:
-            cache.policy.foresee(next_uses(masks, t))
+            cache.policy.foresee(later[t])
         cache.update(mask, None if scores is None else scores[t].view(np.uint16), t)
         states.append(set(np.flatnonzero(cache.resident).tolist()))
     return states

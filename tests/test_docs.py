@@ -16,6 +16,7 @@ from urllib.parse import unquote, urldefrag
 
 import pandas as pd
 import pytest
+import warm_start
 from typer.main import get_command
 
 import dipsim
@@ -46,7 +47,7 @@ def test_languages_of_blocks_are_known() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In the order of the page, in one folder; a block is the file that its first line names."""
-    scripts = Path(sys.executable).parent
+    scripts = warm_start.ready()
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
     for language, block in blocks(page):
         if language == "toml":
@@ -61,7 +62,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         elif language != "text":
             if named := re.match(r"# (\w+\.py)\n", block):
                 (tmp_path / named[1]).write_text(block)
-            command = ["bash", "-euc", block] if language == "sh" else [sys.executable, "-c", block]
+            command = ["bash", "-euc", block] if language == "sh" else [str(scripts / "python"), "-c", block]
             done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{block}\n{done.stderr}"
     for figure in (DOCS / "figures").glob(f"{page.stem}*.csv"):

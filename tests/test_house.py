@@ -1,11 +1,16 @@
-"""The layers: imports point strictly downwards, each library lives behind its doors, nothing heavy loads early."""
+"""The layers: imports point strictly downwards, each library lives behind its doors, nothing heavy loads early.
+
+Run as a program, this file prints CONTRIBUTING's map of them.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,7 @@ import pytest
 import dipsim
 
 SOURCE = Path(dipsim.__file__).parent
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
     {"errors", "version"},
     {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
@@ -64,6 +70,25 @@ DOORS = {
 }
 
 
+def the_map() -> str:
+    """A line for each layer, the highest first: its parts, and the libraries that have a door there."""
+    rows = [(sorted(parts), parts) for parts in reversed(LAYERS)] + [(["side door:", SIDE_DOOR], {SIDE_DOOR})]
+    lines = []
+    for names, parts in rows:
+        doors = []
+        for library, places in sorted(DOORS.items()):
+            if own := sorted(places & parts):
+                doors.append(library if len(parts) == 1 else f"{library} ({', '.join(own)})")
+        if SIDE_DOOR in parts:
+            doors[-1] += f"; opened by {', '.join(sorted(MAY_OPEN))} alone, lazily"
+        left = textwrap.wrap("  ".join(names), 42, fix_sentence_endings=False)
+        right = textwrap.wrap(", ".join(doors), 72)
+        for i in range(max(len(left), len(right))):
+            first, second = (side[i] if i < len(side) else "" for side in (left, right))
+            lines.append(f"    {first:42}  {second}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
 def part_of(path: Path) -> str:
     """The module or folder below dipsim/ that a file belongs to."""
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
@@ -107,6 +132,38 @@ def test_imports_point_downwards_and_through_the_doors(path: Path) -> None:
             assert LEVEL[other] < LEVEL[own], f"{own} must not import {other}"
 
 
+def test_the_map_of_contributing_is_this_one() -> None:
+    assert f"\n\n{the_map()}\n" in CONTRIBUTING.read_text(), "python tests/test_house.py prints it"
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def needed_at_once(path: Path) -> set[str]:
+    """Our modules that must be loaded before this one is: what it imports where it begins, not within functions."""
+    nodes = list(ast.parse(path.read_text()).body)
+    nodes += [inner for node in nodes if isinstance(node, ast.With) for inner in node.body]
+    named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= (inner & MODULES) or {str(node.module)}
+    return named & MODULES - {module_of(path)}
+
+
+MODULES = {module_of(path) for path in FILES}
+
+
+def test_no_modules_need_each_other() -> None:
+    needs = {module_of(path): needed_at_once(path) for path in FILES}
+    assert sum(map(len, needs.values())) > len(FILES)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
 def test_every_module_has_a_layer_and_answers_for_its_length() -> None:
     for path in FILES:
         assert part_of(path) in {*LEVEL, SIDE_DOOR}, path
@@ -146,3 +203,7 @@ def test_public_names_are_there_and_documented() -> None:
         assert getattr(dipsim, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'Simulatoin'"):
         dipsim.Simulatoin  # noqa: B018
+
+
+if __name__ == "__main__":
+    sys.stdout.write(the_map())

@@ -1,4 +1,4 @@
-"""Loads and devices of one's own, against closed forms: what is left of a rate, how long pauses are, what heat allows."""
+"""Loads and own devices, against closed forms: what is left of a rate, how long a pause is, what heat allows."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browser import WANTED, find
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dipsim import DipsimError
@@ -208,8 +208,8 @@ def test_the_command_reads_a_folder_and_writes_one_file(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    assert path, "these tests open the page in a browser: apt-get install chromium (or put google-chrome on the path)"
+    path = find()
+    assert path, WANTED
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield launched

@@ -8,11 +8,9 @@ import sys
 import warnings
 from pathlib import Path
 
-import numba
 import pytest
 
 from dipsim.cli.terminal import own_terminal, say
-from dipsim.kernels import compiled_code
 
 DIPSIM = str(Path(sys.executable).with_name("dipsim"))
 DRAW = """
@@ -83,17 +81,3 @@ def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.wait()
-
-
-def test_compiled_code_has_a_place_where_nothing_else_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(**_: object) -> object:
-        raise RuntimeError("cannot cache function: no locator available")
-
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "before")
-    compiled_code.find_a_place()
-    assert numba.config.CACHE_DIR == "before"
-    monkeypatch.setattr(numba, "njit", refuses)
-    compiled_code.find_a_place()
-    own = Path(numba.config.CACHE_DIR)
-    assert own.stat().st_mode & 0o777 == 0o700
-    own.rmdir()

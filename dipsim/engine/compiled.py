@@ -13,12 +13,12 @@ from functools import partial
 
 import numpy as np
 
+from dipsim import kernels
 from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.stages import TokenStages, earlier_positions
 from dipsim.engine.workload import GroupUse, Work
-from dipsim.kernels import stages as rules
 from dipsim.planning.future import Future
 from dipsim.planning.setup import OVERLAPS, Setup
 from dipsim.registry import ships_with_dipsim
@@ -65,7 +65,7 @@ class Compiled:
         if work is not None and n_layers:
             ahead_s, is_used = self._formulas.of_reads_ahead(work.ahead), work.n_used_ahead > 0
         overlap = OVERLAPS.index(self._setup.overlap)
-        self._now_s = rules.time_stages(
+        self._now_s = kernels.time_stages(
             *(overlap, timed.seconds, ahead_s, is_used, self._now_s, self._free_s),
             *(jobs.of_stages, jobs.ahead, jobs.edges_s),
         )

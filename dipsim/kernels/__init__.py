@@ -4,34 +4,42 @@ Scores come as the bit patterns of non-negative float16 (`uint16`): these order 
 Selection works on integer sort keys, so it is exact and the same on every machine.
 """
 
-# ruff: noqa: E402 - kernels are made when their modules are imported
-from dipsim.kernels.compiled_code import find_a_place
+from dipsim.kernels.compiled_code import own_place
 
-find_a_place()
-
-from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
-from dipsim.kernels.batches import time_batches
-from dipsim.kernels.coactivation import NO_LINK, link_columns
-from dipsim.kernels.lowest import choose_victims, mark_lowest
-from dipsim.kernels.next_uses import next_uses
-from dipsim.kernels.reads import batch_reads
-from dipsim.kernels.replay import ENTRY, LAST_USE, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, replay_tokens
-from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
-from dipsim.kernels.scores import (
-    LARGEST_FINITE,
-    ULP,
-    blended_keys,
-    clean_scores,
-    first_bad,
-    ranked_keys,
-    score_sum,
-    score_values,
-)
-from dipsim.kernels.selection import top_k
-from dipsim.kernels.shared import share_tokens
-from dipsim.kernels.stack_distances import stack_distances
-from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
-from dipsim.kernels.words import word_sum
+with own_place():
+    import dipsim.kernels.queues  # noqa: F401
+    from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
+    from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.coactivation import NO_LINK, link_columns
+    from dipsim.kernels.lowest import choose_victims, mark_lowest
+    from dipsim.kernels.next_uses import next_uses
+    from dipsim.kernels.reads import batch_reads
+    from dipsim.kernels.replay import (
+        ENTRY,
+        LAST_USE,
+        NEXT_USE,
+        USE_COUNT,
+        USE_COUNT_IN_CACHE,
+        count_true,
+        replay_tokens,
+    )
+    from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
+    from dipsim.kernels.scores import (
+        LARGEST_FINITE,
+        ULP,
+        blended_keys,
+        clean_scores,
+        first_bad,
+        ranked_keys,
+        score_sum,
+        score_values,
+    )
+    from dipsim.kernels.selection import top_k
+    from dipsim.kernels.shared import share_tokens
+    from dipsim.kernels.stack_distances import stack_distances
+    from dipsim.kernels.stages import time_stages
+    from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
+    from dipsim.kernels.words import word_sum
 
 __all__ = [
     "ANY_THRESHOLD",
@@ -70,6 +78,7 @@ __all__ = [
     "stack_distances",
     "synthetic_scores",
     "time_batches",
+    "time_stages",
     "top_k",
     "word_sum",
 ]

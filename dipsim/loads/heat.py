@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dipsim.errors import DipsimError, choose
 from dipsim.loads.protocol import positive, register_load
-
-if TYPE_CHECKING:
-    from dipsim.engine.processes import Machine
 
 _DEVICES = ("flash", "dram", "compute")
 # Temperature is looked at so often in the time in which it would change by two thirds.
@@ -48,7 +45,7 @@ class Heat:
             raise DipsimError(f"heat: ambient_c: got {self.ambient_c!r}; must be a number")
         object.__setattr__(self, "trips", _checked(self.trips))
 
-    def run(self, env: Any, machine: Machine) -> Generator[Any, Any, None]:
+    def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
         """See `Load`."""
         settles_s = self.resistance_c_per_w * self.capacity_j_per_c
         step_s = settles_s / _LOOKS

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dipsim.loads.protocol import positive, register_load
-
-if TYPE_CHECKING:
-    from dipsim.engine.processes import Machine
 
 
 @register_load("flash-pauses")
@@ -29,7 +26,7 @@ class FlashPauses:
         positive("flash-pauses: period_s", self.period_s)
         positive("flash-pauses: length_s", self.length_s)
 
-    def run(self, env: Any, machine: Machine) -> Generator[Any, Any, None]:
+    def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
         """See `Load`."""
         while True:
             yield env.timeout(self.period_s)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dipsim.errors import DipsimError
 from dipsim.loads.protocol import positive, register_load
-
-if TYPE_CHECKING:
-    from dipsim.engine.processes import Machine
 
 Events = Generator[Any, Any, None]
 # Who asks for more than he gets waits, as a queue of so many requests does.
@@ -43,7 +40,7 @@ class FlashReader:
         if self.rate_bytes_per_s is not None and self.period_s is not None:
             raise DipsimError("flash-reader: got a rate and a period; give one of the two")
 
-    def run(self, env: Any, machine: Machine) -> Events:
+    def run(self, env: Any, machine: Any) -> Events:
         """See `Load`."""
         n_bytes = self.n_bytes or self.read_bytes
         period_s = self.period_s or n_bytes / (self.rate_bytes_per_s or 100e6)
@@ -65,7 +62,7 @@ class DramTraffic:
     def __post_init__(self) -> None:
         positive("dram-traffic: rate_bytes_per_s", self.rate_bytes_per_s)
 
-    def run(self, env: Any, machine: Machine) -> Events:
+    def run(self, env: Any, machine: Any) -> Events:
         """See `Load`."""
         period_s = _BURST_BYTES / self.rate_bytes_per_s
         yield from _ask_again_and_again(env, lambda: machine.dram.move(_BURST_BYTES), period_s)
