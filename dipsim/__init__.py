@@ -112,7 +112,6 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
-    "__version__",
     "layouts",
     "mlp_group",
     "plots",
@@ -141,4 +140,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])
