@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from dipsim.trace import Trace, TraceWriter
     from dipsim.trace.statistics import trace_statistics
     from dipsim.tuning import tune
-    from dipsim.version import __version__
+    from dipsim.version import __version__  # noqa: F401 - offered, but no part of `import *`
 
 _HOMES = {
     "__version__": "version",
