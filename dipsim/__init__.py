@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from dipsim.trace import Trace, TraceWriter
     from dipsim.trace.statistics import trace_statistics
     from dipsim.tuning import tune
-    from dipsim.version import __version__
+    from dipsim.version import __version__  # noqa: F401 - offered, but no part of `import *`
 
 _HOMES = {
     "__version__": "version",
@@ -119,7 +119,6 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
-    "__version__",
     "layouts",
     "mlp_group",
     "plots",
@@ -148,4 +147,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])
