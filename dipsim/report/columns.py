@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dipsim.results.columns import Meaning, Role, meaning_of, place
+from dipsim.results.columns import Kind, Meaning, Role, meaning_of, place
 from dipsim.units import prefix_of
-
-Kind = Literal["number", "text", "list"]
 
 # What a run is called by. Other columns that only follow these are no axes of the sweep.
 NAMES = ("trace", "profile", "model", "method", "policy", "layout", "prefetch", "budget", "unit")

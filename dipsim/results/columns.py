@@ -13,7 +13,7 @@ from typing import Literal
 from dipsim.results.naming import readable, unit_of
 
 Role = Literal["parameter", "device", "result", "provenance"]
-Kind = Literal["number", "text", "list", "any"]
+Kind = Literal["number", "text", "list"]
 _PREFIXED = {"B", "B/s", "s", "s/column", "op/s", "J", "J/B", "J/op", "W"}
 _DEVICE = "profile."
 
@@ -29,7 +29,7 @@ class Meaning:
         better: `higher`, `lower`, or empty where neither is.
         axis: its name in a figure.
         role: what it is to a run, which is given parameters and the numbers of its device, and yields results.
-        kind: of its values; those of an input may be any.
+        kind: of its values; None for an input, whose may be any.
         follows: the parameter that it is another expression of, so that points along it may be joined.
     """
 
@@ -39,7 +39,7 @@ class Meaning:
     better: Literal["higher", "lower", ""] = ""
     axis: str = ""
     role: Role = "result"
-    kind: Kind = "number"
+    kind: Kind | None = "number"
     follows: str = ""
 
     @property
@@ -194,7 +194,7 @@ def meaning_of(name: str) -> Meaning:
     line = name if name in COLUMNS else _line_of(name)
     own = COLUMNS[line] if line else Meaning(role="device" if name.startswith(_DEVICE) else "parameter")
     if own.role != "result":
-        label, kind = own.label or readable(name.removeprefix(_DEVICE)), "any" if own.is_input else own.kind
+        label, kind = own.label or readable(name.removeprefix(_DEVICE)), None if own.is_input else own.kind
         return replace(own, label=label, unit=unit_of(name), axis=own.axis or name, kind=kind)
     star = readable(name.removeprefix(str(line).removesuffix("*")))
     return replace(own, label=own.label.replace("*", star), axis=own.axis.replace("*", star) or name)

@@ -79,7 +79,7 @@ def _wrong(where: str, name: str, got: object, rule: str) -> DipsimError:
 
 def _rule(name: str, kind: pa.DataType) -> tuple[bool, str]:
     """Whether a column may have the kind, and which it must have; nothing at all is any."""
-    must_be = "any" if pa.types.is_null(kind) else meaning_of(name).kind
+    must_be = None if pa.types.is_null(kind) else meaning_of(name).kind
     if must_be == "text":
         return _is_text(kind), "text"
     if must_be == "number":
