@@ -85,7 +85,7 @@ def test_the_command_line_has_the_options_of_the_record() -> None:
     command = typer.main.get_command(app)
     for name, own in (("explain", {"json", "force", "token"}), ("simulate", {"json", "force", "timeline"})):
         parameters = {p.name: p for p in command.commands[name].params}  # type: ignore[attr-defined]
-        assert parameters.keys() - own - {"trace", "help"} == OPTIONS.keys()
+        assert parameters.keys() - own - {"trace", "help", "plugin"} == OPTIONS.keys()
         assert all(f"--{flag_of(option)}" in parameters[option].opts for option in OPTIONS)
         assert all(parameters[option].help == OPTIONS[option].help for option in OPTIONS if option != "tokens")
 
