@@ -40,9 +40,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "layout": layouts,
     "prefetch": prefetchers,
 }
-_USE_COUNTS = "policy_option.path"
+_USE_COUNTS = ("policy_option.path", "policy_options.path")
 _PATHS = (
-    *("trace", "profile", "model", "keeps", "calibration", _USE_COUNTS),
+    *("trace", "profile", "model", "keeps", "calibration", *_USE_COUNTS),
     *("evaluate.model", "evaluate.text", "evaluate.predictor"),
 )
 _PYTHONS = ("builtins", "abc", "typing")
