@@ -27,9 +27,9 @@ from dipsim.trace import Trace, local_copy
 from dipsim.version import __version__
 
 OnProgress = Callable[[int, int], None]
-_USE_COUNTS = "policy_option.path"
+_USE_COUNTS = ("policy_option.path", "policy_options.path")
 _PATHS = (
-    *("trace", "profile", "model", "keeps", "calibration", _USE_COUNTS),
+    *("trace", "profile", "model", "keeps", "calibration", *_USE_COUNTS),
     *("evaluate.model", "evaluate.text", "evaluate.predictor"),
 )
 _HASHED = ("model", "text", "predictor")  # of an evaluation
