@@ -325,9 +325,9 @@ def test_a_policy_of_an_installed_package(tmp_path: Path) -> None:
 
 
 def test_help_teaches_and_is_quick() -> None:
-    start = time.perf_counter()
+    before = os.times()
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True)
-    assert time.perf_counter() - start < 3  # well under a second on a quiet machine; never the seconds torch takes
+    assert os.times().children_user - before.children_user < 2.5  # half a second on a quiet machine; torch takes more
     assert done.returncode == 0
     assert "dipsim demo" in done.stdout
     assert "Example: dipsim simulate" in run("simulate", "--help").stdout
