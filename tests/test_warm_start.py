@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import conftest
 import pytest
 import warm_start
 
@@ -74,3 +75,20 @@ def test_it_ends_with_who_asked(tmp_path: Path) -> None:
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("named", "n_workers"),
+    [
+        ([__file__], 0),
+        ([f"{__file__}::test_a", f"{__file__}::test_b"], 0),
+        ([], None),
+        ([str(Path(__file__).parent)], None),
+        ([__file__, conftest.__file__], None),
+    ],
+)
+def test_a_file_that_is_named_alone_starts_no_workers(
+    named: list[str], n_workers: int | None, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytestconfig.option, "file_or_dir", named)
+    assert conftest.pytest_xdist_auto_num_workers(pytestconfig) == n_workers
