@@ -168,6 +168,7 @@ def written(path: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_and_its_file(tmp_path: Path) -> None:
     few = ("--method", "dip", "--density", "0.4", "--tokens", "24", "--window-tokens", "24", "--trials", "3")
     done = run("allocate", "tiny", "held-out", *few, "--per-layer", "-o", "keeps.json", cwd=tmp_path)
@@ -189,6 +190,7 @@ def test_the_command_and_its_file(tmp_path: Path) -> None:
     assert "exists already" in complaint(run("allocate", "tiny", "held-out", *few, "-o", own))
 
 
+@pytest.mark.slow
 def test_refusals_of_files(tmp_path: Path) -> None:
     simulate = ("simulate", "tiny", "--method", "dip", "--keeps")
     good = str(written(tmp_path / "good.json"))

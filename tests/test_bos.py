@@ -325,6 +325,7 @@ def told(path: Path) -> Any:
     return Trace.open(path).source if path.suffix == ".zip" else json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_put_it_in_front_of_every_window(command: str, shell: Shell, seen: list[NDArray[np.int64]]) -> None:
     line, out = COMMANDS[command]
@@ -363,6 +364,7 @@ def test_training_does_not_go_on_with_another_cut(shell: Shell, monkeypatch: pyt
     )
 
 
+@pytest.mark.slow
 def test_sweeps_and_tune_take_it(shell: Shell) -> None:
     text = {"model": "with", "text": "text.txt", "tokens": 40, "window_tokens": 2, "bos": ["auto", "no"]}
     frame = ds.sweep({"evaluate": text, "method": "dip"}, "swept", workers=1)

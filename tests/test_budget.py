@@ -60,6 +60,7 @@ def test_stack_distances_are_hits_of_lru_caches_of_every_number_of_slots(data: s
         assert histogram[:slots].sum() == n_hits, slots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("masking", "policy", "admission"),
     [
@@ -357,6 +358,7 @@ def test_a_budget_that_breaks_the_rules_is_named(registered: Any, answer: object
         allot("wrong", BudgetRequest(small_model(), Dip(density=0.5).groups(small_model()), Fraction(100)))
 
 
+@pytest.mark.slow
 def test_a_budget_of_an_installed_package(tmp_path: Path) -> None:
     (tmp_path / "their_budgets.py").write_text(
         'def stingy(request):\n    """Nothing for anybody."""\n'

@@ -755,6 +755,7 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_job_and_teaches() -> None:
     assert run("calibrate", "job").stdout == measured.job_text()
     for command in ("fio", "host", "job"):
@@ -780,6 +781,7 @@ def start_host(tmp_path: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
     return subprocess.Popen([sys.executable, "-c", HOST], cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.slow
 def test_the_command_measures_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = start_host(tmp_path, FAKE, monkeypatch)
     stdout, stderr = process.communicate(timeout=120)
@@ -793,6 +795,7 @@ def test_the_command_measures_the_host(tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "mounts", "o.toml"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_removes_the_file_and_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = f"#!{sys.executable}\nimport time\nopen('dipsim-flash.bin', 'w').write('x')\ntime.sleep(600)\n"
     process = start_host(tmp_path, script, monkeypatch)

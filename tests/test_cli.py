@@ -113,6 +113,7 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     assert sum(numbers["critical_path_s_per_token"].values()) == pytest.approx(numbers["tpot_s"]["mean"])
 
 
+@pytest.mark.slow
 def test_demo_shows_a_table_and_two_figures_with_their_data(tmp_path: Path) -> None:
     for _ in range(2):  # the second run replaces the first one's files
         done = run("demo", cwd=tmp_path)
@@ -141,6 +142,7 @@ profile.dram.read_bytes_per_s = [2e10, 1e11]
 """
 
 
+@pytest.mark.slow
 def test_plot_draws_what_was_swept_and_says_what_cannot_be_drawn(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(SWEEP)
     (tmp_path / "wide.mplstyle").write_text("figure.figsize: 7, 3\n")
@@ -253,6 +255,7 @@ def test_every_policy_is_listed_in_one_line_with_its_source() -> None:
         assert re.search(r"(19|20)\d\d|arXiv|benchmarks", source), line
 
 
+@pytest.mark.slow
 def test_headroom_prints_a_waterfall_and_saves_it(tmp_path: Path) -> None:
     options = ("tiny", "--method", "dip", "--density", "0.4", "--policy", "lru", "--dram", "0.8x", "--tokens", "160")
     figure, json_path = tmp_path / "h.svg", tmp_path / "h.json"
@@ -296,6 +299,7 @@ def test_options_of_a_policy(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_policy_of_an_installed_package(tmp_path: Path) -> None:
     """Another distribution offers a policy by entry point; the command finds it by name."""
     (tmp_path / "their_policies.py").write_text(
@@ -319,15 +323,16 @@ def test_a_policy_of_an_installed_package(tmp_path: Path) -> None:
 
 
 def test_help_teaches_and_is_quick() -> None:
-    start = time.perf_counter()
+    before = os.times()
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True)
-    assert time.perf_counter() - start < 3  # well under a second on a quiet machine; never the seconds torch takes
+    assert os.times().children_user - before.children_user < 2.5  # half a second on a quiet machine; torch takes more
     assert done.returncode == 0
     assert "dipsim demo" in done.stdout
     assert "Example: dipsim simulate" in run("simulate", "--help").stdout
     assert run("--version").stdout.strip() == "0.1.0"
 
 
+@pytest.mark.slow
 def test_capture_then_simulate(tmp_path: Path) -> None:
     trace = tmp_path / "mine.zarr.zip"
     arguments = (
@@ -358,6 +363,7 @@ def test_capture_then_simulate(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.zarr.zip"]
 
 
+@pytest.mark.slow
 def test_evaluate_then_simulate_what_it_recorded(tmp_path: Path) -> None:
     """Perplexity beside the run, and the same hits and bytes from the scores it leaves behind."""
     out, trace = tmp_path / "e.json", tmp_path / "t.zarr.zip"
@@ -471,6 +477,7 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_adapt_then_evaluate(tmp_path: Path) -> None:
     text, folder, out = tmp_path / "text.txt", tmp_path / "lora", tmp_path / "r.json"
     text.write_text((shipped.folder("tiny") / "held_out.txt").read_text()[:3000])
@@ -528,6 +535,7 @@ def test_a_warning_is_one_line_and_no_failure() -> None:
     assert done.stderr.splitlines()[0].startswith("dipsim: warning: attention and LM head do not fit into DRAM")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """A limit on file size stands in for a full disk: writing fails half-way."""
 
@@ -541,6 +549,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "capture", "tiny", "held-out", "-o", "t.zarr.zip"],

@@ -53,6 +53,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> S
     return Shell(tmp_path, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_cats_reaches_its_density_on_the_calibration_text(shell: Shell) -> None:
     code, _, err = shell.run(f"capture tiny other.txt -o calib.zarr.zip {' '.join(CALIBRATION)}")
     assert code == 0, err
@@ -103,6 +104,7 @@ def test_cats_refusals(shell: Shell) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_predictor_is_trained_then_evaluated_then_replayed(shell: Shell) -> None:
     train = "train-predictor tiny other.txt -o p.safetensors --rank 8 --density 0.4 --epochs 1 --tokens 512"
     code, out, err = shell.run(f"{train} --window-tokens 64")

@@ -39,6 +39,7 @@ def chosen_by(folder: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_an_edit_in_another_file_is_seen(tmp_path: Path) -> None:
     copy = tmp_path / "dipsim" / "kernels"
     shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -28,6 +28,7 @@ from dipsim.sweeps.row import row_of
 from dipsim.sweeps.spec import Text
 from dipsim.trace.format import TraceAttributes
 
+pytestmark = pytest.mark.slow  # the pages are built, and their blocks run
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 # What a page refers to: tag -> attribute.
@@ -44,7 +45,11 @@ def test_languages_of_blocks_are_known() -> None:
     assert {"python", "sh", "toml"} <= found <= {"python", "sh", "toml", "text"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.cluster] * (page.stem == "cluster")) for page in PAGES if blocks(page)],
+    ids=lambda page: page.stem,
+)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In the order of the page, in one folder; a block is the file that its first line names."""
     scripts = warm_start.ready()

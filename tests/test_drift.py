@@ -201,6 +201,7 @@ def test_what_is_no_certificate_is_named(tmp_path: Path) -> None:
             _ = Trace.open(tmp_path / "t.zarr").certificates
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     trace, out = str(tmp_path / "t.zarr.zip"), tmp_path / "drift.json"
     few = ("--sequences", "2", "--sequence-tokens", "16", "--prompt-tokens", "4")

@@ -39,6 +39,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_no_case_is_bad(tmp_path: Path) -> None:
     """In a process of its own: where other tests have used torch's threads, nothing can be forked any more."""
     root, told = Path(fuzz.__file__).parents[2], tmp_path / "told.json"
@@ -125,6 +126,7 @@ def test_a_hang_is_ended_with_all_that_it_started(tmp_path: Path, monkeypatch: p
         os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
 
 
+@pytest.mark.slow
 def test_a_fault_of_a_reader_is_told_with_its_place(
     seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

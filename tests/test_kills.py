@@ -21,6 +21,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_a_trace_that_was_killed_half_written(tmp_path: Path) -> None:
     command = ("synth", "phi-3-mini", "-n", "32", "--workers", "1", "-o", "trace.zarr")
     broken, whole = tmp_path / "broken", tmp_path / "whole"

@@ -138,6 +138,7 @@ def test_cells_show_every_preset_from_low_to_high() -> None:
     assert paper.across(rows, ["model"], "gamma", "tok_per_s") == [{"model": "m", "-1": "7", "0": "1 / 2 / 3"}]
 
 
+@pytest.mark.slow
 @starved
 def test_sweeps_of_a_small_model() -> None:
     tables = paper.speed_tables(GRID)

@@ -63,6 +63,7 @@ def assert_twins(
         assert state == twin.resident, t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("admission", ADMISSIONS)
 @pytest.mark.parametrize(("name", "options", "twin"), QUEUES)
 @settings(deadline=None, max_examples=150)

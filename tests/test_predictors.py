@@ -137,6 +137,7 @@ def test_one_step_goes_down_the_cross_entropy_of_the_largest_neurons() -> None:
             torch.testing.assert_close((trained - weight)[steep], -3e-3 * slope.sign()[steep], rtol=0.01, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_finds_more_than_chance_on_text_that_it_never_saw() -> None:
     tiny = load_model("tiny", dtype="float32")
     ids = windows(tiny.tokenizer, read_text("held-out"), 128, 20)

@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import warm_start
 from conftest import tight_slots
 
@@ -25,6 +26,7 @@ FEWER = {
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @tight_slots
 def test_blocks_run(tmp_path: Path) -> None:
     scripts = warm_start.ready()

@@ -101,6 +101,7 @@ def run(
     return int(left.value.code or 0), *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_command_prints_draws_and_saves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ Plot(figure, pd.DataFrame({"x": [1, 2]})).save(path)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["MPLBACKEND", "MATPLOTLIBRC"])
 def test_settings_of_matplotlib_do_not_matter(broken: str, tmp_path: Path) -> None:
     (tmp_path / "rc").write_bytes(b"backend: nonsense\nfigure.dpi: 7\nno line\nfont.family: \xff\n")

@@ -182,6 +182,7 @@ def test_a_text_is_evaluated_with_the_mask_in_the_loop() -> None:
         assert row["n_scored_tokens"] == found.n_scored
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(whole: Path, tmp_path: Path) -> None:
     frame = ds.sweep(GRID, tmp_path / "two", workers=2)
     assert table(tmp_path / "two") == table(whole)
@@ -369,6 +370,7 @@ def test_what_a_run_raises_stands_in_its_row() -> None:
     assert frame.loc[~failed, "error"].isna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_policies")
 def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     killed = {"policy": "kills-its-worker", "policy_option": {"once": str(tmp_path / "killed")}}
@@ -380,6 +382,7 @@ def test_a_worker_that_is_killed_costs_nothing(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(others, ds.sweep(GRID | {"policy": "lru"}))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_policies")
 def test_a_run_that_workers_die_of_is_given_up_and_the_others_are_done() -> None:
     spec = GRID | {"policy": ["kills-its-worker", "lru", "lfu"], "profile": "a18-paper", "dram": "0.5x"}
@@ -400,6 +403,7 @@ def test_workers_are_sent_what_they_lack_and_nothing_else(monkeypatch: pytest.Mo
         ds.sweep(GRID | {"policy": "locked"}, workers=2)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on_where_it_was(whole_long: tuple[Path, Path], tmp_path: Path) -> None:
     spec, expected = whole_long
     for n in (3, 9):
@@ -415,6 +419,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(whole_long: tuple[Path, Pat
     assert table(tmp_path / "results") == table(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "code", "told"),
     [
@@ -437,6 +442,7 @@ def test_workers_end_with_their_sweep(
     assert process.returncode == code
 
 
+@pytest.mark.slow
 def test_two_sweeps_into_one_folder(whole_long: tuple[Path, Path], tmp_path: Path) -> None:
     spec, expected = whole_long
     both = [started(spec, tmp_path / "results", "--workers", "1") for _ in range(2)]
@@ -446,6 +452,7 @@ def test_two_sweeps_into_one_folder(whole_long: tuple[Path, Path], tmp_path: Pat
     assert table(tmp_path / "results") == table(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [2_000, 20_000], ids=["a row does not fit", "the table does not fit"])
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(
     limit: int, whole_long: tuple[Path, Path], tmp_path: Path
@@ -556,6 +563,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_the_command_tells_failures_by_its_exit_code(tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(
         'trace = "tiny"\nmethod = ["dip", "dip-ca"]\npolicy = ["lfu", "belady"]\ndram = "0.5x"\ntokens = 64\n'

@@ -24,7 +24,7 @@ from dipsim.sweeps import plan, read_results
 from dipsim.sweeps.spec import Spec
 from dipsim.trace import local_copy
 
-pytestmark = tight_slots
+pytestmark = [tight_slots, pytest.mark.cluster]
 TINY = shipped.names("traces", ".zarr.zip")["tiny"]
 SPEC = {
     "trace": "tiny",
@@ -75,6 +75,7 @@ def cluster() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_rows_though_a_worker_is_killed(
     cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_cluster_gives_the_same_rows_though_a_worker_is_killed(
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_a_cluster_of_one_core_carries_out_the_runs(
     cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_cluster_runs_what_a_plugin_file_defines(
     assert found == [[pytest.approx(share, abs=2e-3)] * 2 for share in (0.3, 0.6)]
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_told_and_what_is_finished_is_kept(
     cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +161,7 @@ def test_a_scheduler_that_dies_is_told_and_what_is_finished_is_kept(
     assert both[0] == both[1]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_does_not_answer_is_told_within_ten_seconds(tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(DipsimError, match=r"cluster: no answer from 'tcp://127\.0\.0\.1"):
@@ -183,6 +187,7 @@ def test_what_answers_and_is_no_scheduler_is_told() -> None:
             ds.sweep(SPEC, cluster=f"tcp://127.0.0.1:{web.getsockname()[1]}")
 
 
+@pytest.mark.slow
 def test_who_answers_nothing_is_not_waited_for(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()

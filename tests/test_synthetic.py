@@ -312,6 +312,7 @@ def test_fit_finds_known_parameters(tmp_path: Path, site: Site, case: tuple[floa
     assert found.rho == pytest.approx(own.rho, abs=0.03)
 
 
+@pytest.mark.slow
 def test_an_imitation_of_tiny_is_like_tiny(tmp_path: Path) -> None:
     """Overlaps within .008, skew within .015; sizes at the MLP's input within 3 %, at glu, whose tail at tiny is
     heavier than the family's, within 45 %."""
@@ -327,6 +328,7 @@ def test_an_imitation_of_tiny_is_like_tiny(tmp_path: Path) -> None:
         assert (ratios.loc[site][["q25", "q75", "q90", "q95", "q99", "median"]] - 1).abs().max(axis=None) < limit
 
 
+@pytest.mark.slow
 def test_an_imitation_has_the_model_s_own_layers(tmp_path: Path) -> None:
     like = trace_of(tmp_path / "a.zarr", at_depths(0, 1), [32] * 4)
     trace = synthesize(tmp_path / "b.zarr", SMALL, 20, like=like, tau_tokens=50)

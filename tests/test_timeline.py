@@ -166,6 +166,7 @@ def test_spans_are_what_the_devices_did(
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     profiles(),

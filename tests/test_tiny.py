@@ -20,6 +20,7 @@ def tiny() -> LoadedModel:
     return load_model("tiny", dtype="float32")
 
 
+@pytest.mark.slow
 def test_it_has_learnt_something(tiny: LoadedModel) -> None:
     """Held-out perplexity is at most a fifth of the best unigram model's on the same tokens."""
     ids = windows(tiny.tokenizer, read_text("held-out"), 257, None)[::6]

@@ -45,6 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuned]:
 # --- what is found ---
 
 
+@pytest.mark.slow
 def test_it_finds_what_a_full_sweep_finds() -> None:
     """Density and gamma are numbers for the search, and a grid for the sweep."""
     grid = {"density": {"start": 0.1, "stop": 1.0, "step": 0.05}, "gamma": [0.05, 0.2, 0.4, 0.6, 0.8, 1.0]}
@@ -99,6 +100,7 @@ def test_the_best_meets_the_bound_in_a_run_of_its_own(whole: tuple[Path, Tuned])
     assert found.default["tok_per_s"] == default.run().to_dict()["tok_per_s"]
 
 
+@pytest.mark.slow
 def test_a_bound_on_perplexity() -> None:
     from dipsim.evaluation import evaluate
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -224,6 +226,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     assert other[4]["key"] != found.rows[4]["key"]
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_by_the_same_command(whole: tuple[Path, Tuned], tmp_path: Path) -> None:
     out = tmp_path / "killed"
     options = ["--profile", "a18-paper", "--dram", "0.6x", "--tokens", "64", "--max-loss", "0.2", "--seed", "1"]
@@ -275,6 +278,7 @@ def test_trials_that_fail_do_not_end_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert (none.best, none.nearest) == (None, None)
 
 
+@pytest.mark.slow
 def test_where_no_trial_meets_the_bound_the_nearest_is_told(tmp_path: Path) -> None:
     done = run(
         "tune", "tiny", "--density", "0.4", "--dram", "0.6x", "--tokens", "64", "--max-loss", "0.01", "--trials", "4",
