@@ -85,7 +85,33 @@ class Mine:
     def guess(self, known):
         return np.where(known.previous_token.view(np.float16) > NUMBER, known.previous_token, 0).astype(np.uint16)
 """,
+    "load": """\
+import dipsim as ds
+NUMBER = 0.3
+
+@ds.register_load("mine")
+class Mine:
+    \"\"\"Reads a little, again and again.\"\"\"
+    def run(self, env, machine):
+        while True:
+            yield machine.flash.read(4096)
+            yield env.timeout(NUMBER / 1000)
+""",
+    "device": """\
+import dipsim as ds
+NUMBER = 0.3
+
+@ds.register_device("mine")
+class Mine(ds.FlashDevice):
+    \"\"\"Slower than it says.\"\"\"
+    def service_s(self, job):
+        return (1 + NUMBER) * job.service_s
+""",
 }
+# Where the command line and specs name one, and what the configuration then has.
+FLAGS = {"device": ("devices", "flash=mine")}
+AXES = {"device": {"devices.flash": "mine"}}
+CONFIG = {"load": ("loads", ["mine"]), "device": ("devices", {"flash": "mine"})}
 KINDS = pytest.mark.parametrize("kind", FIRST)
 USUAL = {"method": "dip", "policy": "lru", "profile": "oneplus-12-ufs4", "dram": "0.7x", "tokens": 24}
 
@@ -115,12 +141,14 @@ def test_a_first_one_is_a_short_file_that_the_command_line_finds_by_name(
 ) -> None:
     path = first(kind, tmp_path)
     assert len(path.read_text().splitlines()) < 15
-    words = USUAL | {kind: "mine"}
+    flag, named = FLAGS.get(kind, (kind, "mine"))
+    words = USUAL | {flag: named}
     flags = [word for key, value in words.items() for word in (f"--{key}", str(value))]
     dipsim("simulate", "tiny", "--plugin", path, *flags, "--json", tmp_path / "result.json")
     result = json.loads((tmp_path / "result.json").read_text())
     config = result.pop("config")
-    assert config[kind] == "mine"
+    key, told = CONFIG.get(kind, (kind, "mine"))
+    assert config[key] == told
     again = ds.Simulation.from_config(config | {"trace": "tiny"}).run().to_dict()
     assert {key: value for key, value in again.items() if key != "config"} == result
     capsys.readouterr()
@@ -137,7 +165,7 @@ def test_a_first_one_is_a_short_file_that_the_command_line_finds_by_name(
 @KINDS
 def test_two_workers_run_it_and_redefined_it_gives_new_rows(kind: str, tmp_path: Path) -> None:
     spec = tmp_path / "spec.toml"
-    given = {"trace": "tiny"} | USUAL | {kind: "mine"}
+    given = {"trace": "tiny"} | USUAL | AXES.get(kind, {kind: "mine"})
     spec.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items()) + "warmup = [0, 1]\n")
     found = []
     for number in (0.3, 0.55):
