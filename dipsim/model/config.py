@@ -8,22 +8,15 @@ without weights, and without running code that comes with the config. Else it is
 from __future__ import annotations
 
 import importlib.util
-import re
-from collections.abc import Iterator
 from typing import Any
 
 from dipsim.errors import DipsimError
-from dipsim.model.model_types import MODEL_TYPES, WITH_TEXT_MODEL, ModelType
+from dipsim.model.model_types import MODEL_TYPES, SLIDING, WITH_TEXT_MODEL, ModelType
+from dipsim.model.refusals import check_config
 
-MOST_LAYERS = 1024
-# Keys that count what classes loop over.
-_LOOPED = re.compile(r"(^|_)(layers?|blocks|depth)$")
-# However it is spelled: num_experts, num_local_experts, n_routed_experts, moe_num_experts ...
-_EXPERTS = re.compile(r"(^|_)(num|n)_(\w+_)?experts$")
 _SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 _NOT_NULL = (*_SIZES, "num_key_value_heads", "head_dim", "tie_word_embeddings")
 _SWITCHES = ("use_sliding_window", "use_bidirectional_attention", "is_encoder_decoder")
-SLIDING = "sliding_attention"
 
 
 def sizes_of(config: dict[str, Any], where: str) -> dict[str, Any]:
@@ -47,48 +40,6 @@ def sizes_of(config: dict[str, Any], where: str) -> dict[str, Any]:
     from dipsim.sparsify.architectures import sizes_by_class
 
     return sizes_by_class(config, where)
-
-
-def check_config(config: dict[str, Any], where: str) -> None:
-    """Refuses what no class should be asked to build.
-
-    Raises:
-        DipsimError: no `model_type`, a `text_config` that is no table, too many layers, or a mixture of experts.
-    """
-    text = config.get("text_config")
-    if text is not None and not isinstance(text, dict):
-        raise DipsimError(f"{where}: text_config: got {str(text)[:40]}; must be an object with the text model's sizes")
-    if not isinstance(config.get("model_type"), str):
-        raise DipsimError(
-            f"{where}: model_type: got {str(config.get('model_type'))[:40]}; must name the architecture, as 'llama': "
-            "only it says what omitted sizes mean"
-        )
-    for key, value in _numbers(config):
-        if _LOOPED.search(key) and value > MOST_LAYERS:
-            raise DipsimError(f"{where}: {key}: got {value}; must be at most {MOST_LAYERS}")
-    check_experts(config, where)
-
-
-def check_experts(config: dict[str, Any], where: str) -> None:
-    """Refuses mixtures of experts; parts that see or hear may be some.
-
-    Raises:
-        DipsimError: it is one.
-    """
-    own = {key: value for key, value in config.items() if not re.search("vision|audio", key)}
-    for key, value in _numbers(own):
-        if _EXPERTS.search(key) and value > 1:
-            raise DipsimError(f"{where}: {key}: got {value}; mixtures of experts are not modelled")
-
-
-def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Every whole number with the key that it stands under, also those in lists and in tables inside."""
-    for key, value in config.items():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, dict):
-                yield from _numbers(one)
-            elif isinstance(one, int):
-                yield key, one
 
 
 def _by_table(config: dict[str, Any], where: str) -> dict[str, Any] | None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# What `layer_types` calls a layer that sees a window of positions.
+SLIDING = "sliding_attention"
+
 
 class ModelType(NamedTuple):
     """What a key means where it is omitted; the layers of all of these are attention and a gated MLP.

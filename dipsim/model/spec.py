@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from dipsim import shipped
 from dipsim.documents import read_json
 from dipsim.errors import DipsimError, suggestion
-from dipsim.model.config import MOST_LAYERS, sizes_of
+from dipsim.model.config import sizes_of
 from dipsim.model.presets import PRESETS
+from dipsim.model.refusals import MOST_LAYERS
 from dipsim.schema import Count, Record
 
 BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]

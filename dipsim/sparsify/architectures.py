@@ -21,7 +21,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from dipsim.errors import DipsimError
-from dipsim.model.config import SLIDING, check_config, check_experts
+from dipsim.model.model_types import SLIDING
+from dipsim.model.refusals import check_config, check_experts
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 
 # What classes may make of a config: 1024 layers of 64 weights each.
