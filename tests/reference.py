@@ -190,3 +190,37 @@ def synthetic_scores(
             i = (exponent - 1 + 24) * 128 + int(whole)
             scores[t, j] = np.float16(table[i] + np.float32(rest) * (table[i + 1] - table[i]))
     return scores
+
+
+def batch_times(
+    n_bytes: NDArray[np.float64],
+    costs: NDArray[np.float64],
+    bytes_per_s: float,
+    latency_s: float,
+    deepest: float,
+    depths: NDArray[np.float64],
+    has_depths: bool,
+) -> NDArray[np.float64]:
+    """Of batches, [batch, 4]: in the fullest queue, while nobody else is served, in all, until the first data."""
+
+    def at_depth(depth: NDArray[np.float64]) -> NDArray[np.float64]:
+        if depths.size == 1:
+            return curve_s[:, 0]
+        depth = np.clip(depth, depths[0], depths[-1])
+        upper = np.maximum(np.searchsorted(depths, depth), 1)
+        low, high = depths[upper - 1], depths[upper]
+        share = np.log(depth / low) / np.log(high / low)
+        low_s, high_s = (np.take_along_axis(curve_s, i[:, None], -1)[:, 0] for i in (upper - 1, upper))
+        return low_s ** (1 - share) * high_s**share
+
+    n_reads, at_rate_s = costs[:, 0], n_bytes / bytes_per_s
+    curve_s = np.minimum.accumulate(costs[:, 1:], axis=-1)
+    queued_s = np.maximum(at_rate_s, curve_s[:, -1])
+    latencies_s = np.where(n_reads > 0, latency_s, 0.0)
+    if has_depths:
+        occupied_s = np.maximum(at_rate_s, at_depth(np.full_like(n_reads, deepest)))
+        service_s = np.maximum(at_rate_s, at_depth(np.minimum(n_reads, deepest)))
+    else:
+        occupied_s = np.maximum(queued_s, latencies_s * n_reads / deepest)
+        service_s = np.maximum(latencies_s + queued_s, latencies_s * np.ceil(n_reads / deepest))
+    return np.stack([queued_s, occupied_s, service_s, np.minimum(latencies_s, service_s)], axis=1)

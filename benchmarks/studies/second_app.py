@@ -68,7 +68,7 @@ def draw(rows: list[Row], path: Path) -> None:
     axes[0].set_ylabel("tok/s")
     axes[1].set_ylabel("p99 of a token (ms)")
     for axis in axes:
-        axis.set_xlabel("second app reads (MB/s)")
+        axis.set_xlabel("second app asks for (MB/s)")
         axis.set_ylim(bottom=0)
     axes[0].legend()
     figure.savefig(path, metadata={"Date": None})
