@@ -11,6 +11,7 @@ import warm_start
 from numpy.typing import NDArray
 
 from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
+from dipsim.engine.processes import Processes
 
 # For tests whose caches are small on purpose, or that compare no policies.
 tight_slots = pytest.mark.filterwarnings("ignore:slots. group:dipsim.errors.DipsimWarning")
@@ -122,3 +123,10 @@ def random_scores(model: ModelSpec, n_tokens: int, seed: int = 0, n_levels: int 
         values = np.abs(rng.standard_normal((n_tokens, model.n_layers, n_columns)))
         scores[site] = (np.round(values * n_levels) / n_levels if n_levels else values).astype(np.float16)
     return scores
+
+
+@pytest.fixture(params=["compiled", "processes"])
+def both_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds of a run holds in both engines: the second is taken where none is named."""
+    if request.param == "processes":
+        monkeypatch.setattr("dipsim.engine.Compiled", Processes)

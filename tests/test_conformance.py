@@ -32,6 +32,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
 
 
 @tight_slots
+@pytest.mark.usefixtures("both_engines")
 @pytest.mark.parametrize("number", range(len(CASES)))
 def test_case(number: int, traces: dict[str, Trace]) -> None:
     case = CASES[number]

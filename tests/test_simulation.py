@@ -36,6 +36,8 @@ from dipsim.planning.dram import plan_dram
 from dipsim.planning.future import NEVER, Future
 from dipsim.policies import policies
 
+pytestmark = pytest.mark.usefixtures("both_engines")
+
 # small_model: d = 8, f = 12, 2 layers, 1 byte per weight.
 ATTENTION = 8 * 4 * (2 * 2 + 2 * 1)  # bytes per layer
 HEAD = 16 * 8
