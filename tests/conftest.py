@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
 from dipsim.engine.processes import Processes
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is one for each core: threads of torch would only wait for each other
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # For tests whose caches are small on purpose, or that compare no policies.
 tight_slots = pytest.mark.filterwarnings("ignore:slots. group:dipsim.errors.DipsimWarning")

@@ -357,7 +357,7 @@ def test_drift_takes_the_option_too(shell: Shell, seen: list[NDArray[np.int64]])
 def test_training_does_not_go_on_with_another_cut(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     line = COMMANDS["adapt"][0].format("with")
     with monkeypatch.context() as patched:
-        patched.setattr("dipsim.sparsify.adapters.folder.remove_checkpoint", lambda folder: None)
+        patched.setattr("dipsim.sparsify.adapters.training.remove_checkpoint", lambda folder: None)
         assert shell.run(line)[0] == 0
     assert "resume: got other settings than before: bos is False, was True" in shell.complaint(
         f"{line} --bos no --resume"

@@ -180,8 +180,11 @@ def run(what: str, words: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    from dipsim.threads import limited
+
     try:
-        serve(Path(sys.argv[1]))
+        with limited(1):
+            serve(Path(sys.argv[1]))
     except BaseException:
         (Path(sys.argv[1]) / "failed").touch()
         raise
