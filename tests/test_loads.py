@@ -54,6 +54,18 @@ def test_an_app_takes_its_rate_from_an_ideal_flash(trace: Trace, share: float) -
     assert numbers["bound"] == "flash"
 
 
+def test_what_passes_as_latency_is_no_waiting(trace: Trace) -> None:
+    """A tenth of the time goes to reads of the app, some of them while the latency of the model's own passes; and its
+    latency keeps nobody waiting."""
+    profile = device(1e4, 1e30, slice_bytes=4, flash_more={"latency_s": 5e-3})
+    app = FlashReader(rate_bytes_per_s=1e3, read_bytes=4)
+    alone, beside = (streaming(trace, profile, loads=loads).run().to_dict() for loads in ([], [app]))
+    longer = beside["tpot_s"]["mean"] - alone["tpot_s"]["mean"]
+    assert 0.05 < longer / beside["tpot_s"]["mean"] < 0.1
+    assert beside["waited_for_others_s_per_token"]["flash"] == pytest.approx(longer, rel=1e-9)
+    assert beside["critical_path_s_per_token"]["waiting"] == pytest.approx(longer, rel=1e-9)
+
+
 def test_a_batch_every_period_is_a_rate(trace: Trace) -> None:
     by_rate = FlashReader(rate_bytes_per_s=2e3, n_bytes=40, read_bytes=4)
     by_period = FlashReader(period_s=40 / 2e3, n_bytes=40, read_bytes=4)

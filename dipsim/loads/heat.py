@@ -27,7 +27,7 @@ class Heat:
         ambient_c: degrees Celsius around it, and at the beginning.
         resistance_c_per_w: R.
         capacity_j_per_c: C. Both are fitted: 1.3 W, as of decoding from Flash, reach 45 degrees in five minutes.
-        trips: [degrees, share of the rate] each; .67 is what an hour of load left of a phone's Flash (BigMoeOnEdge, iobench).
+        trips: [degrees, share of the rate] each; .67 is what load left of a phone's Flash (BigMoeOnEdge, iobench).
         device: which device slows down.
     """
 

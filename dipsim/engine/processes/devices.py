@@ -94,6 +94,7 @@ class Device:
         self.pace = 1.0
         self.moved_bytes = self.done_ops = 0.0
         self._slice_bytes = slice_bytes
+        self._is_shared = slice_bytes < math.inf
         self._queue: deque[Job] = deque()
         self._wake = env.event()
         self._free_s = 0.0
@@ -127,25 +128,47 @@ class Device:
 
     def _serve(self) -> Events:
         while True:
-            if not self._queue:
-                self._wake = self.env.event()
-                yield self._wake
-            job = self._queue.popleft()
+            job = yield from self._turn()
             if job.left == 1.0:
-                wait_s = self._begin(job)
-                if wait_s > 0:
-                    yield self.env.timeout(wait_s)
+                self._begin(job)
             else:
                 job.gave_way_s += self.env.now - job.stopped_s
+                job.others_s += self._for_others_s() - job.others_before_s
             yield from self._work_on(job)
             if job.left > 0:
-                job.stopped_s = self.env.now
+                job.stopped_s, job.others_before_s = self.env.now, self._for_others_s()
                 self._queue.append(job)
             else:
                 self._end(job)
 
-    def _begin(self, job: Job) -> float:
-        """Latency passes while those before it are served; returns how long to wait for what is left of it."""
+    def _turn(self) -> Generator[simpy.Event, Any, Job]:
+        """The next job. Latency passes while others are served; who is still in it keeps nobody else waiting but the
+        later jobs of the same user."""
+        while True:
+            if not self._queue:
+                self._wake = self.env.event()
+                yield self._wake
+            job = min(self._heads(), key=self._latency_left_s)  # of equal ones the first that came
+            wait_s = self._latency_left_s(job)
+            if wait_s <= 0:
+                self._queue.remove(job)
+                return job
+            self._wake = self.env.event()
+            yield self.env.timeout(wait_s) | self._wake if self._is_shared else self.env.timeout(wait_s)
+
+    def _heads(self) -> list[Job]:
+        """The first job of every user, in the order in which they came."""
+        if not self._is_shared:
+            return [self._queue[0]]
+        firsts: dict[simpy.Process | None, Job] = {}
+        for job in self._queue:
+            firsts.setdefault(job.user, job)
+        return [*firsts.values()]
+
+    def _latency_left_s(self, job: Job) -> float:
+        return max(0.0, job.ready_s + job.hidden_s - self.env.now) if job.left == 1.0 else 0.0
+
+    def _begin(self, job: Job) -> None:
         now = self.env.now
         if self._is_own:
             where = f"device {type(self).__name__}: service_s"
@@ -154,9 +177,10 @@ class Device:
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
         job.served_s = job.hidden_s
+        # Who is served while its latency passes does not keep it waiting.
+        job.others_s = min(self._for_others_s() - job.others_before_s, job.start_s - job.ready_s)
         if job.begun is not None:
             job.begun.succeed()
-        return job.start_s + job.hidden_s - now
 
     def _work_on(self, job: Job) -> Events:
         """All of it, or as many slices as pass until somebody else waits."""
@@ -185,8 +209,6 @@ class Device:
 
     def _end(self, job: Job) -> None:
         job.end_s = self.env.now
-        if job.user is None:
-            job.others_s = self._for_others_s() - job.others_before_s
         if job.row is not None:
             job.row[:] = job.fields
         if job.done is not None:
