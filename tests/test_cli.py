@@ -97,7 +97,7 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     numbers = json.loads(out.read_text())
     names = """tok_per_s tpot_s ttft_s n_tokens hit_rate byte_hit_rate hit_rate_by_group bytes_per_token
         flash_reads_per_token flash prefetch mlp_density retained_magnitude energy_j_per_token average_w busy_s bound
-        critical_path_s_per_token dram_share_of_peak dram slots config dipsim_version"""
+        critical_path_s_per_token waited_for_others_s_per_token dram_share_of_peak dram slots config dipsim_version"""
     assert list(numbers) == names.split()
     assert set(numbers["tpot_s"]) == {"mean", "p50", "p95", "p99"}
     assert set(numbers["bytes_per_token"]) == {"flash", "dram"}
@@ -108,7 +108,7 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     }  # fmt: skip
     n_layers = numbers["config"]["model"]["n_layers"]
     assert {name: len(slots) for name, slots in numbers["slots"].items()} == {"up_gate": n_layers, "down": n_layers}
-    assert [name for name, value in numbers.items() if value is None] == ["prefetch"]
+    assert [name for name, value in numbers.items() if value is None] == ["prefetch", "waited_for_others_s_per_token"]
     assert set(numbers["flash"]) == {"reads_per_token", "mean_read_bytes", "amplification", "s_per_token"}
     assert sum(numbers["critical_path_s_per_token"].values()) == pytest.approx(numbers["tpot_s"]["mean"])
 

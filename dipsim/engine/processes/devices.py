@@ -148,7 +148,9 @@ class Device:
             if not self._queue:
                 self._wake = self.env.event()
                 yield self._wake
-            job = min(self._heads(), key=self._latency_left_s)  # of equal ones the first that came
+            job = self._queue[0]
+            if self._is_shared:  # of equal ones the first that came
+                job = min(self._heads(), key=self._latency_left_s)
             wait_s = self._latency_left_s(job)
             if wait_s <= 0:
                 self._queue.remove(job)
@@ -158,8 +160,6 @@ class Device:
 
     def _heads(self) -> list[Job]:
         """The first job of every user, in the order in which they came."""
-        if not self._is_shared:
-            return [self._queue[0]]
         firsts: dict[simpy.Process | None, Job] = {}
         for job in self._queue:
             firsts.setdefault(job.user, job)
