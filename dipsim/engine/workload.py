@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -62,8 +62,13 @@ class Inputs:
 
     def of(self, tokens: slice) -> Inputs:
         """Those of some of the tokens."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Inputs(**{name: own if own is None else own[tokens] for name, own in given.items()})
+        return Inputs(
+            None if self.scores is None else self.scores[tokens],
+            None if self.masks is None else self.masks[tokens],
+            None if self.missed is None else self.missed[tokens],
+            None if self.next_use is None else self.next_use[tokens],
+            None if self.layer_before is None else self.layer_before[tokens],
+        )
 
 
 class GroupUse:

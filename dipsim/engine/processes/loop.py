@@ -165,8 +165,10 @@ class Loop:
 
     def _prompt(self, part: Part) -> Events:
         """Every weight once; the caches are not asked."""
-        for s, row in enumerate(_rows(part.stages, part.timed)[0].tolist()):
-            yield from self._stage(part, 0, s, Stage(StageSeconds(*row)))
+        stages = [Stage(StageSeconds(*row)) for row in _rows(part.stages, part.timed)[0].tolist()]
+        for s, stage in enumerate(stages):
+            yield from self._stage(part.jobs.edges_s[0], s, stage)
+        part.jobs.of_stages[0] = [[job.fields for job in stage.jobs] for stage in stages]
 
     def _tokens(self, part: Part, work: Work) -> Events:
         block = work.use.block
@@ -174,7 +176,7 @@ class Loop:
         masks = None if self._setup.record is None else _Masks(self._setup, block.stop - block.start)
         rows = _rows(part.stages, part.timed)
         for t in range(block.stop - block.start):
-            token = _Token(t, work, inputs, masks)
+            token, stages = _Token(t, work, inputs, masks), []
             for s, row in enumerate(rows[t].tolist()):
                 layer, place = divmod(s - 1, self._n_in_layer)
                 stage = Stage(StageSeconds(*row))
@@ -183,17 +185,17 @@ class Loop:
                 next_layer, is_last = divmod(s, self._n_in_layer)
                 if self._setup.reads_ahead and is_last == 0 and next_layer < len(self._caches):
                     yield from self._begin_ahead(part, token, next_layer, stage)
-                yield from self._stage(part, t, s, stage)
+                stages.append(stage)
+                yield from self._stage(part.jobs.edges_s[t], s, stage)
+            part.jobs.of_stages[t] = [[job.fields for job in stage.jobs] for stage in stages]
         if masks is not None:
             masks.record(part.index)
 
-    def _stage(self, part: Part, t: int, s: int, stage: Stage) -> Events:
-        """A stage on the devices, logged."""
-        edges_s = part.jobs.edges_s[t]
+    def _stage(self, edges_s: Float64Array, s: int, stage: Stage) -> Events:
+        """A stage on the devices, between two edges of its token."""
         edges_s[s] = self._env.now
         yield from self._overlaps.run(stage)
         edges_s[s + 1] = self._env.now
-        part.jobs.of_stages[t, s] = [job.fields for job in stage.jobs]
         self._watch.got_on()
 
     def _of_group(self, token: _Token, layer: int, g: int) -> Generator[simpy.Event, Any, Stage]:

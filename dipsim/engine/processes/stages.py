@@ -66,67 +66,52 @@ class Overlaps:
     def _one_by_one(self, stage: Stage) -> Events:
         """Flash, then DRAM, then compute."""
         read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        yield from self._do(self._flash, read)
-        yield from self._do(self._dram, transfer)
-        yield from self._do(self._compute, select)
-        yield from self._do(self._compute, early)
-        yield from self._do(self._compute, late)
+        in_turn = (self._flash, read), (self._dram, transfer)
+        for device, job in (*in_turn, *((self._compute, job) for job in (select, early, late))):
+            if (done := self._begin(device, job)) is not None:
+                yield done
 
     def _io_then_compute(self, stage: Stage) -> Events:
         """Flash beside DRAM, then compute."""
         read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        self._begin(self._flash, read)
-        self._begin(self._dram, transfer)
-        yield from self._end(read)
-        yield from self._end(transfer)
-        yield from self._do(self._compute, select)
-        yield from self._do(self._compute, early)
-        yield from self._do(self._compute, late)
+        fetched, moved = self._begin(self._flash, read), self._begin(self._dram, transfer)
+        for event in (fetched, moved):
+            if event is not None:
+                yield event
+        for job in (select, early, late):
+            if (done := self._begin(self._compute, job)) is not None:
+                yield done
 
     def _pipelined(self, stage: Stage) -> Events:
         """All at once, as soon as the mask is chosen: operations on what lies in DRAM, then on what comes from Flash as
         it arrives. Reads ahead queue behind the stage's own."""
         read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        yield from self._do(self._compute, select)
+        if (chosen := self._begin(self._compute, select)) is not None:
+            yield chosen
         read.begun = self._env.event() if read.service_s > 0 else None
-        self._begin(self._flash, read)
-        self._begin(self._dram, transfer)
-        self._begin(self._compute, early)
+        fetched, moved = self._begin(self._flash, read), self._begin(self._dram, transfer)
+        worked = self._begin(self._compute, early)
         for ahead, written in stage.ahead:
             self._flash.submit(ahead)
             self._dram.submit(written)
-        yield from self._first_data(read, stage.seconds.first_data_s)
-        if stage.due is not None:
-            yield from self._end(stage.due)
-        yield from self._do(self._compute, late)
-        for job in (read, transfer, early):
-            yield from self._end(job)
+        if read.begun is not None:
+            yield read.begun
+            wait_s = read.start_s + stage.seconds.first_data_s - self._env.now
+            if wait_s > 0:
+                yield self._env.timeout(wait_s)
+        if stage.due is not None and stage.due.done is not None:
+            yield stage.due.done
+        arrived = self._begin(self._compute, late)
+        for event in (arrived, fetched, moved, worked):
+            if event is not None:
+                yield event
 
-    def _first_data(self, read: Job, first_data_s: float) -> Events:
-        """Until the first data of a batch is there."""
-        if read.begun is None:
-            return
-        yield read.begun
-        wait_s = read.start_s + first_data_s - self._env.now
-        if wait_s > 0:
-            yield self._env.timeout(wait_s)
-
-    def _do(self, device: Device, job: Job) -> Events:
-        """A job from its beginning to its end."""
-        self._begin(device, job)
-        yield from self._end(job)
-
-    def _begin(self, device: Device, job: Job) -> None:
-        """Queues a job; one of no seconds is none."""
+    def _begin(self, device: Device, job: Job) -> simpy.Event | None:
+        """Queues a job; returns its end, None for one of no seconds, which is none."""
         if job.service_s > 0:
-            device.submit(job)
-        else:
-            job.ready_s = job.start_s = job.end_s = job.alone_s = self._env.now
-
-    def _end(self, job: Job) -> Events:
-        """Until a job is done."""
-        if job.done is not None and not job.done.processed:
-            yield job.done
+            return device.submit(job)
+        job.ready_s = job.start_s = job.end_s = job.alone_s = self._env.now
+        return None
 
 
 def _jobs_of(s: StageSeconds) -> tuple[Job, ...]:
