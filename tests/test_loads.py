@@ -66,6 +66,15 @@ def test_what_passes_as_latency_is_no_waiting(trace: Trace) -> None:
     assert beside["critical_path_s_per_token"]["waiting"] == pytest.approx(longer, rel=1e-9)
 
 
+def test_a_read_takes_its_turn_in_the_full_queue(trace: Trace) -> None:
+    """Alone a read takes 10 ms, but a hundredth of that of a Flash that serves many at once: so much the app takes."""
+    curve = {"read_curve": [[4, 400, 1], [4, 40e3, 100]], "queue_depth": 100}
+    profile = device(1e6, 1e30, slice_bytes=4, flash_more=curve)
+    app = FlashReader(rate_bytes_per_s=4e3, read_bytes=4)  # 1000 reads a second, a tenth of all
+    alone, beside = (streaming(trace, profile, loads=loads).run().to_dict() for loads in ([], [app]))
+    assert beside["tok_per_s"] == pytest.approx(0.9 * alone["tok_per_s"], rel=0.02)
+
+
 def test_a_batch_every_period_is_a_rate(trace: Trace) -> None:
     by_rate = FlashReader(rate_bytes_per_s=2e3, n_bytes=40, read_bytes=4)
     by_period = FlashReader(period_s=40 / 2e3, n_bytes=40, read_bytes=4)

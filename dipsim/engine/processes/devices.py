@@ -242,7 +242,9 @@ class FlashDevice(Device):
         """
         n_bytes, reads = amount_of(n_bytes, "flash.read: n_bytes"), amount_of(n_reads, "flash.read: n_reads")
         batch = self._formulas.rows(n_bytes / max(reads, 1.0), np.array([reads]))
-        service_s, hidden_s = float(batch.service_s[0]), float(batch.hidden_s[0])
+        # What a read takes beyond its turn in a full queue passes while others are served.
+        service_s = float(batch.service_s[0])
+        hidden_s = service_s - float(batch.occupied_s[0])
         return self._of_load(Job(service_s, hidden_s, n_bytes=float(batch.n_bytes[0]), n_reads=reads))
 
 
