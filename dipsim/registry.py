@@ -167,6 +167,12 @@ def told_of(error: BaseException) -> str:
     return f"{text} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else text
 
 
+def is_fault_of_ours(error: BaseException) -> bool:
+    """Whether it was raised in dipsim's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_OWN)
+
+
 def options_of(kind: object) -> dict[str, object]:
     """The options of a dataclass and their defaults, `MISSING` where one must be given; anything else has none."""
     if not is_dataclass(kind):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,12 +54,12 @@ class Heat:
         device, celsius, spent_j = getattr(machine, self.device), self.ambient_c, machine.spent_j
         idle_w = machine.idle_w
         while True:
+            device.pace = min((share for trip_c, share in self.trips if celsius >= trip_c), default=1.0)
             yield env.timeout(step_s)
             power_w = (machine.spent_j - spent_j) / step_s + idle_w
             spent_j = machine.spent_j
             settled_c = self.ambient_c + power_w * self.resistance_c_per_w
             celsius = settled_c + (celsius - settled_c) * kept
-            device.pace = min((share for trip_c, share in self.trips if celsius >= trip_c), default=1.0)
 
 
 def _checked(trips: object) -> tuple[tuple[float, float], ...]:
@@ -82,4 +83,4 @@ def _checked(trips: object) -> tuple[tuple[float, float], ...]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

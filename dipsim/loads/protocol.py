@@ -6,7 +6,7 @@ options is a dataclass: its fields are what `--load-option` sets and what a resu
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, TypeVar
 
@@ -46,5 +46,5 @@ def positive(where: str, value: object) -> None:
         DipsimError: it is not, or not finite.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value < math.inf:  # type: ignore[operator]
+    if not is_number or not 0 < value <= sys.float_info.max:  # type: ignore[operator]
         raise DipsimError(f"{where}: got {value!r}; must be a number above 0 and finite")

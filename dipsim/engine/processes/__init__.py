@@ -6,15 +6,14 @@ Read `loop` for what a token does, `stages` for how devices share a stage, `devi
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import simpy
-
 from dipsim.engine.blocks import Done
 from dipsim.engine.processes.caches import CacheProcess
-from dipsim.engine.processes.contract import Watch
+from dipsim.engine.processes.contract import Clock, Watch, answer_of
 from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice, Job
 from dipsim.engine.processes.loop import Loop, Part
 from dipsim.engine.processes.machine import Machine
@@ -40,8 +39,8 @@ class Processes:
     """
 
     def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
-        self._env = env = simpy.Environment()
-        self._watch = Watch(env)
+        self._env = env = Clock()
+        self._watch = Watch(env, setup)
         formulas = Formulas(setup)
         machine = Machine(env, setup, formulas)
         future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
@@ -52,8 +51,10 @@ class Processes:
         overlaps = Overlaps(env, machine, setup.overlap)
         self._loop = Loop(env, setup, formulas, overlaps, caches, self._watch)
         for load in setup.loads:
-            name, _ = loads.name_and_options(load)
-            env.process(self._watch.load(name, partial(load.run, env, machine)))
+            name = loads.name_of(load)
+            # A copy: what it keeps to itself does not go from one run into the next.
+            own = answer_of(f"load '{name}': cannot be copied", partial(copy.deepcopy, load))
+            env.process(self._watch.load(name, partial(own.run, env, machine)))
 
     def blocks(self) -> Iterator[Done]:
         """Prompts and blocks of tokens, in the order of the trace. What a device still does for a block when its tokens

@@ -7,7 +7,7 @@ device alone is never interrupted.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator
 from typing import Any
 
@@ -16,9 +16,12 @@ import simpy
 
 from dipsim.devices import Compute, Dram, Flash
 from dipsim.engine.processes.contract import amount_of, answer_of
+from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array
 
 Events = Generator[simpy.Event, Any, None]
+# Who asks for more at once does not wait for any.
+_MOST_WAITING = 100_000
 
 
 class Job:
@@ -91,11 +94,11 @@ class Device:
 
     def __init__(self, env: simpy.Environment, slice_bytes: float = math.inf) -> None:
         self.env = env
-        self.pace = 1.0
+        self._pace = 1.0
         self.moved_bytes = self.done_ops = 0.0
         self._slice_bytes = slice_bytes
-        self._is_shared = slice_bytes < math.inf
         self._queue: deque[Job] = deque()
+        self._n_waiting: Counter[simpy.Process | None] = Counter()  # of each user
         self._wake = env.event()
         self._free_s = 0.0
         self._others_s = 0.0
@@ -108,15 +111,31 @@ class Device:
         """Seconds that a job takes alone at full pace; called when it begins. Override it to model another device."""
         return job.service_s
 
+    @property
+    def pace(self) -> float:
+        """Share of its rate at which it works."""
+        return self._pace
+
+    @pace.setter
+    def pace(self, share: float) -> None:
+        where = f"{self.name}.pace"
+        self._pace = amount_of(share, where)
+        if not 0 < self._pace <= 1:
+            raise DipsimError(f"{where}: got {share!r}; must be above 0 and at most 1")
+
     def submit(self, job: Job) -> simpy.Event:
         """Queues a job; the event is its end."""
         job.ready_s = self.env.now
         job.done = done = self.env.event()
         job.others_before_s = self._for_others_s()
-        self._queue.append(job)
+        self._line_up(job)
         if not self._wake.triggered:
             self._wake.succeed()
         return done
+
+    def _line_up(self, job: Job) -> None:
+        self._queue.append(job)
+        self._n_waiting[job.user] += 1
 
     def hold(self, seconds: float) -> simpy.Event:
         """For a load: nobody else is served for so long, from when it is its turn on."""
@@ -124,51 +143,32 @@ class Device:
 
     def _of_load(self, job: Job) -> simpy.Event:
         job.user = self.env.active_process
+        if len(self._queue) >= _MOST_WAITING:
+            raise DipsimError(f"{self.name}: {_MOST_WAITING:,} jobs wait; wait for what is asked for: yield its event")
         return self.submit(job)
 
     def _serve(self) -> Events:
         while True:
-            job = yield from self._turn()
-            if job.left == 1.0:
-                self._begin(job)
-            else:
-                job.gave_way_s += self.env.now - job.stopped_s
-                job.others_s += self._for_others_s() - job.others_before_s
-            yield from self._work_on(job)
-            if job.left > 0:
-                job.stopped_s, job.others_before_s = self.env.now, self._for_others_s()
-                self._queue.append(job)
-            else:
-                self._end(job)
-
-    def _turn(self) -> Generator[simpy.Event, Any, Job]:
-        """The next job. Latency passes while others are served; who is still in it keeps nobody else waiting but the
-        later jobs of the same user."""
-        while True:
             if not self._queue:
                 self._wake = self.env.event()
                 yield self._wake
-            job = self._queue[0]
-            if self._is_shared:  # of equal ones the first that came
-                job = min(self._heads(), key=self._latency_left_s)
-            wait_s = self._latency_left_s(job)
-            if wait_s <= 0:
-                self._queue.remove(job)
-                return job
-            self._wake = self.env.event()
-            yield self.env.timeout(wait_s) | self._wake if self._is_shared else self.env.timeout(wait_s)
+            job = self._queue.popleft()
+            self._n_waiting[job.user] -= 1
+            if job.left == 1.0:
+                wait_s = self._begin(job)
+                if wait_s > 0:
+                    yield self.env.timeout(wait_s)
+            else:
+                job.gave_way_s += self.env.now - job.stopped_s
+            yield from self._work_on(job)
+            if job.left > 0:
+                job.stopped_s = self.env.now
+                self._line_up(job)
+            else:
+                self._end(job)
 
-    def _heads(self) -> list[Job]:
-        """The first job of every user, in the order in which they came."""
-        firsts: dict[simpy.Process | None, Job] = {}
-        for job in self._queue:
-            firsts.setdefault(job.user, job)
-        return [*firsts.values()]
-
-    def _latency_left_s(self, job: Job) -> float:
-        return max(0.0, job.ready_s + job.hidden_s - self.env.now) if job.left == 1.0 else 0.0
-
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job) -> float:
+        """Latency passes while those before it are served; returns how long to wait for what is left of it."""
         now = self.env.now
         if self._is_own:
             where = f"device {type(self).__name__}: service_s"
@@ -177,10 +177,9 @@ class Device:
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
         job.served_s = job.hidden_s
-        # Who is served while its latency passes does not keep it waiting.
-        job.others_s = min(self._for_others_s() - job.others_before_s, job.start_s - job.ready_s)
         if job.begun is not None:
             job.begun.succeed()
+        return job.start_s + job.hidden_s - now
 
     def _work_on(self, job: Job) -> Events:
         """All of it, or as many slices as pass until somebody else waits."""
@@ -190,14 +189,14 @@ class Device:
             self._other_since_s = self.env.now
         while job.left > 0:
             share = self._slice(job)
-            seconds = share * whole_s / self.pace
+            seconds = share * whole_s / self._pace
             if seconds > 0:
                 yield self.env.timeout(seconds)
             job.served_s += seconds
             job.left = max(0.0, job.left - share)
             self.moved_bytes += share * job.n_bytes
             self.done_ops += share * job.n_ops
-            if job.left > 0 and any(other.user is not job.user for other in self._queue):
+            if job.left > 0 and len(self._queue) > self._n_waiting[job.user]:
                 break
         if is_other:
             self._others_s, self._other_since_s = self._for_others_s(), None
@@ -209,6 +208,8 @@ class Device:
 
     def _end(self, job: Job) -> None:
         job.end_s = self.env.now
+        if job.user is None:
+            job.others_s = self._for_others_s() - job.others_before_s
         if job.row is not None:
             job.row[:] = job.fields
         if job.done is not None:
@@ -238,13 +239,13 @@ class FlashDevice(Device):
         """For a load: so many bytes by so many reads of one size, submitted together; the event is their end.
 
         Raises:
-            DipsimError: a number of bytes or reads that is negative, infinite or none.
+            DipsimError: a number of bytes or reads that is negative, infinite or none, or reads that are not whole.
         """
         n_bytes, reads = amount_of(n_bytes, "flash.read: n_bytes"), amount_of(n_reads, "flash.read: n_reads")
-        batch = self._formulas.rows(n_bytes / max(reads, 1.0), np.array([reads]))
-        # What a read takes beyond its turn in a full queue passes while others are served.
-        service_s = float(batch.service_s[0])
-        hidden_s = service_s - float(batch.occupied_s[0])
+        if reads < 1 or reads % 1:
+            raise DipsimError(f"flash.read: n_reads: got {n_reads!r}; must be a whole number, at least 1")
+        batch = self._formulas.rows(n_bytes / reads, np.array([reads]))
+        service_s, hidden_s = float(batch.service_s[0]), float(batch.hidden_s[0])
         return self._of_load(Job(service_s, hidden_s, n_bytes=float(batch.n_bytes[0]), n_reads=reads))
 
 

@@ -80,4 +80,6 @@ def _made(role: str, kind: type[Any], *arguments: Any) -> Device:
     if not (isinstance(kind, type) and issubclass(kind, default)):
         raise DipsimError(f"devices: {role}: got {kind!r}; must be a class derived from {default.__name__}")
     made: Device = answer_of(f"device {kind.__name__}", lambda: kind(*arguments))
+    if not isinstance(made, default) or not hasattr(made, "_queue"):
+        raise DipsimError(f"device {kind.__name__}: is not made; its __init__ must call super().__init__(*arguments)")
     return made
