@@ -1,7 +1,7 @@
 """How does a device serve its users: each is a SimPy process with a queue, and does one job at a time.
 
 Jobs come from the model, and from loads. A job that another user waits behind gives way after every slice; who has the
-device alone is never interrupted.
+device alone is never interrupted. Jobs of one user are served in the order in which they were asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import simpy
 
 from dipsim.devices import Compute, Dram, Flash
 from dipsim.engine.processes.contract import amount_of, answer_of
+from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array
 
 Events = Generator[simpy.Event, Any, None]
@@ -30,20 +31,21 @@ class Job:
         n_bytes: what is moved; 0 for operations.
         n_ops: operations.
         n_reads: requests.
-        user: None for the model, else the process that asked.
+        user: None for the model, else who asked: a load's process.
+        is_pause: whether its seconds are what they are, whatever the device and its pace.
         ready_s, start_s, end_s: when it could have begun, began and ended.
         alone_s: since when nobody before it was served.
         served_s: for how long the device has worked on it.
         gave_way_s: for how long others were served after it had begun.
-        others_s: for how long it waited for others in all.
+        others_s: for how long loads kept it waiting in all, less what latency passed meanwhile.
         begun, done: events.
         row: where `fields` are written when it ends.
     """
 
     __slots__ = (
-        *("service_s", "hidden_s", "n_bytes", "n_ops", "n_reads", "user"),
+        *("service_s", "hidden_s", "n_bytes", "n_ops", "n_reads", "user", "is_pause"),
         *("ready_s", "start_s", "end_s", "alone_s", "served_s", "gave_way_s", "others_s"),
-        *("begun", "done", "row", "left", "stopped_s", "others_before_s"),
+        *("begun", "done", "row", "n_slices", "n_left", "stopped_s", "others_before_s"),
     )
 
     def __init__(
@@ -53,13 +55,15 @@ class Job:
         n_bytes: float = 0.0,
         n_ops: float = 0.0,
         n_reads: float = 0.0,
-        user: simpy.Process | None = None,
+        user: object = None,
+        is_pause: bool = False,
     ) -> None:
         self.service_s, self.hidden_s = service_s, hidden_s
-        self.n_bytes, self.n_ops, self.n_reads, self.user = n_bytes, n_ops, n_reads, user
+        self.n_bytes, self.n_ops, self.n_reads = n_bytes, n_ops, n_reads
+        self.user, self.is_pause = user, is_pause
         self.ready_s = self.start_s = self.end_s = self.alone_s = self.stopped_s = 0.0
         self.served_s = self.gave_way_s = self.others_s = self.others_before_s = 0.0
-        self.left = 1.0  # share of its work
+        self.n_slices = self.n_left = 0  # equal ones; none until it begins
         self.row: Float64Array | None = None
         self.begun: simpy.Event | None = None
         self.done: simpy.Event | None = None
@@ -83,7 +87,7 @@ class Device:
     Attributes:
         name: in messages.
         env: where time passes.
-        pace: share of its rate at which it works, in (0, 1]; a load may change it.
+        is_own: whether somebody's class says how long its jobs take.
         moved_bytes, done_ops: for all users so far.
     """
 
@@ -91,20 +95,37 @@ class Device:
 
     def __init__(self, env: simpy.Environment, slice_bytes: float = math.inf) -> None:
         self.env = env
-        self.pace = 1.0
+        self._pace = 1.0
         self.moved_bytes = self.done_ops = 0.0
         self._slice_bytes = slice_bytes
         self._queue: deque[Job] = deque()
         self._wake = env.event()
         self._free_s = 0.0
-        self._others_s = 0.0
+        self._others_s = self._others_before_s = 0.0
         self._other_since_s: float | None = None
         # Only other people's code need be asked, and checked.
-        self._is_own = type(self).service_s is not Device.service_s
+        self.is_own = type(self).service_s is not Device.service_s
         env.process(self._serve())
 
+    @property
+    def pace(self) -> float:
+        """Share of its rate at which it works, in (0, 1]; a load may set it, and it holds from the next slice on.
+
+        Raises:
+            DipsimError: when it is set to something else.
+        """
+        return self._pace
+
+    @pace.setter
+    def pace(self, share: float) -> None:
+        pace = amount_of(share, f"{self.name}.pace")
+        if not 0 < pace <= 1:
+            raise DipsimError(f"{self.name}.pace: got {share!r}; must be above 0 and at most 1")
+        self._pace = pace
+
     def service_s(self, job: Job) -> float:
-        """Seconds that a job takes alone at full pace; called when it begins. Override it to model another device."""
+        """Seconds that a job takes alone at full pace; called when it begins, but not for pauses. Override it to model
+        another device."""
         return job.service_s
 
     def submit(self, job: Job) -> simpy.Event:
@@ -117,12 +138,22 @@ class Device:
             self._wake.succeed()
         return done
 
+    def count(self, job: Job) -> None:
+        """A job that takes no time, and so need not queue."""
+        job.ready_s = job.start_s = job.end_s = job.alone_s = self.env.now
+        self.moved_bytes += job.n_bytes
+        self.done_ops += job.n_ops
+
     def hold(self, seconds: float) -> simpy.Event:
-        """For a load: nobody else is served for so long, from when it is its turn on."""
-        return self._of_load(Job(amount_of(seconds, f"{self.name}.hold")))
+        """For a load: nobody else is served for so long, from when it is its turn on.
+
+        Raises:
+            DipsimError: a number of seconds that is negative, infinite or none.
+        """
+        return self._of_load(Job(amount_of(seconds, f"{self.name}.hold"), is_pause=True))
 
     def _of_load(self, job: Job) -> simpy.Event:
-        job.user = self.env.active_process
+        job.user = self.env.active_process or self  # who asks from a callback is no process, nor the model
         return self.submit(job)
 
     def _serve(self) -> Events:
@@ -131,62 +162,71 @@ class Device:
                 self._wake = self.env.event()
                 yield self._wake
             job = self._queue.popleft()
-            if job.left == 1.0:
+            is_other = job.user is not None
+            if is_other:
+                self._other_since_s = self.env.now
+            if job.n_slices == 0:
                 wait_s = self._begin(job)
                 if wait_s > 0:
                     yield self.env.timeout(wait_s)
             else:
                 job.gave_way_s += self.env.now - job.stopped_s
             yield from self._work_on(job)
-            if job.left > 0:
-                job.stopped_s = self.env.now
-                self._queue.append(job)
+            if is_other:
+                self._others_s, self._other_since_s = self._for_others_s(), None
+            self._free_s = self.env.now
+            if job.n_left > 0:
+                self._requeue(job)
             else:
                 self._end(job)
 
     def _begin(self, job: Job) -> float:
         """Latency passes while those before it are served; returns how long to wait for what is left of it."""
         now = self.env.now
-        if self._is_own:
+        if self.is_own and not job.is_pause:
             where = f"device {type(self).__name__}: service_s"
             job.service_s = amount_of(answer_of(where, lambda: self.service_s(job)), where)
             job.hidden_s = min(job.hidden_s, job.service_s)
+        job.n_slices = job.n_left = max(1, math.ceil(job.n_bytes / self._slice_bytes))
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
         job.served_s = job.hidden_s
+        if job.user is None:
+            # What kept the model's job before it waiting is that one's.
+            for_others_s = self._others_s - max(job.others_before_s, self._others_before_s)
+            job.others_s = min(for_others_s, job.start_s - job.ready_s)
         if job.begun is not None:
             job.begun.succeed()
         return job.start_s + job.hidden_s - now
 
     def _work_on(self, job: Job) -> Events:
         """All of it, or as many slices as pass until somebody else waits."""
-        whole_s = job.service_s - job.hidden_s
-        is_other = job.user is not None
-        if is_other:
-            self._other_since_s = self.env.now
-        while job.left > 0:
-            share = self._slice(job)
-            seconds = share * whole_s / self.pace
+        slice_s = (job.service_s - job.hidden_s) / job.n_slices
+        while job.n_left > 0:
+            seconds = slice_s if job.is_pause else slice_s / self._pace
             if seconds > 0:
                 yield self.env.timeout(seconds)
             job.served_s += seconds
-            job.left = max(0.0, job.left - share)
-            self.moved_bytes += share * job.n_bytes
-            self.done_ops += share * job.n_ops
-            if job.left > 0 and any(other.user is not job.user for other in self._queue):
+            job.n_left -= 1
+            self.moved_bytes += job.n_bytes / job.n_slices
+            self.done_ops += job.n_ops / job.n_slices
+            if job.n_left > 0 and any(other.user is not job.user for other in self._queue):
                 break
-        if is_other:
-            self._others_s, self._other_since_s = self._for_others_s(), None
-        self._free_s = self.env.now
 
-    def _slice(self, job: Job) -> float:
-        """Share of the job that is worked on before it may give way."""
-        return job.left if job.n_bytes <= self._slice_bytes else min(job.left, self._slice_bytes / job.n_bytes)
+    def _requeue(self, job: Job) -> None:
+        """To the end of the queue. Of a user's jobs the oldest has the first of its turns, so that none overtakes
+        another."""
+        job.stopped_s = self.env.now
+        for place, other in enumerate(self._queue):
+            if other.user is job.user:
+                self._queue[place], job = job, other
+        self._queue.append(job)
 
     def _end(self, job: Job) -> None:
         job.end_s = self.env.now
         if job.user is None:
-            job.others_s = self._for_others_s() - job.others_before_s
+            job.others_s += job.gave_way_s
+            self._others_before_s = self._others_s
         if job.row is not None:
             job.row[:] = job.fields
         if job.done is not None:

@@ -100,7 +100,8 @@ class _Masks:
 
 def _rows(stages: Stages, timed: Timed) -> Float64Array:
     """`StageSeconds` of stages, [..., field]."""
-    amounts = stages.batches.n_bytes, stages.batches.n_reads, timed.dram_bytes, timed.n_ops
+    batches = stages.batches
+    amounts = batches.n_bytes, batches.n_reads, timed.dram_bytes, stages.n_ops_dram, stages.n_ops_flash
     return np.concatenate([timed.seconds, np.stack(amounts, axis=-1)], axis=-1)
 
 

@@ -28,7 +28,8 @@ class StageSeconds(NamedTuple):
     flash_bytes: float
     n_reads: float
     dram_bytes: float
-    n_ops: float
+    n_ops_early: float
+    n_ops_late: float
 
 
 @dataclass
@@ -103,13 +104,15 @@ class Overlaps:
             yield from self._end(job)
 
     def _first_data(self, read: Job, first_data_s: float) -> Events:
-        """Until the first data of a batch is there."""
+        """Until the first data of a batch is there, at its end at the latest: a device of one's own may be faster than
+        the latency of the profile."""
         if read.begun is None:
             return
         yield read.begun
         wait_s = read.start_s + first_data_s - self._env.now
         if wait_s > 0:
-            yield self._env.timeout(wait_s)
+            data = self._env.timeout(wait_s)
+            yield data if read.done is None or first_data_s <= read.service_s else data | read.done
 
     def _do(self, device: Device, job: Job) -> Events:
         """A job from its beginning to its end."""
@@ -117,11 +120,11 @@ class Overlaps:
         yield from self._end(job)
 
     def _begin(self, device: Device, job: Job) -> None:
-        """Queues a job; one of no seconds is none."""
-        if job.service_s > 0:
+        """Queues a job; one of no seconds is done at once, unless a device of one's own may say otherwise."""
+        if job.service_s > 0 or (device.is_own and job.n_bytes + job.n_ops > 0):
             device.submit(job)
         else:
-            job.ready_s = job.start_s = job.end_s = job.alone_s = self._env.now
+            device.count(job)
 
     def _end(self, job: Job) -> Events:
         """Until a job is done."""
@@ -131,12 +134,10 @@ class Overlaps:
 
 def _jobs_of(s: StageSeconds) -> tuple[Job, ...]:
     """Read, transfer, select, early, late."""
-    ops = s.early_s + s.late_s
-    early_ops = s.n_ops * s.early_s / ops if ops else s.n_ops
     return (
         Job(s.flash_s, s.hidden_s, n_bytes=s.flash_bytes, n_reads=s.n_reads),
         Job(s.dram_s, n_bytes=s.dram_bytes),
         Job(s.select_s),
-        Job(s.early_s, n_ops=early_ops),
-        Job(s.late_s, n_ops=s.n_ops - early_ops),
+        Job(s.early_s, n_ops=s.n_ops_early),
+        Job(s.late_s, n_ops=s.n_ops_late),
     )
