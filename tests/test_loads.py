@@ -409,6 +409,15 @@ def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
     raise KeyError("lost")
 
 
+def fails_beside(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    env.process(fails(env, machine))
+    yield env.timeout(1)
+
+
+def waits_for_what_fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    yield env.process(fails(env, machine))
+
+
 @pytest.mark.parametrize(
     ("load", "message"),
     [
@@ -430,6 +439,8 @@ def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
         (yielding(lambda env, machine: setattr(machine.flash, "pace", float("nan"))), "flash.pace: got nan; must be a"),
         (yielding(lambda env, machine: machine.gpu), "load 'Bad': run: AttributeError"),
         (of_load(fails), "load 'Bad': run: KeyError: 'lost'"),
+        (of_load(fails_beside), "load 'Bad': KeyError: 'lost'"),
+        (of_load(waits_for_what_fails), "load 'Bad': run: KeyError: 'lost'"),
         (of_load(spins), "load 'Bad': run: no step of the model has ended in"),
     ],
 )
@@ -441,6 +452,35 @@ def test_a_load_that_breaks_its_contract_is_one_line(
         streaming(trace, flash_bound(), loads=[load]).run()
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_a_load_sees_what_fails_and_who_interrupts_it(trace: Trace) -> None:
+    """As any SimPy process does."""
+    seen: list[object] = []
+
+    def run(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        try:
+            yield env.process(fails(env, machine))
+        except KeyError as error:
+            seen.append(error.args)
+        env.process(interrupts(env, env.active_process))
+        try:
+            yield env.timeout(1e9)
+        except simpy.Interrupt as interrupt:
+            seen.append(interrupt.cause)
+
+    def interrupts(env: Any, other: Any) -> Generator[Any, Any, None]:
+        yield env.timeout(0.01)
+        other.interrupt("enough")
+
+    streaming(trace, flash_bound(), loads=[of_load(run)]).run()
+    assert seen == [("lost",), "enough"]
+
+
+def test_a_fault_of_the_engine_is_not_a_loads(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dipsim.engine.processes.devices.Device._requeue", lambda self, job: self.nobody)
+    with pytest.raises(AttributeError, match="nobody"):
+        streaming(trace, flash_bound(), loads=[FlashReader(rate_bytes_per_s=5e3, read_bytes=4)]).run()
 
 
 def of_flash(answer: Any) -> type:

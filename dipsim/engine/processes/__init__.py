@@ -15,7 +15,8 @@ import simpy
 from dipsim.engine.blocks import Done
 from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Watch
-from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice, Job
+from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.loop import Loop, Part
 from dipsim.engine.processes.machine import Machine
 from dipsim.engine.processes.stages import Overlaps

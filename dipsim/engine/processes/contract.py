@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from functools import partial
+from itertools import dropwhile
+from traceback import walk_tb
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,6 +47,16 @@ def answer_of(where: str, call: Callable[[], Made]) -> Made:
         raise DipsimError(f"{where}: {type(error).__name__}: {error}") from error
 
 
+def _is_ours(error: BaseException) -> bool:
+    """Whether what SimPy called is dipsim's own, so that it is a fault of ours; else it is of a process that a load has
+    begun and does not wait for. What a process raises, SimPy raises as a copy whose cause tells where."""
+    trace = (error.__cause__ or error).__traceback__
+    rooms = [frame.f_globals.get("__name__", "").split(".")[0] for frame, _ in walk_tb(trace)]
+    if error.__cause__ is None:  # a callback's, from the loop below on
+        rooms = [*dropwhile("simpy".__ne__, rooms)]
+    return next(dropwhile("simpy".__eq__, rooms), "dipsim") == "dipsim"
+
+
 class Watch:
     """Lets simulated time pass, and sees who keeps the model from getting on.
 
@@ -71,6 +84,12 @@ class Watch:
                 self._env.step()
             except EmptySchedule:
                 raise DipsimError("devices: a job never ends, and nothing else is going on; see service_s") from None
+            except DipsimError:
+                raise
+            except Exception as error:
+                if _is_ours(error):
+                    raise
+                raise DipsimError(f"load '{self._active}': {type(error).__name__}: {error}") from error
             self._n_events += 1
             if self._n_events > _MOST_EVENTS:
                 raise DipsimError(
@@ -92,15 +111,18 @@ class Watch:
         events = answer_of(where, run)
         if not isinstance(events, Generator):
             raise DipsimError(f"{where}: got {events!r}; must be a generator of SimPy events: use yield")
-        value: Any = None
+        go_on: Callable[[], Any] = partial(next, events)
         while True:
             self._active = name
             try:
-                event = answer_of(where, lambda value=value: events.send(value))  # type: ignore[misc]
+                event = answer_of(where, go_on)
             except DipsimError as error:
                 if isinstance(error.__cause__, StopIteration):
                     return
                 raise
             if not isinstance(event, simpy.Event):
                 raise DipsimError(f"{where}: yields {event!r}; must be a SimPy event, such as env.timeout(seconds)")
-            value = yield event
+            try:
+                go_on = partial(events.send, (yield event))
+            except Exception as error:  # an interrupt, or what it waited for has failed: it may know what to do
+                go_on = partial(events.throw, error)

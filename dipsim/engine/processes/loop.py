@@ -13,7 +13,7 @@ from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Watch
-from dipsim.engine.processes.devices import Job
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
 from dipsim.engine.seconds import Formulas, Stages, Timed
 from dipsim.engine.stages import TokenStages, earlier_positions

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import simpy
 
-from dipsim.engine.processes.devices import Device, Job
+from dipsim.engine.processes.devices import Device
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.machine import Machine
 from dipsim.planning.setup import Overlap
 
