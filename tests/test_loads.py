@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeTrace, device, random_scores, small_model
+import simpy
+from conftest import MakeTrace, device, random_scores, small_model, write_trace
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_hardware import profiles
 
 import dipsim as ds
 from dipsim import Dense, Dip, DipsimError, HardwareProfile, Simulation, Trace
+from dipsim.engine.processes import ComputeDevice, Device, Job
 from dipsim.loads import DramTraffic, FlashPauses, FlashReader, Heat
+from dipsim.timeline import PARTS
 
 MODEL = small_model()
 PINNED_BYTES = 2 * 8 * 4 * 6 + 16 * 8
@@ -185,6 +192,108 @@ def test_a_share_that_is_low_enough_is_kept(make_trace: MakeTrace) -> None:
     assert TOKEN_BYTES * len(settled) / settled.sum() == pytest.approx(33.4 / 5 / 1e-3, rel=0.02)
 
 
+@dataclass
+class Busy:
+    """Asks devices for something now and then, changes their pace, and notes who asked for what."""
+
+    requests: list[tuple[str, float, float, float]]
+    machine: Any = None
+
+    def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
+        self.machine, self.jobs = machine, {"flash": [], "dram": [], "compute": []}
+        asks = {
+            "flash": lambda amount: machine.flash.read(1e3 * amount, 3),
+            "dram": lambda amount: machine.dram.move(1e3 * amount),
+            "compute": lambda amount: machine.compute.run(1e3 * amount),
+        }
+        for role in asks:
+            self._note(getattr(machine, role), self.jobs[role])
+        for role, wait_s, amount, pace in 20 * self.requests:
+            getattr(machine, role).pace = pace
+            asked = [asks[role](amount), machine.flash.hold(1e-6 * amount)]
+            yield env.timeout(wait_s)
+            yield asked[0]
+
+    @staticmethod
+    def _note(device: Any, jobs: list[Job]) -> None:
+        submit = device.submit
+
+        def noted(job: Job) -> simpy.Event:
+            jobs.append(job)
+            done: simpy.Event = submit(job)
+            return done
+
+        device.submit = noted
+
+
+requests = st.tuples(
+    st.sampled_from(["flash", "dram", "compute"]),
+    st.sampled_from([0, 1e-6, 1e-4, 1e-3]),
+    st.floats(0, 2),
+    st.sampled_from([1.0, 0.3]),
+)
+
+
+@pytest.fixture(scope="module")
+def two_sequences(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    path = tmp_path_factory.mktemp("loads") / "two.zarr"
+    return write_trace(path, MODEL, random_scores(MODEL, 9), [6, 3], [3, 0])
+
+
+@pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")  # small DRAM, on purpose
+@settings(deadline=None, max_examples=25)
+@given(
+    profiles(),
+    st.lists(requests, min_size=1, max_size=4),
+    st.sampled_from(["none", "io", "pipelined", "ahead", "ahead"]),
+    st.sampled_from([16, 50, 1e6]),
+)
+def test_parts_add_up_beside_any_load(
+    two_sequences: Trace,
+    profile: HardwareProfile,
+    wanted: list[tuple[str, float, float, float]],
+    overlap: str,
+    slice_bytes: float,
+) -> None:
+    """The critical path is the token's time; no device does two things at once, or waits for others in vain."""
+    load = Busy(wanted)
+    ahead = {"overlap": "pipelined", "prefetch": "previous-token", "prefetch_bytes": 90}
+    given_more = ahead if overlap == "ahead" else {"overlap": overlap}
+    tokens = (
+        Simulation(
+            profile.with_values({"slice_bytes": slice_bytes}),
+            two_sequences,
+            Dip(density=0.4),
+            "lru",
+            dram="0.85x",
+            loads=[load],
+            **given_more,
+        )
+        .run()
+        .tokens
+    )
+    token_s = tokens["token_s"].to_numpy()
+    total_s = float(load.machine.flash.env.now)
+    path_s = sum(tokens[f"{part}_on_path_s"].to_numpy() for part in PARTS)
+    assert path_s == pytest.approx(token_s, rel=1e-9, abs=1e-13 * total_s)
+    for role, jobs in load.jobs.items():
+        busy_s = tokens[f"{role}_s"].to_numpy()
+        assert (busy_s >= -1e-12 * total_s).all(), role
+        assert (busy_s <= token_s + 1e-12 * total_s).all(), role
+        done = [job for job in jobs if job.end_s > 0]
+        in_all_s = sum(job.served_s - (job.alone_s - job.start_s) for job in done)
+        assert in_all_s <= total_s * (1 + 1e-9), role
+        own = [job for job in done if job.user is None]
+        assert [job.end_s for job in own] == sorted(job.end_s for job in own)
+        for job in done:
+            assert job.ready_s <= job.start_s <= job.alone_s <= job.end_s
+            assert job.start_s + job.served_s + job.gave_way_s == pytest.approx(job.end_s, abs=1e-12 * total_s)
+        waited_s = sum(job.others_s for job in own)
+        assert 0 <= waited_s <= sum(job.start_s - job.ready_s + job.gave_way_s for job in own) + 1e-12 * total_s
+        others_s = sum(job.served_s - (job.alone_s - job.start_s) for job in jobs if job.user is not None)
+        assert waited_s <= others_s + 1e-9 * total_s, role
+
+
 class Slow(ds.FlashDevice):
     """Half as fast as its profile says."""
 
@@ -198,6 +307,105 @@ def test_a_flash_of_ones_own(trace: Trace) -> None:
     assert own.tokens["token_s"].to_numpy() == pytest.approx(slow.tokens["token_s"].to_numpy(), rel=1e-12)
     assert own.to_dict()["busy_s"]["flash"] == pytest.approx(slow.to_dict()["busy_s"]["flash"])
     assert own.to_dict()["critical_path_s_per_token"] == pytest.approx(slow.to_dict()["critical_path_s_per_token"])
+
+
+class Steady(ds.FlashDevice):
+    """All that it knows is its rate: 10 kB/s."""
+
+    def service_s(self, job: Any) -> float:
+        return float(job.n_bytes) / 1e4
+
+
+def test_a_pause_is_as_long_as_it_is_whatever_the_device(trace: Trace) -> None:
+    """Neither a device of one's own nor a slow one makes it longer or shorter."""
+
+    @dataclass(frozen=True)
+    class Once:
+        def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
+            machine.flash.pace = 0.5
+            yield machine.flash.hold(0.3)
+
+    tokens = streaming(trace, flash_bound(), loads=[Once()], devices={"flash": Steady}, tokens=2).run().tokens
+    assert tokens["token_s"].to_numpy() == pytest.approx([2 * TOKEN_BYTES / 1e4 + 0.3, 2 * TOKEN_BYTES / 1e4])
+
+
+class Unit(ComputeDevice):
+    """A thousand operations a second."""
+
+    def service_s(self, job: Any) -> float:
+        return float(job.n_ops) / 1e3
+
+
+def test_a_compute_unit_of_ones_own_where_the_profile_has_none(trace: Trace) -> None:
+    """Nothing else takes time; operations on what comes from Flash wait for it."""
+    own = streaming(trace, device(1e30, 1e30), devices={"compute": Unit}).run()
+    per_second = streaming(trace, device(1e30, 1e30, compute={"ops_per_s": 1e3})).run()
+    for name in ("token_s", "compute_s", "compute_on_path_s"):
+        assert own.tokens[name].to_numpy() == pytest.approx(per_second.tokens[name].to_numpy(), rel=1e-9), name
+    assert own.tokens["token_s"].min() > 0.5
+
+
+class Instant(ds.FlashDevice):
+    """No latency, whatever the profile says."""
+
+    def service_s(self, job: Any) -> float:
+        return 1e-6
+
+
+def test_data_comes_at_the_end_of_a_read_at_the_latest(trace: Trace) -> None:
+    profile = device(1e4, 1e30, flash_more={"latency_s": 0.5}, compute={"ops_per_s": 1e12})
+    tokens = streaming(trace, profile, devices={"flash": Instant}, tokens=2).run().tokens
+    assert tokens["token_s"].max() < 1e-4
+    assert sum(tokens[f"{part}_on_path_s"] for part in PARTS).to_numpy() == pytest.approx(tokens["token_s"].to_numpy())
+
+
+def test_operations_count_where_they_take_no_time(trace: Trace) -> None:
+    load = Busy([("dram", 0.0, 0.0, 1.0)])
+    result = streaming(trace, flash_bound(), loads=[load]).run()
+    assert load.machine.compute.done_ops == pytest.approx(result.tokens["n_ops"].sum())
+    assert load.machine.compute.done_ops > 0
+    assert load.machine.flash.moved_bytes == result.tokens["flash_bytes"].sum()
+
+
+def served(slice_bytes: float, *arrivals: tuple[float, Job]) -> list[float]:
+    """When jobs end on a device that is given them at those times, in their order."""
+    env = simpy.Environment()
+    own = Device(env, slice_bytes)
+
+    def arrive() -> Generator[Any, Any, None]:
+        for at_s, job in arrivals:
+            yield env.timeout(at_s - env.now)
+            own.submit(job)
+
+    env.process(arrive())
+    env.run()
+    return [job.end_s for _, job in arrivals]
+
+
+def test_a_users_jobs_do_not_overtake_each_other() -> None:
+    """Ten slices, then five; another user asks for one each time, and has his turn when those before him had one."""
+    long, after = Job(10, n_bytes=10), Job(5, n_bytes=5)
+    others = [Job(1, n_bytes=1, user="app") for _ in range(2)]
+    ends_s = served(1, (0, long), (0.1, after), (0.2, others[0]), (4.5, others[1]))
+    # The long one has the turn of the one after it, too; then the first of the others.
+    assert ends_s == pytest.approx([12, 17, 3, 7])
+    # Who waits behind the long one waits for others only when it is first.
+    assert [long.others_s, after.others_s] == pytest.approx([2, 0])
+
+
+@pytest.mark.parametrize("n_slices", [3, 7, 10, 49, 1000])
+def test_the_last_slice_is_the_last(n_slices: int) -> None:
+    """No rest of a rounding error waits for another turn."""
+    app = Job(1000, n_bytes=1, user="app")
+    ends_s = served(0.1, (0, Job(n_slices, n_bytes=0.1 * n_slices)), (n_slices - 0.5, app))
+    assert ends_s[0] == pytest.approx(n_slices)
+
+
+def test_latency_that_passes_meanwhile_is_not_waited_for() -> None:
+    """An app is served for 10 s, its latency included; of a read of 5 s, 2 are latency, so that it loses only 8."""
+    read = Job(5, hidden_s=2)
+    assert served(math.inf, (0, Job(10, hidden_s=1, user="app")), (0, read)) == pytest.approx([10, 13])
+    assert read.others_s == pytest.approx(8)
 
 
 def of_load(run: Callable[..., Any]) -> Any:
@@ -222,6 +430,15 @@ def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
     raise KeyError("lost")
 
 
+def fails_beside(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    env.process(fails(env, machine))
+    yield env.timeout(1)
+
+
+def waits_for_what_fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    yield env.process(fails(env, machine))
+
+
 @pytest.mark.parametrize(
     ("load", "message"),
     [
@@ -235,8 +452,16 @@ def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
         (yielding(lambda env, machine: machine.flash.read("many")), "flash.read: n_bytes: got 'many'"),
         (yielding(lambda env, machine: machine.flash.hold(float("inf"))), "flash.hold: got inf; must be a number"),
         (yielding(lambda env, machine: machine.dram.move(float("nan"))), "dram.move: n_bytes: got nan"),
+        (
+            yielding(lambda env, machine: setattr(machine.dram, "pace", 0)),
+            "dram.pace: got 0; must be above 0 and at most",
+        ),
+        (yielding(lambda env, machine: setattr(machine.flash, "pace", 1.5)), "flash.pace: got 1.5; must be above 0"),
+        (yielding(lambda env, machine: setattr(machine.flash, "pace", float("nan"))), "flash.pace: got nan; must be a"),
         (yielding(lambda env, machine: machine.gpu), "load 'Bad': run: AttributeError"),
         (of_load(fails), "load 'Bad': run: KeyError: 'lost'"),
+        (of_load(fails_beside), "load 'Bad': KeyError: 'lost'"),
+        (of_load(waits_for_what_fails), "load 'Bad': run: KeyError: 'lost'"),
         (of_load(spins), "load 'Bad': run: no step of the model has ended in"),
     ],
 )
@@ -248,6 +473,35 @@ def test_a_load_that_breaks_its_contract_is_one_line(
         streaming(trace, flash_bound(), loads=[load]).run()
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_a_load_sees_what_fails_and_who_interrupts_it(trace: Trace) -> None:
+    """As any SimPy process does."""
+    seen: list[object] = []
+
+    def run(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        try:
+            yield env.process(fails(env, machine))
+        except KeyError as error:
+            seen.append(error.args)
+        env.process(interrupts(env, env.active_process))
+        try:
+            yield env.timeout(1e9)
+        except simpy.Interrupt as interrupt:
+            seen.append(interrupt.cause)
+
+    def interrupts(env: Any, other: Any) -> Generator[Any, Any, None]:
+        yield env.timeout(0.01)
+        other.interrupt("enough")
+
+    streaming(trace, flash_bound(), loads=[of_load(run)]).run()
+    assert seen == [("lost",), "enough"]
+
+
+def test_a_fault_of_the_engine_is_not_a_loads(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dipsim.engine.processes.devices.Device._requeue", lambda self, job: self.nobody)
+    with pytest.raises(AttributeError, match="nobody"):
+        streaming(trace, flash_bound(), loads=[FlashReader(rate_bytes_per_s=5e3, read_bytes=4)]).run()
 
 
 def of_flash(answer: Any) -> type:

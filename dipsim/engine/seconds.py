@@ -73,7 +73,7 @@ class Formulas:
         self, batch: tuple[float, ...], dram_bytes: float, n_ops_dram: float, n_ops_flash: float, n_scored: float
     ) -> tuple[float, ...]:
         """The same for one stage in plain numbers, which is faster: seconds of its parts, then bytes that Flash moves,
-        its reads, bytes over the bus, and operations.
+        its reads, bytes over the bus, and operations on weights from DRAM and from Flash.
 
         Args:
             batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data.
@@ -86,7 +86,8 @@ class Formulas:
         late_s = compute_s * (n_ops_flash / n_ops) if n_ops > 0 else 0.0
         select_s = self.compute.select_s_per_column * n_scored
         of_flash = service_s, hidden_s, first_data_s
-        return (*of_flash, dram_s, select_s, compute_s - late_s, late_s, n_bytes, n_reads, traffic_bytes, n_ops)
+        of_compute = select_s, compute_s - late_s, late_s
+        return (*of_flash, dram_s, *of_compute, n_bytes, n_reads, traffic_bytes, n_ops_dram, n_ops_flash)
 
     def of_reads_ahead(self, batches: ReadBatches) -> Float64Array:
         """float64 [..., 3]: the batch, what of it passes while others are served, writing it to DRAM."""

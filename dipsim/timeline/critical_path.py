@@ -62,7 +62,8 @@ def _pipelined(done: Done) -> dict[str, Float64Array]:
     begun_s = jobs[:, :, LATE, START] - np.maximum(jobs[:, :, LATE, READY], jobs[:, :, EARLY, END])
     late_s = np.where(is_late, jobs[:, :, LATE, SERVICE] + jobs[:, :, LATE, GAVE_WAY] + begun_s, 0)
     early_s = _took(done, EARLY)
-    first_data_s = np.where(is_read, done.timed.seconds[:, :, FIRST_DATA_S], 0)
+    read_took_s = service_s + jobs[:, :, READ, GAVE_WAY]
+    first_data_s = np.where(is_read, np.minimum(done.timed.seconds[:, :, FIRST_DATA_S], read_took_s), 0)
     # What was read ahead may come after the mask is chosen: it is waited for as if it were the stage's own.
     late_by_s = jobs[:, :, LATE, READY] - chosen_s
     arrived_s = np.where(is_read, jobs[:, :, READ, START] - chosen_s + first_data_s, late_by_s)

@@ -14,9 +14,11 @@ from functools import partial
 from dipsim.engine.blocks import Done
 from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Clock, Watch, answer_of
-from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice, Job
+from dipsim.engine.processes.devices import Device
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.loop import Loop, Part
 from dipsim.engine.processes.machine import Machine
+from dipsim.engine.processes.roles import ComputeDevice, DramDevice, FlashDevice
 from dipsim.engine.processes.stages import Overlaps
 from dipsim.engine.seconds import Formulas
 from dipsim.engine.workload import GroupUse
@@ -66,6 +68,7 @@ class Processes:
             while waiting and not waiting[0].unfinished:
                 yield self._loop.done(waiting.popleft())
         for part in waiting:
-            for end in part.unfinished:
-                self._watch.run_until(end)
+            for job in part.unfinished:
+                if (end := job.end(self._env)) is not None:
+                    self._watch.run_until(end)
             yield self._loop.done(part)

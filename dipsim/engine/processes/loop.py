@@ -13,7 +13,7 @@ from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Watch
-from dipsim.engine.processes.devices import Job
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
 from dipsim.engine.seconds import Formulas, Stages, Timed
 from dipsim.engine.stages import TokenStages, earlier_positions
@@ -47,10 +47,9 @@ class Part:
     begun: list[Job] = field(default_factory=list)
 
     @property
-    def unfinished(self) -> list[simpy.Event]:
-        """Ends of reads ahead that go on though their tokens have ended."""
-        ends = (job.done for job in self.begun)
-        return [end for end in ends if end is not None and not end.processed]
+    def unfinished(self) -> list[Job]:
+        """Reads ahead that go on though their tokens have ended."""
+        return [job for job in self.begun if not job.is_done]
 
 
 class _Token:
@@ -100,7 +99,8 @@ class _Masks:
 
 def _rows(stages: Stages, timed: Timed) -> Float64Array:
     """`StageSeconds` of stages, [..., field]."""
-    amounts = stages.batches.n_bytes, stages.batches.n_reads, timed.dram_bytes, timed.n_ops
+    batches = stages.batches
+    amounts = batches.n_bytes, batches.n_reads, timed.dram_bytes, stages.n_ops_dram, stages.n_ops_flash
     return np.concatenate([timed.seconds, np.stack(amounts, axis=-1)], axis=-1)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import simpy
 
 from dipsim.engine.processes.contract import answer_of
-from dipsim.engine.processes.devices import ComputeDevice, Device, DramDevice, FlashDevice
+from dipsim.engine.processes.devices import Device
+from dipsim.engine.processes.roles import ComputeDevice, DramDevice, FlashDevice
 from dipsim.engine.seconds import Formulas
 from dipsim.errors import DipsimError
 from dipsim.planning.setup import Setup
@@ -80,6 +81,6 @@ def _made(role: str, kind: type[Any], *arguments: Any) -> Device:
     if not (isinstance(kind, type) and issubclass(kind, default)):
         raise DipsimError(f"devices: {role}: got {kind!r}; must be a class derived from {default.__name__}")
     made: Device = answer_of(f"device {kind.__name__}", lambda: kind(*arguments))
-    if not isinstance(made, default) or not hasattr(made, "_queue"):
+    if not isinstance(made, default) or not hasattr(made, "_turns"):
         raise DipsimError(f"device {kind.__name__}: is not made; its __init__ must call super().__init__(*arguments)")
     return made

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import simpy
 
-from dipsim.engine.processes.devices import Device, Job
+from dipsim.engine.processes.devices import Device
+from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.machine import Machine
 from dipsim.planning.setup import Overlap
 
@@ -28,7 +29,8 @@ class StageSeconds(NamedTuple):
     flash_bytes: float
     n_reads: float
     dram_bytes: float
-    n_ops: float
+    n_ops_early: float
+    n_ops_late: float
 
 
 @dataclass
@@ -65,63 +67,71 @@ class Overlaps:
 
     def _one_by_one(self, stage: Stage) -> Events:
         """Flash, then DRAM, then compute."""
-        read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        in_turn = (self._flash, read), (self._dram, transfer)
-        for device, job in (*in_turn, *((self._compute, job) for job in (select, early, late))):
-            if (done := self._begin(device, job)) is not None:
-                yield done
+        read, transfer, *operations = stage.jobs = _jobs_of(stage.seconds)
+        in_turn = (self._flash, read), (self._dram, transfer), *((self._compute, job) for job in operations)
+        for device, job in in_turn:
+            self._begin(device, job)
+            yield from self._ends(job)
 
     def _io_then_compute(self, stage: Stage) -> Events:
         """Flash beside DRAM, then compute."""
-        read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        fetched, moved = self._begin(self._flash, read), self._begin(self._dram, transfer)
-        for event in (fetched, moved):
-            if event is not None:
-                yield event
-        for job in (select, early, late):
-            if (done := self._begin(self._compute, job)) is not None:
-                yield done
+        read, transfer, *operations = stage.jobs = _jobs_of(stage.seconds)
+        self._begin(self._flash, read)
+        self._begin(self._dram, transfer)
+        yield from self._ends(read, transfer)
+        for job in operations:
+            self._begin(self._compute, job)
+            yield from self._ends(job)
 
     def _pipelined(self, stage: Stage) -> Events:
         """All at once, as soon as the mask is chosen: operations on what lies in DRAM, then on what comes from Flash as
         it arrives. Reads ahead queue behind the stage's own."""
         read, transfer, select, early, late = stage.jobs = _jobs_of(stage.seconds)
-        if (chosen := self._begin(self._compute, select)) is not None:
+        self._begin(self._compute, select)
+        if (chosen := select.end(self._env)) is not None:
             yield chosen
-        read.begun = self._env.event() if read.service_s > 0 else None
-        fetched, moved = self._begin(self._flash, read), self._begin(self._dram, transfer)
-        worked = self._begin(self._compute, early)
+        self._begin(self._flash, read)
+        self._begin(self._dram, transfer)
+        self._begin(self._compute, early)
         for ahead, written in stage.ahead:
             self._flash.submit(ahead)
             self._dram.submit(written)
-        if read.begun is not None:
-            yield read.begun
-            wait_s = read.start_s + stage.seconds.first_data_s - self._env.now
-            if wait_s > 0:
-                yield self._env.timeout(wait_s)
-        if stage.due is not None and stage.due.done is not None:
-            yield stage.due.done
-        arrived = self._begin(self._compute, late)
-        for event in (arrived, fetched, moved, worked):
-            if event is not None:
-                yield event
+        if not read.is_done:
+            yield from self._first_data(read, stage.seconds.first_data_s)
+        if stage.due is not None and (arrived := stage.due.end(self._env)) is not None:
+            yield arrived
+        self._begin(self._compute, late)
+        yield from self._ends(late, read, transfer, early)
 
-    def _begin(self, device: Device, job: Job) -> simpy.Event | None:
-        """Queues a job; returns its end, None for one of no seconds, which is none."""
-        if job.service_s > 0:
-            return device.submit(job)
-        job.ready_s = job.start_s = job.end_s = job.alone_s = self._env.now
-        return None
+    def _first_data(self, read: Job, first_data_s: float) -> Events:
+        """Until the first data of a batch is there, at its end at the latest: a device of one's own may be faster than
+        the latency of the profile."""
+        read.begun = self._env.event()
+        yield read.begun
+        wait_s = read.start_s + min(first_data_s, read.service_s) - self._env.now
+        if wait_s > 0:
+            yield self._env.timeout(wait_s)
+
+    def _begin(self, device: Device, job: Job) -> None:
+        """Queues a job; one of no seconds is done at once, unless a device of one's own may say otherwise."""
+        if job.service_s > 0 or (device.is_own and job.n_bytes + job.n_ops > 0):
+            device.submit(job)
+        else:
+            device.count(job)
+
+    def _ends(self, *jobs: Job) -> Events:
+        """Until all of them have ended."""
+        for job in jobs:
+            if (end := job.end(self._env)) is not None:
+                yield end
 
 
 def _jobs_of(s: StageSeconds) -> tuple[Job, ...]:
     """Read, transfer, select, early, late."""
-    ops = s.early_s + s.late_s
-    early_ops = s.n_ops * s.early_s / ops if ops else s.n_ops
     return (
         Job(s.flash_s, s.hidden_s, n_bytes=s.flash_bytes, n_reads=s.n_reads),
         Job(s.dram_s, n_bytes=s.dram_bytes),
         Job(s.select_s),
-        Job(s.early_s, n_ops=early_ops),
-        Job(s.late_s, n_ops=s.n_ops - early_ops),
+        Job(s.early_s, n_ops=s.n_ops_early),
+        Job(s.late_s, n_ops=s.n_ops_late),
     )
