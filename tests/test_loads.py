@@ -17,9 +17,12 @@ from test_hardware import profiles
 
 import dipsim as ds
 from dipsim import Dense, Dip, DipsimError, HardwareProfile, Simulation, Trace
+from dipsim.engine.jobs import Jobs
 from dipsim.engine.processes import ComputeDevice, Device, Job
+from dipsim.kernels.stages import ALONE, END, FLASH, GAVE_WAY, READY, SERVICE, START
 from dipsim.loads import DramTraffic, FlashPauses, FlashReader, Heat
 from dipsim.timeline import PARTS
+from dipsim.timeline.measured import _Begun
 
 MODEL = small_model()
 PINNED_BYTES = 2 * 8 * 4 * 6 + 16 * 8
@@ -406,6 +409,21 @@ def test_latency_that_passes_meanwhile_is_not_waited_for() -> None:
     read = Job(5, hidden_s=2)
     assert served(math.inf, (0, Job(10, hidden_s=1, user="app")), (0, read)) == pytest.approx([10, 13])
     assert read.others_s == pytest.approx(8)
+
+
+def test_busy_seconds_are_those_of_the_token_in_which_they_pass() -> None:
+    """A read ahead of 2 s, begun in the first of three tokens of 4 s at 2 s, gives way for 6 s, and ends at 10 s."""
+    jobs = Jobs.empty(3, 1, 1, 1)
+    jobs.edges_s[:] = [[0, 4], [4, 8], [8, 12]]
+    jobs.ahead[0, 0, 0, FLASH, [READY, START, ALONE, SERVICE, GAVE_WAY, END]] = [2, 2, 2, 2, 6, 10]
+    assert _Begun(FLASH).busy_s(jobs) == pytest.approx([0.5, 1, 0.5])
+    # The same where the last token is one of the next block.
+    begun = _Begun(FLASH)
+    parts = [Jobs(*(getattr(jobs, name)[own] for name in ("of_stages", "ahead", "edges_s"))) for own in _CUT]
+    assert np.concatenate([begun.busy_s(part) for part in parts]) == pytest.approx([0.5, 1, 0.5])
+
+
+_CUT = slice(0, 2), slice(2, 3)
 
 
 def of_load(run: Callable[..., Any]) -> Any:

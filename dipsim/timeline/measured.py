@@ -9,7 +9,7 @@ from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.workload import Work
 from dipsim.kernels import Float64Array
-from dipsim.kernels.stages import COMPUTE, DRAM, END, FLASH, OTHERS, SERVICE
+from dipsim.kernels.stages import ALONE, COMPUTE, DRAM, END, FLASH, OTHERS, SERVICE
 from dipsim.planning.setup import Setup
 
 DEVICES = {"flash": FLASH, "dram": DRAM, "compute": COMPUTE}
@@ -76,15 +76,22 @@ class _Begun:
 
     def __init__(self, device: int) -> None:
         self._device = device
-        self._last_end_s = 0.0
+        self._late = np.zeros((0, 3))  # jobs of tokens before that have not ended: alone since, end, busy seconds
         self._left_s = 0.0
 
     def busy_s(self, jobs: Jobs) -> Float64Array:
-        """Busy seconds within each token, [token]."""
-        ends_s = np.maximum.accumulate(jobs.of_device(self._device, END).max(axis=1))
-        ends_s = np.maximum(ends_s, self._last_end_s)
-        left_s = np.maximum(0.0, ends_s - jobs.edges_s[:, -1])
+        """Busy seconds within each token, [token]. Those of a job lie evenly between its beginning and its end, and
+        fill that time unless it gave way to others."""
+        alone_s, end_s = (jobs.of_device(self._device, field) for field in (ALONE, END))
+        busy_s, edges_s = jobs.busy_s(self._device), jobs.edges_s[:, -1]
+        token, job = np.nonzero(end_s > np.maximum(edges_s[:, None], alone_s))
+        own = np.stack([alone_s, end_s, busy_s], axis=-1)[token, job]
+        token, late = np.concatenate([np.full(len(self._late), -1), token]), np.concatenate([self._late, own])
+        begin_s, until_s, work_s = late.T
+        after_s = until_s - np.maximum(edges_s[:, None], begin_s)
+        is_left = (after_s > 0) & (token <= np.arange(len(edges_s))[:, None])
+        left_s = (np.where(is_left, after_s, 0) * (work_s / (until_s - begin_s))).sum(axis=1)
         before_s = np.concatenate([[self._left_s], left_s[:-1]])
-        self._last_end_s, self._left_s = float(ends_s[-1]), float(left_s[-1])
-        seconds: Float64Array = jobs.busy_s(self._device).sum(axis=1) + before_s - left_s
+        self._late, self._left_s = late[until_s > edges_s[-1]], float(left_s[-1])
+        seconds: Float64Array = busy_s.sum(axis=1) + before_s - left_s
         return seconds
