@@ -176,6 +176,10 @@ class Device:
             job.hidden_s = min(job.hidden_s, job.service_s)
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
+        # It has not waited while its own latency passed.
+        others_s = self._for_others_s()
+        job.others_s = min(others_s - job.others_before_s, job.start_s - job.ready_s)
+        job.others_before_s = others_s
         job.served_s = job.hidden_s
         if job.begun is not None:
             job.begun.succeed()
@@ -196,11 +200,15 @@ class Device:
             job.left = max(0.0, job.left - share)
             self.moved_bytes += share * job.n_bytes
             self.done_ops += share * job.n_ops
-            if job.left > 0 and len(self._queue) > self._n_waiting[job.user]:
+            if job.left > 0 and len(self._queue) > self._n_waiting[job.user] and self._has_data(self._queue[0]):
                 break
         if is_other:
             self._others_s, self._other_since_s = self._for_others_s(), None
         self._free_s = self.env.now
+
+    def _has_data(self, job: Job) -> bool:
+        """Whether its latency has passed: until then nobody gives way to it, who would wait for nothing."""
+        return job.left < 1 or self.env.now >= job.ready_s + job.hidden_s
 
     def _slice(self, job: Job) -> float:
         """Share of the job that is worked on before it may give way."""
@@ -209,7 +217,7 @@ class Device:
     def _end(self, job: Job) -> None:
         job.end_s = self.env.now
         if job.user is None:
-            job.others_s = self._for_others_s() - job.others_before_s
+            job.others_s += self._for_others_s() - job.others_before_s
         if job.row is not None:
             job.row[:] = job.fields
         if job.done is not None:
