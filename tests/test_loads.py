@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -363,6 +364,14 @@ def test_what_a_load_keeps_to_itself_ends_with_the_run(trace: Trace) -> None:
     results = [simulation.run() for _ in range(2)]
     assert results[0].to_json() == results[1].to_json()
     assert results[0].config["load_options"] == {"Counts": {"length_s": 0.0}}
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), np.arange(3)])
+def test_options_that_are_no_plain_values_are_one_line(trace: Trace, value: Any) -> None:
+    result = streaming(trace, flash_bound(), loads=[Counts(value)], tokens=1)
+    with pytest.raises(DipsimError, match="result: its config is not JSON: ") as caught:
+        dataclasses.replace(streaming(trace, flash_bound(), tokens=1).run(), config=result.config).to_json()
+    assert "\n" not in str(caught.value)
 
 
 def test_who_begins_above_a_trip_point_is_slow_at_once(trace: Trace) -> None:
