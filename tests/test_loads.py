@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -113,18 +114,15 @@ def test_two_apps_add_up(trace: Trace) -> None:
 def test_long_transfers_give_way_after_a_slice(trace: Trace) -> None:
     """One read of the app comes while 192 bytes are read: it is served when 16 of them are, and the rest waits."""
 
-    @dataclass(frozen=True)
-    class Once:
-        ended_s: list[float]
-
-        def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
-            yield env.timeout(0.0008 + 0.0005)  # the row takes 0.8 ms, the first slice is half read
-            yield machine.flash.read(10)
-            self.ended_s.append(env.now)
-
     ended_s: list[float] = []
+
+    def once(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        yield env.timeout(0.0008 + 0.0005)  # the row takes 0.8 ms, the first slice is half read
+        yield machine.flash.read(10)
+        ended_s.append(env.now)
+
     profile = device(1e4, 1e30, slice_bytes=16)
-    result = streaming(trace, profile, loads=[Once(ended_s)], tokens=1).run()
+    result = streaming(trace, profile, loads=[of_load(once)], tokens=1).run()
     assert ended_s == [pytest.approx(0.0008 + 0.0016 + 0.001)]
     assert result.tokens["token_s"].tolist() == [pytest.approx(TOKEN_BYTES / 1e4 + 0.001)]
     assert result.tokens["flash_others_s"].tolist() == [pytest.approx(0.001)]
@@ -448,13 +446,23 @@ def fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
     raise KeyError("lost")
 
 
-def fails_beside(env: Any, machine: Any) -> Generator[Any, Any, None]:
+def leaves_alone(env: Any, machine: Any) -> Generator[Any, Any, None]:
     env.process(fails(env, machine))
     yield env.timeout(1)
 
 
-def waits_for_what_fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
-    yield env.process(fails(env, machine))
+def floods(env: Any, machine: Any) -> Generator[Any, Any, None]:
+    while True:
+        machine.flash.read(8)
+        yield env.timeout(1e-6)
+
+
+def paced(share: Any) -> Any:
+    def run(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        machine.flash.pace = share
+        yield env.timeout(1)
+
+    return of_load(run)
 
 
 @pytest.mark.parametrize(
@@ -465,21 +473,35 @@ def waits_for_what_fails(env: Any, machine: Any) -> Generator[Any, Any, None]:
         (yielding(lambda env, machine: env.timeout(-1)), "load 'Bad': run: ValueError: Negative delay -1"),
         (
             yielding(lambda env, machine: machine.flash.read(-1)),
-            "flash.read: n_bytes: got -1; must be a number, at least",
+            "load 'Bad': run: flash.read: n_bytes: got -1; must be a number, at least",
         ),
-        (yielding(lambda env, machine: machine.flash.read("many")), "flash.read: n_bytes: got 'many'"),
-        (yielding(lambda env, machine: machine.flash.hold(float("inf"))), "flash.hold: got inf; must be a number"),
-        (yielding(lambda env, machine: machine.dram.move(float("nan"))), "dram.move: n_bytes: got nan"),
+        (yielding(lambda env, machine: machine.flash.read("many")), "load 'Bad': run: flash.read: n_bytes: got 'many'"),
         (
-            yielding(lambda env, machine: setattr(machine.dram, "pace", 0)),
-            "dram.pace: got 0; must be above 0 and at most",
+            yielding(lambda env, machine: machine.flash.hold(float("inf"))),
+            "load 'Bad': run: flash.hold: got inf; must be a number",
         ),
-        (yielding(lambda env, machine: setattr(machine.flash, "pace", 1.5)), "flash.pace: got 1.5; must be above 0"),
-        (yielding(lambda env, machine: setattr(machine.flash, "pace", float("nan"))), "flash.pace: got nan; must be a"),
+        (
+            yielding(lambda env, machine: machine.dram.move(float("nan"))),
+            "load 'Bad': run: dram.move: n_bytes: got nan",
+        ),
+        (
+            yielding(lambda env, machine: machine.flash.read(1e6, 0)),
+            "load 'Bad': run: flash.read: n_reads: got 0; must be a whole number, at least 1",
+        ),
+        (yielding(lambda env, machine: machine.flash.read(10**400)), "load 'Bad': run: flash.read: n_bytes: got 1000"),
         (yielding(lambda env, machine: machine.gpu), "load 'Bad': run: AttributeError"),
+        (yielding(lambda env, machine: env.timeout(float("nan"))), "load 'Bad': run: ValueError: delay: got nan"),
+        (yielding(lambda env, machine: env.event().fail(ValueError("a\nb"))), "load 'Bad': run: ValueError: a b"),
+        (yielding(lambda env, machine: env.process(fails(env, machine))), "load 'Bad': run: KeyError: 'lost'"),
+        (yielding(lambda env, machine: env.process(x for x in [5])), "load 'Bad': run: RuntimeError: File"),
+        (of_load(leaves_alone), "load 'Bad': run: KeyError: 'lost' (test_loads.py, line"),
+        (of_load(lambda env, machine: exit(0)), "load 'Bad': run: SystemExit: 0 (test_loads.py, line"),
+        (yielding(lambda env, machine: machine.flash.hold(1e30)), "load 'Bad': run: got 1e+30 s of simulated time"),
+        (paced(0), "load 'Bad': run: flash.pace: got 0; must be above 0 and at most 1"),
+        (paced(2), "load 'Bad': run: flash.pace: got 2; must be above 0 and at most 1"),
+        (paced("fast"), "load 'Bad': run: flash.pace: got 'fast'; must be a number"),
+        (of_load(floods), "load 'Bad': run: flash: 50 jobs wait"),
         (of_load(fails), "load 'Bad': run: KeyError: 'lost'"),
-        (of_load(fails_beside), "load 'Bad': KeyError: 'lost'"),
-        (of_load(waits_for_what_fails), "load 'Bad': run: KeyError: 'lost'"),
         (of_load(spins), "load 'Bad': run: no step of the model has ended in"),
     ],
 )
@@ -487,6 +509,7 @@ def test_a_load_that_breaks_its_contract_is_one_line(
     trace: Trace, load: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dipsim.engine.processes.contract._MOST_EVENTS", 10_000)
+    monkeypatch.setattr("dipsim.engine.processes.devices._MOST_WAITING", 50)
     with pytest.raises(DipsimError) as caught:
         streaming(trace, flash_bound(), loads=[load]).run()
     assert str(caught.value).startswith(message)
@@ -536,6 +559,11 @@ def of_flash(answer: Any) -> type:
         (of_flash(None), "device Broken: service_s: got None"),
         (of_flash(float("inf")), "device Broken: service_s: got inf"),
         (of_flash(lambda job: 1 / 0), "device Broken: service_s: ZeroDivisionError: division by zero"),
+        (of_flash(10**400), "device Broken: service_s: got 1000"),
+        (of_flash(1e30), "devices: Broken: got"),
+        (type("Empty", (ds.FlashDevice,), {"__init__": lambda self, *a: None}), "device Empty: is not made; its"),
+        (type("Other", (ds.FlashDevice,), {"__new__": lambda kind, *a: 5}), "device Other: is not made; its"),
+        (type("Lost", (ds.FlashDevice,), {"submit": lambda self, job: {}[job]}), "devices: Lost: KeyError"),
         (int, "devices: flash: got <class 'int'>; must be a class derived from FlashDevice"),
         (type("Greedy", (ds.FlashDevice,), {"__init__": lambda self: None}), "device Greedy: TypeError"),
         (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: a job never ends"),
@@ -566,6 +594,66 @@ def test_options_of_loads_are_checked(make: Callable[[], Any], message: str) -> 
     with pytest.raises(DipsimError) as caught:
         make()
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("slice_bytes", [4, 1e9])
+def test_who_waits_while_its_latency_passes_has_not_waited(trace: Trace, slice_bytes: float) -> None:
+    """The app's latency passes while the model is served, and the model's while the app is: what is left is bytes."""
+    profile = device(1e4, 1e30, slice_bytes=slice_bytes, flash_more={"latency_s": 0.02})
+    alone, beside = (
+        streaming(trace, profile, loads=loads).run() for loads in ([], [FlashReader(period_s=0.05, read_bytes=8)])
+    )
+    more_s = beside.tokens["token_s"].to_numpy() - alone.tokens["token_s"].to_numpy()
+    at_most_s = 0.0008 * (beside.tokens["token_s"].to_numpy() / 0.05 + 1)
+    assert (more_s <= at_most_s + 0.02).all()
+    assert more_s.mean() <= at_most_s.mean()
+    assert (beside.tokens["flash_others_s"].to_numpy() <= at_most_s).all()
+
+
+def test_a_load_is_told_of_what_fails_and_may_go_on(trace: Trace) -> None:
+    told: list[str] = []
+
+    def run(env: Any, machine: Any) -> Generator[Any, Any, None]:
+        try:
+            yield env.event().fail(KeyError("lost"))
+        except KeyError:
+            told.append("lost")
+        yield env.timeout(1)
+
+    streaming(trace, flash_bound(), loads=[of_load(run)], tokens=1).run()
+    assert told == ["lost"]
+
+
+@dataclass
+class Counts:
+    """Holds Flash, the longer the more often it has run."""
+
+    length_s: float = 0.0
+
+    def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
+        self.length_s += 0.5
+        yield machine.flash.hold(self.length_s)
+
+
+def test_what_a_load_keeps_to_itself_ends_with_the_run(trace: Trace) -> None:
+    simulation = streaming(trace, flash_bound(), loads=[Counts()], tokens=3)
+    results = [simulation.run() for _ in range(2)]
+    assert results[0].to_json() == results[1].to_json()
+    assert results[0].config["load_options"] == {"Counts": {"length_s": 0.0}}
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), np.arange(3)])
+def test_options_that_are_no_plain_values_are_one_line(trace: Trace, value: Any) -> None:
+    result = streaming(trace, flash_bound(), loads=[Counts(value)], tokens=1)
+    with pytest.raises(DipsimError, match="result: its config is not JSON: ") as caught:
+        dataclasses.replace(streaming(trace, flash_bound(), tokens=1).run(), config=result.config).to_json()
+    assert "\n" not in str(caught.value)
+
+
+def test_who_begins_above_a_trip_point_is_slow_at_once(trace: Trace) -> None:
+    heat = Heat(ambient_c=50, trips=[[45, 0.5]])
+    seconds = streaming(trace, flash_bound(energy=ENERGY), loads=[heat], tokens=1).run().tokens["token_s"]
+    assert seconds[0] == pytest.approx(2 * TOKEN_BYTES / 1e4)
 
 
 def test_heat_needs_to_know_what_is_spent(trace: Trace) -> None:

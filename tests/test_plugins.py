@@ -247,6 +247,20 @@ def test_all_that_its_author_wrote_is_its_code(before: str, after: str) -> None:
     assert code(f"{before}# a comment\nunused = 1\n") == code(before)
 
 
+@pytest.mark.parametrize("decorator", ["", "@dataclass\n"])
+def test_what_a_command_line_defines_is_code_as_well(decorator: str) -> None:
+    """`python -c` and what `dataclass` makes have the same name of a file."""
+
+    def code(number: int) -> object:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        source = f"from dataclasses import dataclass\n{decorator}class f:\n    def run(self): return {number}\n"
+        exec(compile(source, "<string>", "exec", dont_inherit=True), names)
+        return code_of(names["f"])
+
+    assert code(1) == code(1)
+    assert code(1) != code(2)
+
+
 def test_a_worker_forgets_what_an_earlier_sweep_left_there() -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     cell(FIRST["policy"], names)

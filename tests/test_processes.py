@@ -174,12 +174,11 @@ def test_a_device_serves_like_a_simpy_resource(jobs: list[tuple[float, float]]) 
 
     def job(index: int, arrival_s: float, service_s: float) -> Any:
         yield env.timeout(arrival_s)
-        done = own.submit(given[index])
+        own.submit(given[index])
         with resource.request() as turn:
             yield turn
             yield env.timeout(service_s)
         ends[index] = env.now
-        yield done
 
     given = [Job(service_s) for _, service_s in jobs]
     for index, (arrival_s, service_s) in enumerate(jobs):

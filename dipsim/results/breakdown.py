@@ -47,7 +47,7 @@ def of_others(tokens: pd.DataFrame) -> dict[str, float] | None:
     devices = ("flash", "dram", "compute")
     if "flash_others_s" not in tokens:
         return None
-    return {device: tokens[f"{device}_others_s"].mean() for device in devices}
+    return {device: float(tokens[f"{device}_others_s"].mean()) for device in devices}
 
 
 def of_path(tokens: pd.DataFrame) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dipsim.errors import DipsimError
 from dipsim.planning.dram import DramPlan
 from dipsim.profile import HardwareProfile
 from dipsim.results import breakdown
@@ -102,8 +103,17 @@ class Result:
         }
 
     def to_json(self) -> str:
-        """The numbers as JSON; null where a thing was not modelled."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False, default=lambda number: number.item()) + "\n"
+        """The numbers as JSON; null where a thing was not modelled.
+
+        Raises:
+            DipsimError: options of a policy, a load or others are no plain values.
+        """
+        try:
+            return json.dumps(self.to_dict(), indent=2, allow_nan=False, default=_plain) + "\n"
+        except ValueError as error:
+            raise DipsimError(
+                f"result: its config is not JSON: {error}; options must be plain, finite values"
+            ) from None
 
     def __repr__(self) -> str:
         numbers = self.to_dict()
@@ -120,3 +130,14 @@ class Result:
         if self.profile.compute is None:
             busy["compute"] = None
         return busy
+
+
+def _plain(value: object) -> object:
+    """A number of NumPy's as one of Python's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    raise ValueError(f"got {value!r}")

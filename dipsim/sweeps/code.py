@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -75,7 +76,8 @@ class _Walk:
     def _members(self, kind: type) -> list[object]:
         told: list[object] = []
         for name, value in vars(kind).items():
-            functions = [f for f in _functions(value) if f.__code__.co_filename != "<string>"]  # a dataclass's
+            is_made = is_dataclass(kind) and name.startswith("__")  # by `dataclass`, where no file has it
+            functions = [f for f in _functions(value) if not (is_made and f.__code__.co_filename == "<string>")]
             if functions:
                 told.append([name, [self._function(function) for function in functions]])
             elif not name.startswith("__") and not hasattr(value, "__get__"):

@@ -117,7 +117,7 @@ class Watch:
             if self._n_events > _MOST_EVENTS or self._n_at_once > _MOST_AT_ONCE:
                 raise DipsimError(
                     f"{self._who}: no step of the model has ended in {self._n_events:,} events; let time pass (yield "
-                    "env.timeout(seconds)), wait for what is asked of a device, or let slice_bytes of the profile be more"
+                    "env.timeout(seconds)), wait for what is asked of a device, or make the profile's slice_bytes more"
                 )
 
     @property

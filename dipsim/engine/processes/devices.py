@@ -159,13 +159,21 @@ class Device:
             if user in seen:
                 continue
             seen.add(user)
-            job = self._jobs[user][0]
-            wait_s = job.ready_s + job.hidden_s - self.env.now if job.n_slices == 0 else 0.0
+            wait_s = self._latency_left_s(user)
             if wait_s <= 0:
                 return place, 0.0
             if wait_s < least_s:
                 best, least_s = place, wait_s
         return best, least_s
+
+    def _is_waited_for(self, user: object) -> bool:
+        """Whether somebody else could be served now."""
+        return any(self._latency_left_s(other) <= 0 for other in {*self._turns} if other is not user)
+
+    def _latency_left_s(self, user: object) -> float:
+        """Of the oldest job of a user."""
+        job = self._jobs[user][0]
+        return job.ready_s + job.hidden_s - self.env.now if job.n_slices == 0 else 0.0
 
     def _begin(self, job: Job) -> None:
         """Latency has passed, as far as it could while those before it were served."""
@@ -196,7 +204,7 @@ class Device:
             job.n_left -= 1
             self.moved_bytes += job.n_bytes / job.n_slices
             self.done_ops += job.n_ops / job.n_slices
-            if len(self._turns) > len(self._jobs[job.user]):
+            if len(self._turns) > len(self._jobs[job.user]) and self._is_waited_for(job.user):
                 break
         self._free_s = self.env.now
 
