@@ -76,7 +76,7 @@ def draw(rows: list[Row], path: Path) -> None:
 
 
 def options(asked: argparse.ArgumentParser) -> None:
-    asked.add_argument("--tokens", type=int, default=64, help="of the model beside an app (64)")
+    asked.add_argument("--tokens", type=int, default=40, help="of the model beside an app (40)")
     asked.add_argument("--hot-tokens", type=int, default=4500, help="of the model on the hot phone (4500)")
     asked.add_argument("--figure", type=Path, help="where to draw the first table; its data as CSV beside it")
 
