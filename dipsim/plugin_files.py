@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import sysconfig
 from pathlib import Path
 from types import ModuleType
 
 from dipsim.documents import read_text
 from dipsim.errors import DipsimError
-from dipsim.registry import told_of
+from dipsim.registry import INSTALLED, told_of
 
-_INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _PREFIX = "dipsim_plugin_"
 _texts: dict[str, str] = {}  # of the files that were loaded, by the name of the module
 
@@ -63,4 +61,4 @@ def is_users_own(module: str) -> bool:
     if top in ("", "dipsim") or top in sys.stdlib_module_names:
         return False
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or not file.startswith(_INSTALLED)
+    return file is None or not file.startswith(INSTALLED)

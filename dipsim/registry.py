@@ -18,7 +18,7 @@ from dipsim.errors import DipsimError, suggestion
 T = TypeVar("T")
 
 # Where installed packages and Python itself live: not what a user is asked to look at.
-_INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+INSTALLED = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _OWN = f"{Path(__file__).parent}{os.sep}"
 
 
@@ -163,7 +163,7 @@ def told_of(error: BaseException) -> str:
     """What went wrong in code that somebody else wrote, in one line, and where in it."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not f.filename.startswith((*_INSTALLED, _OWN, "<string>", "<frozen"))]
+    theirs = [f for f in frames if not f.filename.startswith((*INSTALLED, _OWN, "<string>", "<frozen"))]
     return f"{text} ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else text
 
 

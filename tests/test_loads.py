@@ -568,7 +568,7 @@ def of_flash(answer: Any) -> type:
         (type("Lost", (ds.FlashDevice,), {"submit": lambda self, job: {}[job]}), "devices: Lost: KeyError"),
         (int, "devices: flash: got <class 'int'>; must be a class derived from FlashDevice"),
         (type("Greedy", (ds.FlashDevice,), {"__init__": lambda self: None}), "device Greedy: TypeError"),
-        (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: a job never ends"),
+        (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: Mute: a job never ends"),
     ],
 )
 def test_a_device_that_breaks_its_contract_is_one_line(trace: Trace, kind: type, message: str) -> None:
@@ -665,7 +665,7 @@ def test_heat_needs_to_know_what_is_spent(trace: Trace) -> None:
 
 def test_the_compiled_engine_runs_no_loads(trace: Trace) -> None:
     with pytest.raises(DipsimError, match="engine: got 'compiled' with loads"):
-        streaming(trace, flash_bound(), loads=[FlashReader()], engine="compiled").run()
+        streaming(trace, flash_bound(), loads=[FlashReader()], engine="compiled")
 
 
 def test_the_same_run_gives_the_same_bytes(trace: Trace) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dipsim.engine.blocks import Done
 from dipsim.engine.compiled import Compiled
 from dipsim.engine.processes import Processes
-from dipsim.errors import DipsimError
 from dipsim.planning.setup import Setup
 
 __all__ = ["blocks_of"]
@@ -19,13 +18,7 @@ def blocks_of(setup: Setup, on_tokens: Callable[[int], None]) -> Iterator[Done]:
     Args:
         setup: the run.
         on_tokens: called with the tokens of each block of a pass that looks ahead of the simulation.
-
-    Raises:
-        DipsimError: the engine `compiled` is asked for what only processes can do.
     """
-    needs_processes = bool(setup.loads or setup.devices)
-    if setup.engine == "compiled" and needs_processes:
-        raise DipsimError("engine: got 'compiled' with loads or devices of their own; only 'processes' runs these")
-    if setup.engine == "processes" or needs_processes:
+    if setup.engine == "processes" or setup.loads or setup.devices:
         return Processes(setup, on_tokens).blocks()
     return Compiled(setup, on_tokens).blocks()

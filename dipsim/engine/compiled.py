@@ -19,11 +19,14 @@ from dipsim.engine.jobs import Jobs
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.stages import TokenStages, earlier_positions
 from dipsim.engine.workload import GroupUse, Work
+from dipsim.kernels.stages import IO, NONE, PIPELINED
 from dipsim.planning.future import Future
-from dipsim.planning.setup import OVERLAPS, Setup
+from dipsim.planning.setup import Setup
 from dipsim.registry import ships_with_dipsim
 from dipsim.threads import n_threads
 from dipsim.trace.reading import Block
+
+_OVERLAPS = {"none": NONE, "io": IO, "pipelined": PIPELINED}
 
 
 class Compiled:
@@ -64,7 +67,7 @@ class Compiled:
         ahead_s, is_used = np.zeros((n_tokens, 0, n_groups, 3)), np.zeros((0, 0, 0), np.bool_)
         if work is not None and n_layers:
             ahead_s, is_used = self._formulas.of_reads_ahead(work.ahead), work.n_used_ahead > 0
-        overlap = OVERLAPS.index(self._setup.overlap)
+        overlap = _OVERLAPS[self._setup.overlap]
         self._now_s = kernels.time_stages(
             *(overlap, timed.seconds, ahead_s, is_used, self._now_s, self._free_s),
             *(jobs.of_stages, jobs.ahead, jobs.edges_s),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dipsim.errors import DipsimError, choose
-from dipsim.loads.protocol import positive, register_load
+from dipsim.loads.protocol import is_number, positive, register_load
 
 _DEVICES = ("flash", "dram", "compute")
 # Temperature is looked at so often in the time in which it would change by two thirds.
@@ -42,7 +41,7 @@ class Heat:
         positive("heat: resistance_c_per_w", self.resistance_c_per_w)
         positive("heat: capacity_j_per_c", self.capacity_j_per_c)
         choose("heat: device", self.device, _DEVICES)
-        if not _is_number(self.ambient_c):
+        if not is_number(self.ambient_c):
             raise DipsimError(f"heat: ambient_c: got {self.ambient_c!r}; must be a number")
         object.__setattr__(self, "trips", _checked(self.trips))
 
@@ -56,8 +55,8 @@ class Heat:
         while True:
             device.pace = min((share for trip_c, share in self.trips if celsius >= trip_c), default=1.0)
             yield env.timeout(step_s)
-            power_w = (machine.spent_j - spent_j) / step_s + idle_w
-            spent_j = machine.spent_j
+            before_j, spent_j = spent_j, machine.spent_j
+            power_w = (spent_j - before_j) / step_s + idle_w
             settled_c = self.ambient_c + power_w * self.resistance_c_per_w
             celsius = settled_c + (celsius - settled_c) * kept
 
@@ -76,11 +75,7 @@ def _checked(trips: object) -> tuple[tuple[float, float], ...]:
     checked = []
     for trip in trips:
         is_pair = isinstance(trip, Sequence) and not isinstance(trip, str) and len(trip) == 2
-        if not is_pair or not all(map(_is_number, trip)) or not 0 < trip[1] <= 1:
+        if not is_pair or not all(map(is_number, trip)) or not 0 < trip[1] <= 1:
             raise DipsimError(told)
         checked.append((float(trip[0]), float(trip[1])))
     return tuple(checked)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 from dipsim.errors import DipsimError
 from dipsim.registry import Registry
@@ -39,12 +39,16 @@ def register_load(name: str) -> Callable[[L], L]:
     return loads.register(name)  # type: ignore[return-value]
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number, and no switch."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def positive(where: str, value: object) -> None:
     """Refuses what is no number above 0.
 
     Raises:
         DipsimError: it is not, or not finite.
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= sys.float_info.max:  # type: ignore[operator]
+    if not is_number(value) or value <= 0:
         raise DipsimError(f"{where}: got {value!r}; must be a number above 0 and finite")

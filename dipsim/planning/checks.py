@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from dipsim.errors import DipsimError
 from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
@@ -17,6 +19,12 @@ def check_kinds(profile: object, trace: object) -> None:
         if not isinstance(thing, kind):
             how = "HardwareProfile.load(name)" if kind is HardwareProfile else "Trace.open(path)"
             raise DipsimError(f"{name}: got {thing!r}; must be a {kind.__name__}, see {how}")
+
+
+def check_engine(engine: str, loads: Sequence[object], devices: Mapping[str, object]) -> None:
+    """Refuses loads and devices of one's own for an engine that has no processes."""
+    if engine == "compiled" and (loads or devices):
+        raise DipsimError("engine: got 'compiled' with loads or devices of one's own; only 'processes' runs these")
 
 
 def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:

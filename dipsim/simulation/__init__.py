@@ -14,7 +14,7 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
-from dipsim.planning.checks import check_counts, check_kinds, check_method, check_shape
+from dipsim.planning.checks import check_counts, check_engine, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, Setup
@@ -77,6 +77,9 @@ class Simulation:
         if isinstance(adapter_bytes, str):
             adapter_bytes = parse_bytes(adapter_bytes, "adapter-bytes")
         beside = beside_layers(masking, model, adapter_bytes)
+        engine = choose("engine", given["engine"], ENGINES)
+        loads, devices = named_loads(given["loads"]), named_devices(given["devices"])
+        check_engine(engine, loads, devices)
         budgets[given["budget"]]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
             profile=profile,
@@ -95,9 +98,9 @@ class Simulation:
             layout=layout,
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
-            engine=choose("engine", given["engine"], ENGINES),
-            loads=named_loads(given["loads"]),
-            devices=named_devices(given["devices"]),
+            engine=engine,
+            loads=loads,
+            devices=devices,
             beside=beside,
         )
         self._worked_out: Setup | None = None

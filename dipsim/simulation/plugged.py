@@ -68,7 +68,7 @@ def named_loads(given: object) -> tuple[Load, ...]:
     for one in made:
         if not callable(getattr(one, "run", None)):
             raise DipsimError(f"loads: got {one!r}; must have run(env, machine)")
-    names = [loads.name_and_options(one)[0] for one in made]
+    names = [loads.name_of(one) for one in made]
     for name in names:
         if names.count(name) > 1:
             raise DipsimError(f"loads: got '{name}' twice; each once, since a configuration knows them by name")

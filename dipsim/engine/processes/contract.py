@@ -106,7 +106,7 @@ class Watch:
             try:
                 self._env.step()
             except EmptySchedule:
-                raise DipsimError("devices: a job never ends, and nothing else is going on; see service_s") from None
+                raise DipsimError(f"{self._who}: a job never ends, and nothing else is going on") from None
             except DipsimError:
                 raise
             except (Exception, SystemExit) as error:

@@ -28,6 +28,7 @@ class Device:
     Args:
         env: where time passes.
         slice_bytes: after so many bytes a job gives way, if another user waits; infinite where there is none.
+        formulas: how long things take by the profile.
 
     Attributes:
         name: in messages.
@@ -38,8 +39,8 @@ class Device:
 
     name = "device"
 
-    def __init__(self, env: simpy.Environment, slice_bytes: float = math.inf) -> None:
-        self.env = env
+    def __init__(self, env: simpy.Environment, slice_bytes: float = math.inf, formulas: Any = None) -> None:
+        self.env, self.formulas = env, formulas
         self.moved_bytes = self.done_ops = 0.0
         # Only other people's code need be asked, and checked.
         self.is_own = type(self).service_s is not Device.service_s

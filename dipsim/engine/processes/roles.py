@@ -15,16 +15,12 @@ from dipsim.errors import DipsimError
 class FlashDevice(Device):
     """Flash storage.
 
-    Args:
-        env, slice_bytes: as of `Device`.
+    Attributes:
         formulas: how long reads take by the profile.
     """
 
     name = "flash"
-
-    def __init__(self, env: simpy.Environment, slice_bytes: float, formulas: Flash) -> None:
-        super().__init__(env, slice_bytes)
-        self._formulas = formulas
+    formulas: Flash
 
     def read(self, n_bytes: float, n_reads: int = 1) -> simpy.Event:
         """For a load: so many bytes by so many reads of one size, submitted together; the event is their end.
@@ -35,7 +31,7 @@ class FlashDevice(Device):
         n_bytes, reads = amount_of(n_bytes, "flash.read: n_bytes"), amount_of(n_reads, "flash.read: n_reads")
         if reads < 1 or reads % 1:
             raise DipsimError(f"flash.read: n_reads: got {n_reads!r}; must be a whole number, at least 1")
-        batch = self._formulas.rows(n_bytes / reads, np.array([reads]))
+        batch = self.formulas.rows(n_bytes / reads, np.array([reads]))
         # What a read takes beyond its turn in a full queue passes while others are served.
         service_s = float(batch.service_s[0])
         hidden_s = service_s - float(batch.occupied_s[0])
@@ -45,16 +41,12 @@ class FlashDevice(Device):
 class DramDevice(Device):
     """The bus of the memory.
 
-    Args:
-        env, slice_bytes: as of `Device`.
+    Attributes:
         formulas: how long transfers take by the profile.
     """
 
     name = "dram"
-
-    def __init__(self, env: simpy.Environment, slice_bytes: float, formulas: Dram) -> None:
-        super().__init__(env, slice_bytes)
-        self._formulas = formulas
+    formulas: Dram
 
     def move(self, n_bytes: float) -> simpy.Event:
         """For a load: so many bytes are read or written; the event is their end.
@@ -63,22 +55,18 @@ class DramDevice(Device):
             DipsimError: a number of bytes that is negative, infinite or none.
         """
         n_bytes = amount_of(n_bytes, "dram.move: n_bytes")
-        return self._of_load(Job(float(self._formulas.write_seconds(np.array(n_bytes))), n_bytes=n_bytes))
+        return self._of_load(Job(float(self.formulas.write_seconds(np.array(n_bytes))), n_bytes=n_bytes))
 
 
 class ComputeDevice(Device):
     """The compute unit that the model uses; a launch is never interrupted.
 
-    Args:
-        env, slice_bytes: as of `Device`.
+    Attributes:
         formulas: how long operations take by the profile.
     """
 
     name = "compute"
-
-    def __init__(self, env: simpy.Environment, slice_bytes: float, formulas: Compute) -> None:
-        super().__init__(env, slice_bytes)
-        self._formulas = formulas
+    formulas: Compute
 
     def run(self, n_ops: float) -> simpy.Event:
         """For a load: so many operations in one launch; the event is their end.
@@ -87,4 +75,4 @@ class ComputeDevice(Device):
             DipsimError: a number of operations that is negative, infinite or none.
         """
         n_ops = amount_of(n_ops, "compute.run: n_ops")
-        return self._of_load(Job(float(self._formulas.seconds(np.array(n_ops))), n_ops=n_ops))
+        return self._of_load(Job(float(self.formulas.seconds(np.array(n_ops))), n_ops=n_ops))
