@@ -568,6 +568,23 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+HALF_MADE = """
+import os, signal
+class Loop:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+    def __del__(self):
+        self.socket.close()
+Loop()
+"""
+
+
+def test_ctrl_c_says_nothing_of_what_it_tears_down(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HALF_MADE)
+    done = run("list", "methods", "--plugin", "mine.py", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "dipsim: interrupted\n")
+
+
 class Panic(BaseException):
     """As libraries written in Rust raise it: no Exception."""
 

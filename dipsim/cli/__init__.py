@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from typing import Annotated, cast
 
 import typer
@@ -94,6 +95,8 @@ def main() -> None:
 
 def _run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = app(standalone_mode=False)
     except DipsimError as error:
@@ -118,6 +121,14 @@ def _run() -> None:
         sys.stdout.flush()
         os._exit(code)  # past the exit hooks: zarr's would complain of reads that were cut short
     sys.exit(code)
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C. What it leaves half-made complains as it is torn down (an event loop without its socket, a coroutine that
+    nobody awaits): of no use to who pressed it."""
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = lambda ignored: None
+    raise KeyboardInterrupt
 
 
 def _own_up(error: BaseException, words: list[str]) -> None:
