@@ -63,6 +63,7 @@ DOORS = {
     "distributed": {"sweeps"},
     "ray": {"sweeps"},
     "pyarrow": {"sweeps"},
+    "gguf": {"model"},
     "scipy": {"synthetic", "evaluation"},
     "optuna": {"tuning"},
     "lm_eval": {SIDE_DOOR},
