@@ -1,4 +1,4 @@
-"""Real models for the studies: parts of packages are joined, checked, and left out where they are not what they were."""
+"""Real models for the studies: parts of packages are joined, checked, and refused where they are not what they were."""
 
 from __future__ import annotations
 
@@ -92,5 +92,5 @@ def test_sources_say_what_they_are() -> None:
 
 def test_a_folder_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DipsimError, match="out: got .*File exists"):
+    with pytest.raises(DipsimError, match=r"^out: got .*: File exists$"):
         next(fetch.tables(Namespace(models=["smollm2-135m"], out=tmp_path / "file")))

@@ -26,6 +26,7 @@ with own_place():
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
+        SHARE_ULP,
         ULP,
         blended_keys,
         clean_scores,
@@ -51,6 +52,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
+    "SHARE_ULP",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
