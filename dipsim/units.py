@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from dipsim.errors import DipsimError
@@ -75,6 +76,14 @@ def scaled(value: float, unit: str) -> str:
     """A number with an SI prefix and three significant digits: `scaled(2.5e9, "B/s")` is `2.50 GB/s`."""
     factor, prefix = prefix_of(value)
     return f"{three_digits(value / factor)} {prefix}{unit}"
+
+
+def with_error(value: float, error: float | None) -> str:
+    """A number and its standard error to two digits: `25.49 +- 0.61`; four digits of the number where there is none."""
+    if error is None or not 0 < error < math.inf or not math.isfinite(value):
+        return f"{value:.4g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
 def three_digits(value: float) -> str:

@@ -380,7 +380,8 @@ def test_evaluate_then_simulate_what_it_recorded(tmp_path: Path) -> None:
     again = tmp_path / "s.json"
     assert run("simulate", str(trace), *method, "--json", str(again)).returncode == 0
     simulated = json.loads(again.read_text())
-    differ = {"config", "perplexity", "loss", "n_scored_tokens", "bos"}
+    differ = {"config", "perplexity", "perplexity_se", "loss", "loss_se", "n_scored_tokens", "bos"}
+    differ |= {"loss_by_window", "scored_by_window", "tokens_sha256"}
     assert {key: found[key] for key in found.keys() - differ} == {
         key: simulated[key] for key in simulated.keys() - differ
     }

@@ -26,7 +26,8 @@ def row(request: pytest.FixtureRequest) -> tuple[Row, set[str]]:
     masking = methods.make("dip", density=0.4)
     result = ds.Simulation(device, trace, masking, "lfu", dram="0.8x", tokens=8, prefetch=request.param).run()
     headroom = result.headroom() if request.param == "none" else None
-    quality = {"perplexity": 9.0, "loss": 2.2, "n_scored_tokens": 7}
+    quality = {"perplexity": 9.0, "perplexity_se": 0.9, "loss": 2.2, "loss_se": 0.1, "n_scored_tokens": 7}
+    quality |= {"loss_by_window": [2.1, 2.3], "scored_by_window": [4, 3], "tokens_sha256": "ef"}
     return row_of(result.config, result, quality, headroom) | PROVENANCE, set(inputs(result.config))
 
 

@@ -205,6 +205,9 @@ def test_prompt_and_stride_score_the_tokens_that_they_should(
     by_hand = losses_by_hand(loaded.model, ids, choose)
     expected = [by_hand[window, token] for window, tokens in counted.items() for token in tokens]
     assert found.n_scored == len(expected)
+    places = [(window, token) for window, tokens in counted.items() for token in tokens]
+    assert found.losses[["window", "position"]].to_records(index=False).tolist() == places
+    assert found.losses["loss"].tolist() == pytest.approx(expected, rel=1e-4)
     assert found.loss == pytest.approx(np.mean(expected), rel=1e-6)
     assert found.to_dict()["n_tokens"] == 3 * (11 - n_prompt)
     assert found.to_dict()["retained_magnitude"] == pytest.approx(choose.active_score / choose.total_score, rel=1e-4)

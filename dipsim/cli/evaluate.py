@@ -53,6 +53,13 @@ def evaluate(
         bool, typer.Option("--merge-adapter", help="Add the adapter to the weights; it then costs no bytes.")
     ] = False,
     json: options.Json = None,
+    losses: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the loss of each scored token (.csv or .parquet): window, position, token_id, loss.",
+            rich_help_panel=options.TEXT,
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Perplexity of a real model under a method, cache state and all, and tokens per second of the same run.
@@ -64,6 +71,7 @@ def evaluate(
         raise DipsimError("merge-adapter: there is none; give --adapter DIR")
     from dipsim import evaluation
     from dipsim.cli.terminal import progress, table
+    from dipsim.evaluation.losses import check_losses_output, write_losses
     from dipsim.files import check_output, write_text
     from dipsim.results.headline import headline
     from dipsim.sparsify.capture import text_source
@@ -73,6 +81,10 @@ def evaluate(
 
     if json is not None:
         check_output(json, force)
+    if losses is not None:
+        check_losses_output(losses, force)
+        if losses == json:
+            raise DipsimError(f"output: '{losses}' is named twice")
     if save_trace is not None:
         check_trace_output(save_trace, force)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
@@ -100,10 +112,12 @@ def evaluate(
             force=force,
             on_progress=on_progress,
         )
-    rows = {"perplexity": f"{found.perplexity:.4g} over {found.n_scored} tokens"} | headline(found.result.to_dict())
+    rows = {"perplexity": found.perplexity_line} | headline(found.result.to_dict())
     table(["", ""], [list(row) for row in rows.items()], title=found.title, left=2)
     if json is not None:
         write_text(json, found.to_json())
+    if losses is not None:
+        write_losses(losses, found.losses)
 
 
 def _planned(spec: "ModelSpec", window_tokens: int, prompt_tokens: int) -> "Trace":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dipsim.errors import DipsimError
+from dipsim.evaluation import clusters
 from dipsim.evaluation.evaluate import OnProgress, evaluate
 from dipsim.kernels import Float64Array
 from dipsim.model.groups import SITES
@@ -34,7 +34,6 @@ _RATIOS = {
     "retained_magnitude": ("kept_score", "total_score"),
     "mlp_density": ("density", "n"),
 }
-_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def gaps_of(replay: pd.DataFrame, closed_loop: pd.DataFrame) -> dict[str, Gap]:
     found = {}
     for name, (top, bottom) in _RATIOS.items():
         (replayed, by_replay), (looped, by_loop) = (_ratio(frame, top, bottom) for frame in (replay, closed_loop))
-        reach = _reach(by_replay - by_loop)
+        reach = clusters.reach(by_replay - by_loop)
         gap = replayed - looped
         interval = None if reach is None else [gap - reach, gap + reach]
         found[name] = Gap(replay=replayed, closed_loop=looped, interval=interval)
@@ -148,19 +147,7 @@ def _ratio(tokens: pd.DataFrame, top: str, bottom: str) -> tuple[float, Float64A
     tops, bottoms = sums.T
     if not bottoms.any():  # nothing is masked, so that everything is retained
         return 1.0, np.zeros(len(sums))
-    ratio = float(tops.sum() / bottoms.sum())
-    return ratio, (tops - ratio * bottoms) / bottoms.mean()
-
-
-def _reach(differences: Float64Array) -> float | None:
-    """Half the width of the confidence interval of a mean (Student t); None for a single value."""
-    n = len(differences)
-    if n < 2:
-        return None
-    from scipy import stats  # type: ignore[import-untyped]
-
-    quantile = float(stats.t.ppf((1 + _CONFIDENCE) / 2, n - 1))
-    return quantile * float(differences.std(ddof=1)) / math.sqrt(n)
+    return clusters.ratio(tops, bottoms)
 
 
 def _first(trace: Trace, n_sequences: int) -> Trace:

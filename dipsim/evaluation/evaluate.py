@@ -8,17 +8,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dipsim import methods
+from dipsim.evaluation.clusters import ratio, standard_error
+from dipsim.evaluation.losses import losses_table, tokens_sha256
+from dipsim.kernels import Float64Array, Int64Array
 from dipsim.model.groups import SITES
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
+from dipsim.units import with_error
 
 if TYPE_CHECKING:
     from dipsim.sparsify.hooks import Predictors
@@ -32,36 +38,82 @@ class Evaluation:
     """The outcome: how well the model predicts, and what the device makes of it.
 
     Attributes:
-        loss: mean cross-entropy of the scored tokens, in nats.
-        n_scored: how many these are.
+        losses: one row a scored token: `window`, `position`, `token_id`, `loss` in nats.
+        tokens_sha256: hash of the windows' tokens and of which are scored.
         result: the run, of the same tokens under the same masks.
         title: the run in one line.
         bos: every window begins with the BOS token.
     """
 
-    loss: float
-    n_scored: int
+    losses: pd.DataFrame
+    tokens_sha256: str
     result: Result
     title: str
     bos: bool
+
+    @property
+    def n_scored(self) -> int:
+        """How many tokens are scored."""
+        return len(self.losses)
+
+    @cached_property
+    def loss(self) -> float:
+        """Mean cross-entropy of the scored tokens, in nats."""
+        return float(self.losses["loss"].to_numpy().mean())
+
+    @cached_property
+    def loss_se(self) -> float | None:
+        """Standard error of the loss, windows as clusters (`dipsim.evaluation.clusters`); None for one window."""
+        return standard_error(ratio(*self._windows)[1])
 
     @property
     def perplexity(self) -> float:
         """exp of the mean loss."""
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
+    @property
+    def perplexity_se(self) -> float | None:
+        """Standard error of the perplexity by the delta method, perplexity x `loss_se`; None for one window."""
+        return None if self.loss_se is None else self.perplexity * self.loss_se
+
+    @cached_property
+    def _windows(self) -> tuple[Float64Array, Int64Array]:
+        """Sum of losses and scored tokens of each window, which all have some."""
+        window, loss = self.losses["window"].to_numpy(), self.losses["loss"].to_numpy()
+        return np.bincount(window, loss), np.bincount(window)
+
+    def quality(self) -> dict[str, Any]:
+        """The numbers of the text as plain data; None where there is none or it is not finite."""
+        sums, counts = self._windows
+        numbers = {name: getattr(self, name) for name in ("perplexity", "perplexity_se", "loss", "loss_se")}
+        return {name: _finite(value) for name, value in numbers.items()} | {
+            "n_scored_tokens": self.n_scored,
+            "loss_by_window": [_finite(loss) for loss in (sums / counts).tolist()],
+            "scored_by_window": counts.tolist(),
+            "tokens_sha256": self.tokens_sha256,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The numbers of the result, and those of the text; None where a thing was not modelled or is not finite."""
-        perplexity = self.perplexity if math.isfinite(self.perplexity) else None
-        own = {"perplexity": perplexity, "loss": self.loss, "n_scored_tokens": self.n_scored, "bos": self.bos}
-        return own | self.result.to_dict()
+        return self.quality() | {"bos": self.bos} | self.result.to_dict()
 
     def to_json(self) -> str:
         """The numbers as JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False, default=lambda number: number.item()) + "\n"
 
     def __repr__(self) -> str:
-        return f"{'perplexity':<20}{self.perplexity:.3f} over {self.n_scored} tokens\n{self.result!r}"
+        return f"{'perplexity':<20}{self.perplexity_line}\n{self.result!r}"
+
+    @property
+    def perplexity_line(self) -> str:
+        """`25.49 +- 0.61 over 2044 tokens in 4 windows`."""
+        n_windows = len(self._windows[0])
+        windows = f"{n_windows} windows" if n_windows > 1 else "1 window, which tells no error"
+        return f"{with_error(self.perplexity, self.perplexity_se)} over {self.n_scored} tokens in {windows}"
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def evaluate(
@@ -124,7 +176,8 @@ def evaluate(
             on_progress=on_progress,
         )
         run = describe(Trace.open(out))
-        return Evaluation(float(loss[scored].mean()), int(scored.sum()), run.run(), run.title, bos)
+        table = losses_table(ids, loss, scored)
+        return Evaluation(table, tokens_sha256(ids, scored), run.run(), run.title, bos)
 
 
 def told_of(plan: Simulation) -> dict[str, Any]:

@@ -167,10 +167,20 @@ COLUMNS = {
     ),
     "headroom.*": Meaning("headroom, *", "", "of each step", kind="list"),
     "perplexity": Meaning("perplexity", "", "exp of the mean loss, with the mask in the loop", "lower", "perplexity"),
+    "perplexity_se": Meaning("perplexity, standard error", "", "perplexity x standard error of the loss"),
     "loss": Meaning(
         "loss", "nat/token", "mean negative log-likelihood of the scored tokens", "lower", "loss (nats/token)"
     ),
+    "loss_se": Meaning("loss, standard error", "nat/token", "of a ratio of sums, windows as clusters"),
     "n_scored_tokens": Meaning("tokens scored", "", "tokens whose loss is in the mean"),
+    "loss_by_window": Meaning("loss by window", "nat/token", "mean loss of each window's scored tokens", kind="list"),
+    "scored_by_window": Meaning("tokens scored by window", "", "how many of each window's tokens count", kind="list"),
+    "tokens_sha256": Meaning(
+        "tokens",
+        "",
+        "hash of the windows' tokens and of which are scored",
+        kind="text",
+    ),
     "key": Meaning(
         definition="hash of the run's configuration, its trace's content and dipsim's version",
         role="provenance",

@@ -85,9 +85,8 @@ def _evaluated(run: Run, text: Text) -> Row:
         predictors=predictors,
     )
     result = found.result
-    quality = {"perplexity": found.perplexity, "loss": found.loss, "n_scored_tokens": found.n_scored}
     config = {key: value for key, value in result.config.items() if key != "trace"}
-    return row_of(config, result, quality, result.headroom() if run.headroom else None)
+    return row_of(config, result, found.quality(), result.headroom() if run.headroom else None)
 
 
 def first_window(run: Run, text: Text) -> tuple[Run, int]:
