@@ -89,7 +89,7 @@ class Result:
             "flash": flash,
             "prefetch": breakdown.of_prefetch(tokens),
             "mlp_density": tokens["density"].mean(),
-            "mlp_error": self._mlp_error(),
+            "mlp_error": self.mlp_error,
             "retained_magnitude": self._retained_magnitude(),
             **breakdown.of_energy(tokens, self.profile.energy),
             "busy_s": self._busy_s(),
@@ -126,7 +126,9 @@ class Result:
             return float(self.counted["kept_score"].sum() / total)
         return None if self.counted["retained_magnitude"].isna().any() else 1.0
 
-    def _mlp_error(self) -> float | None:
+    @property
+    def mlp_error(self) -> float | None:
+        """How far the MLPs' outputs are off, estimated from scores; None where these do not tell."""
         squared = self.counted["squared_error"]
         return None if squared.isna().any() else float(squared.mean()) ** 0.5
 
