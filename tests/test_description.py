@@ -241,7 +241,7 @@ def test_a_default_density_gives_way_to_any_other() -> None:
         keep_input=0.5, keep_glu=0.25
     )
     assert masking_of(Description(method="dip")) == Dip(density=0.7)
-    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.5, warm_up=True)
+    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.7, warm_up=True)
 
 
 def test_a_configuration_of_before_these_options_runs_still(simulation: Any) -> None:

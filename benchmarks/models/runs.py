@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +23,7 @@ from benchmarks.models.watching import Watch
 from dipsim import HardwareProfile, Simulation, Trace
 from dipsim.description import Description
 from dipsim.evaluation import evaluate
+from dipsim.evaluation.clusters import ratio, standard_error
 from dipsim.files import write_text
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
@@ -29,6 +33,7 @@ from dipsim.sparsify.predictors import TrainedPredictors
 
 WINDOW, WINDOWS = 512, 4
 Options = dict[str, Any]
+Row = dict[str, Any]
 
 
 class Run(NamedTuple):
@@ -55,6 +60,7 @@ class Place:
     def __init__(self, given: argparse.Namespace) -> None:
         torch.set_num_threads(given.threads)
         self._model, self._text, self._threads = given.model, given.text, given.threads
+        self._n_blocks, self._only_kept = given.blocks, given.kept
         self.folder: Path = given.results / Path(given.model).name
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -76,10 +82,18 @@ class Place:
         found: Row = json.loads(path.read_text())
         return found
 
-    def rows(self, options: Iterable[Options], n_blocks: int) -> Iterator[list[Row]]:
-        """The blocks of each run."""
-        for own in options:
-            yield [self.row(Run(own, block)) for block in range(n_blocks)]
+    def rows(self, cases: Iterable[Options]) -> Iterator[Row]:
+        """A summary of each run, as soon as its blocks are there; of those that are kept, if no others are wanted."""
+        dense = self._blocks({"method": "dense"})
+        for options in cases:
+            if blocks := self._blocks(options):
+                yield summary(blocks, dense)
+
+    def _blocks(self, options: Options) -> list[Row]:
+        runs = [Run(options, block) for block in range(self._n_blocks)]
+        if self._only_kept:
+            runs = list(takewhile(lambda run: (self.folder / run.name).exists(), runs))
+        return [self.row(run) for run in runs]
 
     def _found(self, run: Run) -> Row:
         others = dict(run.options)
@@ -108,9 +122,6 @@ class Place:
         )
 
 
-Row = dict[str, Any]
-
-
 def simulation(trace: Trace, masking: Method) -> Simulation:
     """The run on the published simulator's device: attention, LM head, KV cache and half of the MLP fit into DRAM."""
     return Simulation(
@@ -121,6 +132,45 @@ def simulation(trace: Trace, masking: Method) -> Simulation:
 def half(model: ModelSpec, n_positions: int) -> float:
     """Bytes of DRAM."""
     return model.pinned_bytes + float(model.kv_bytes(n_positions).sum()) + model.mlp_bytes / 2
+
+
+def summary(blocks: Sequence[Row], dense: Sequence[Row]) -> Row:
+    """A run's blocks in one row, its loss beside that of the dense model on the same windows; windows are clusters."""
+    own, other = losses_of(blocks), losses_of(dense[: len(blocks)])
+    tokens = sum(row["n_tokens"] for row in blocks)
+    told = {name: Path(value).stem if isinstance(value, str) else value for name, value in blocks[0]["options"].items()}
+    lost, perplexity = own["sum"] - other["sum"], math.exp(own["sum"].sum() / own["count"].sum())
+    return told | {
+        "tokens": int(own["count"].sum()),
+        "perplexity": perplexity,
+        "perplexity_se": perplexity * error_of(own["sum"], own["count"]),
+        "lost": lost.sum() / own["count"].sum(),
+        "lost_se": error_of(lost, own["count"]),
+        "tok_per_s": tokens / sum(row["n_tokens"] / row["tok_per_s"] for row in blocks),
+        "hit_rate": float(np.mean([row["hit_rate"] for row in blocks])),
+        "mlp_error": estimate(blocks[0]),
+        "output_error": float(np.sqrt(np.mean(np.square(blocks[0]["error"])))),
+        "retained": blocks[0]["retained_magnitude"],
+    }
+
+
+def losses_of(blocks: Sequence[Row]) -> pd.DataFrame:
+    """Sum and count of the losses of each window, block after block."""
+    frames = [pd.DataFrame(row["losses"]).groupby("window")["loss"].agg(["sum", "count"]) for row in blocks]
+    return pd.concat(frames, ignore_index=True)
+
+
+def error_of(tops: pd.Series[float], bottoms: pd.Series[int]) -> float:
+    """Standard error of a ratio of sums over windows."""
+    return standard_error(ratio(tops, bottoms)[1]) or math.nan
+
+
+def estimate(row: Row) -> float:
+    """What scores say of the error of the MLPs' outputs, over the tokens that were watched; NaN where they do not."""
+    shares = [own for name, own in row.items() if name.startswith("energy.") and name != "energy.predictor"]
+    if not shares:
+        return 0.0 if row["retained_magnitude"] == 1 else math.nan
+    return float(np.sqrt(np.mean(1 - np.prod(shares, axis=0))))
 
 
 def add_model(asked: argparse.ArgumentParser) -> None:
@@ -135,3 +185,4 @@ def add_place(asked: argparse.ArgumentParser) -> None:
     add_model(asked)
     asked.add_argument("--results", type=Path, required=True, metavar="DIR", help="where every run is kept")
     asked.add_argument("--blocks", type=int, default=4, help="blocks of 4 windows of 512 tokens (4)")
+    asked.add_argument("--kept", action="store_true", help="only what is kept already")
