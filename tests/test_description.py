@@ -327,7 +327,7 @@ def test_mistakes_in_specs_are_one_line(spec: dict[str, Any], message: str) -> N
 )
 def test_a_search_refuses_what_is_no_option(given: dict[str, Any]) -> None:
     with pytest.raises(DipsimError, match="unknown axis"):
-        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_loss=0.2, n_trials=1)
+        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_error=0.3, n_trials=1)
 
 
 def test_what_a_search_holds_is_no_axis_of_its_spec() -> None:
