@@ -91,8 +91,12 @@ def _rows(found: "Keeps") -> list[list[str]]:
     def shown(keep: float | list[float]) -> str:
         return ", ".join(f"{one:.4f}" for one in keep) if isinstance(keep, list) else f"{keep:.4f}"
 
+    noise = ""
+    if found.loss_interval is not None:
+        low, high = found.loss_interval
+        noise = f" ({low:+.4f} to {high:+.4f}, 95 % interval{'; within noise' if high >= 0 else ''})"
     return [
-        ["loss", f"{found.loss:.4f} nats, {found.loss_of_paper_rule:.4f} by the paper's rule"],
+        ["loss", f"{found.loss:.4f} nats, {found.loss_of_paper_rule:.4f} by the paper's rule{noise}"],
         ["keep at the input", shown(found.keep_input)],
         ["keep at the product", shown(found.keep_glu)],
         ["density", f"{found.density:.4g}, the best of {found.trials} trials"],

@@ -149,8 +149,21 @@ def _tell(found: "Tuned", out: Path) -> None:
     rows = [
         [name, _shown(name, found.best), _shown(name, found.default)] for name in [*NUMBERS, "method", *found.searched]
     ]
+    if noise := _noise(found):
+        rows.append(["perplexity, best less default", noise, ""])
     rows.append(["meets the bound", "yes", "yes" if found.bound.excess(found.default) <= 0 else "no"])
     table(["", "best", "default"], [row for row in rows if row[1]], title=f"{found.bound}")
+
+
+def _noise(found: "Tuned") -> str:
+    """How far the best's perplexity is from the defaults'; nothing without a text, or where they are one run."""
+    from dipsim.evaluation.paired import Paired
+
+    best, default = found.best, found.default
+    if best is None or best is default or "loss_by_window" not in best or default["error"] is not None:
+        return ""
+    paired = Paired.of(default, best)
+    return f"{paired}" if paired.differs else f"{paired}: within noise"
 
 
 def _nearest(found: "Tuned") -> str:

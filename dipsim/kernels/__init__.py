@@ -24,13 +24,13 @@ with own_place():
         replay_tokens,
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
+    from dipsim.kernels.rules import N_GUESSES, choose_columns
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         ULP,
         blended_keys,
         clean_scores,
         first_bad,
-        ranked_keys,
         score_sum,
         score_values,
     )
@@ -51,6 +51,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
+    "N_GUESSES",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
@@ -62,6 +63,7 @@ __all__ = [
     "Uint16Array",
     "batch_reads",
     "blended_keys",
+    "choose_columns",
     "choose_victims",
     "clean_scores",
     "count_true",
@@ -69,7 +71,6 @@ __all__ = [
     "link_columns",
     "mark_lowest",
     "next_uses",
-    "ranked_keys",
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",

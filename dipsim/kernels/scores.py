@@ -53,13 +53,6 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def ranked_keys(scores, classes, keys):  # type: ignore[no-untyped-def]
-    """Sort keys that order by class first and by score within a class."""
-    for i in range(scores.size):
-        keys[i] = (np.int32(classes[i]) << np.int32(16)) | np.int32(scores[i])
-
-
-@numba.njit(cache=True, nogil=True)
 def score_sum(scores, active):  # type: ignore[no-untyped-def]
     """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order."""
     total = np.int64(0)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipsim.errors import DipsimError
-from dipsim.evaluation.evaluate import OnProgress, evaluate, told_of
+from dipsim.evaluation.evaluate import Evaluation, OnProgress, evaluate, told_of
+from dipsim.evaluation.paired import Paired
 from dipsim.methods import Dip, Keeps, split_density
 from dipsim.model.groups import SITES
 from dipsim.simulation import Simulation
@@ -112,13 +113,15 @@ def allocate(
             f"method '{planned.masking.name}': has no two keeps to split a density into; dip and dip-ca have"
         )
 
-    def loss(point: Point) -> float:
+    def evaluated(point: Point) -> Evaluation:
         keeps = splits.at(point)
-        return evaluate(loaded, ids, lambda trace: describe(trace, *keeps), n_prompt=n_prompt, n_batch=n_batch).loss
+        return evaluate(loaded, ids, lambda trace: describe(trace, *keeps), n_prompt=n_prompt, n_batch=n_batch)
 
     name = _search_name(loaded, ids, [splits, seed, _settings(planned), n_prompt, n_batch])
-    tried = search(loss, splits.ranges, n_trials, seed, journal, name, on_progress)
+    tried = search(lambda point: evaluated(point).loss, splits.ranges, n_trials, seed, journal, name, on_progress)
     best, lowest = min(tried, key=lambda trial: trial[1])
+    paper, _ = tried[0]
+    pair = None if best == paper else Paired.of(evaluated(paper).quality(), evaluated(best).quality())
     keep_input, keep_glu = splits.at(best)
     method = {key: told for key, told in told_of(planned).items() if key not in ("density", "keep_input", "keep_glu")}
     return Keeps(
@@ -127,6 +130,7 @@ def allocate(
         density=density,
         loss=lowest,
         loss_of_paper_rule=tried[0][1],
+        loss_interval=None if pair is None else pair.loss_interval,
         trials=len(tried),
         model=loaded.name,
         method=method,
