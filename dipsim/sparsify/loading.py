@@ -101,10 +101,12 @@ def load_model(
 
 
 def _from_folder(name_or_path: str, dtype: str, on_progress: OnProgress) -> tuple[LoadedModel, dict[str, Any]]:
-    path, options = _place(name_or_path), {"trust_remote_code": False}
+    path = _place(name_or_path)
+    options: dict[str, Any] = {"trust_remote_code": False}
     tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
     options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
+    model, info = loaded
     return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None)), info
 
 

@@ -43,6 +43,7 @@ ARCHITECTURES = {
     "granite": Architecture("granite", turns_pairs=True),
     "olmo2": Architecture("olmo2"),
 }
+_NEEDED = ("block_count", "embedding_length", "feed_forward_length", "attention.head_count")
 _KEYS = {
     "block_count": "num_hidden_layers",
     "embedding_length": "hidden_size",
@@ -75,7 +76,7 @@ def config_of(file: GgufFile) -> dict[str, Any]:
     """
     architecture = file.architecture
     told = {key: file.metadata.get(f"{architecture}.{key}") for key in _KEYS}
-    config = {_KEYS[key]: _one(value, key, file) for key, value in told.items() if value is not None}
+    config: dict[str, Any] = {_KEYS[key]: _one(value, key, file) for key, value in told.items() if value is not None}
     check_experts(config, file.where)
     _check_gates(file, config)
     if architecture not in ARCHITECTURES:
@@ -83,20 +84,24 @@ def config_of(file: GgufFile) -> dict[str, Any]:
             f"{file.where}: architecture '{architecture[:40]}' is not modelled; of GGUF files, these are: "
             f"{', '.join(ARCHITECTURES)}"
         )
-    hidden_size, n_heads = config.get("hidden_size"), config.get("num_attention_heads")
+    for key in _NEEDED:
+        if type(config.get(_KEYS[key])) is not int:
+            raise DipsimError(f"{file.where}: {architecture}.{key}: got {config.get(_KEYS[key])}; must be a count")
+    hidden_size, n_heads = config["hidden_size"], config["num_attention_heads"]
     config.setdefault("num_key_value_heads", n_heads)
-    if isinstance(hidden_size, int) and isinstance(n_heads, int) and n_heads > 0:
-        if hidden_size % n_heads == 0:
-            config.setdefault("head_dim", hidden_size // n_heads)
-        is_27b = config.get("num_hidden_layers") == _LAYERS_OF_27B.get(architecture)
-        config["query_pre_attn_scalar"] = hidden_size // n_heads if is_27b else config.get("head_dim")
-    table = file.tensors.get("token_embd.weight")
+    if n_heads > 0 and hidden_size % n_heads == 0:
+        config.setdefault("head_dim", hidden_size // n_heads)
+    if n_heads > 0 and "head_dim" in config:
+        is_27b = config["num_hidden_layers"] == _LAYERS_OF_27B.get(architecture)
+        config["query_pre_attn_scalar"] = hidden_size // n_heads if is_27b else config["head_dim"]
+    if "token_embd.weight" not in file.tensors:
+        raise DipsimError(f"{file.where}: tensor token_embd.weight is missing")
     return config | {
         "model_type": ARCHITECTURES[architecture].model_type,
-        "vocab_size": table and table.shape[0],
+        "vocab_size": file.tensors["token_embd.weight"].shape[0],
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "rope_theta": config.get("rope_theta", 10000.0),
-        **_layer_types(file, config.get("num_hidden_layers")),
+        **_layer_types(file, config["num_hidden_layers"]),
     }
 
 
@@ -121,10 +126,10 @@ def _check_gates(file: GgufFile, config: dict[str, Any]) -> None:
         raise DipsimError(f"{file.where}: MLPs without a gate are not modelled")
 
 
-def _layer_types(file: GgufFile, n_layers: Any) -> dict[str, Any]:
+def _layer_types(file: GgufFile, n_layers: int) -> dict[str, Any]:
     """Which layers slide, where the file says so: each, or how many share one that sees every position."""
     pattern = file.metadata.get(f"{file.architecture}.attention.sliding_window_pattern")
-    if pattern is None or not isinstance(n_layers, int):
+    if pattern is None:
         return {}
     if type(pattern) is int and pattern > 0:
         pattern = [bool((layer + 1) % pattern) for layer in range(n_layers)]
