@@ -155,13 +155,17 @@ def metadata_of(config: Any, architecture: str) -> dict[str, Any]:
         told["attention.sliding_window"] = config.sliding_window
     if architecture == "gemma2":
         told |= {key: getattr(config, key) for key in ("attn_logit_softcapping", "final_logit_softcapping")}
+    if architecture == "granite":
+        scales = {"embedding": "embedding_multiplier", "residual": "residual_multiplier", "logit": "logits_scaling"}
+        told |= {f"{key}_scale": float(getattr(config, own)) for key, own in scales.items()}
+        told["attention.scale"] = config.attention_multiplier
     if architecture in ("llama", "phi3"):
         told["rope.dimension_count"] = head_dim
     return {f"{architecture}.{key}": value for key, value in told.items()}
 
 
 def _as_stored(name: str, numbers: NDArray[Any], architecture: str, config: Any) -> NDArray[Any]:
-    if architecture in ("llama", "smollm3") and name.endswith(("attn_q.weight", "attn_k.weight")):
+    if architecture in ("llama", "smollm3", "granite") and name.endswith(("attn_q.weight", "attn_k.weight")):
         n_heads = config.num_attention_heads if "attn_q" in name else config.num_key_value_heads
         halves = numbers.reshape(n_heads, 2, numbers.shape[0] // n_heads // 2, *numbers.shape[1:])
         return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(numbers.shape))

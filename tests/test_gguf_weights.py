@@ -32,6 +32,12 @@ MODELS: dict[str, dict[str, Any]] = {
     "phi3": {},
     "smollm3": {"num_hidden_layers": 4},
     "olmo2": {},
+    "granite": {
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.1,
+        "logits_scaling": 4.0,
+    },
 }
 
 
