@@ -20,7 +20,8 @@ TRAINING = "Training"
 @takes_simulation("trace", "tokens", "warmup", "rank", "adapter_bytes")
 def adapt(
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file; its last tenth is held out.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter, in PEFT's format.")],
@@ -76,8 +77,8 @@ def adapt(
     check_folder(out, resume, force)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     with progress("training") as on_step:
         learnt = evaluation.adapt(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dipsim.cli.terminal import harmless, table
+from dipsim.cli.terminal import harmless, say, table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
@@ -109,3 +109,16 @@ def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list pro
 
     HardwareProfile.load(name)
     typer.echo(harmless(read(find(name)).as_string()), nl=False)
+
+
+@show_app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a .gguf or a config.json.")],
+) -> None:
+    """A model's shape and bits as JSON, to be edited and given as --model, and the bytes that follow from them."""
+    from dipsim.model import ModelSpec
+
+    spec = ModelSpec.load(name)
+    typer.echo(harmless(spec.model_dump_json(indent=2)))
+    own = {"MLP": spec.mlp_bytes, "pinned": spec.pinned_bytes, "KV cache": spec.kv_bytes_per_position}
+    say(", ".join(f"{what} {scaled(n_bytes, 'B')}" for what, n_bytes in own.items()) + " a position")

@@ -11,7 +11,9 @@ from dipsim.cli import options
 
 
 def synth(
-    model: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a config.json or a ModelSpec as JSON.")],
+    model: Annotated[
+        str, typer.Argument(help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")],
     tokens: Annotated[int, typer.Option("--tokens", "-n", help="Tokens in all.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same trace.")] = 0,

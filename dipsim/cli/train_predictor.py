@@ -15,7 +15,7 @@ _HELD_OUT = 10  # every tenth window is not trained on
 
 
 def train_predictor(
-    model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
+    model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the networks of all layers (safetensors).")],
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
@@ -49,8 +49,8 @@ def train_predictor(
 
     check_output(out, force)
     masking, content = Predictor(density, rank), read_text(text)
-    with progress(f"loading {model}"):
-        loaded = load_model(model, device, dtype)
+    with progress(f"loading {model}") as on_progress:
+        loaded = load_model(model, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
     if is_held_out.all():

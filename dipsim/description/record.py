@@ -216,7 +216,7 @@ class Description(Record):
     model: Annotated[
         str | None,
         Option(
-            "Same shape, other numbers (such as bits): a preset, a config.json or a ModelSpec as JSON.",
+            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a ModelSpec as JSON.",
             RUN,
             thing="ModelSpec",
         ),
