@@ -67,7 +67,7 @@ def drift(
     content = read_text(text)
     with progress(f"loading {model_path}"):
         loaded = load_model(model_path, device, dtype)
-    with progress("running windows") as on_progress:
+    with progress("running", "windows") as on_progress:
         found = evaluation.drift(
             loaded,
             content,

@@ -98,7 +98,7 @@ def train(
         predictors: for the method `predictor`, one for each layer.
         text_source: what is to be said of the text.
         resume: go on from the folder's checkpoint.
-        on_step: called with steps done, steps to do and the loss.
+        on_step: called with steps done, steps to do and a note, on the loss mostly.
 
     Raises:
         DipsimError: the method masks nothing, the text is shorter than two windows, or what is to be resumed was
@@ -144,6 +144,7 @@ def _finish(
     if state is not None:
         run.load(*state)
     else:
+        on_step(0, run.recipe.steps, "(measuring held-out text)")
         run.look()
         save_adapter(place, config, run.weights(), settings | run.found())
         save_checkpoint(place, run.tensors(), run.state(settings))
@@ -153,6 +154,7 @@ def _finish(
         on_step(run.step, n_steps, f"loss {loss:.4f}, held out {run.best:.4f}")
         if run.step % every and run.step < n_steps:
             continue
+        on_step(run.step, n_steps, f"loss {loss:.4f}, measuring held-out text")
         if run.look():
             save_adapter(place, config, run.weights(), settings | run.found())
         save_checkpoint(place, run.tensors(), run.state(settings))
