@@ -31,13 +31,14 @@ from dipsim.sparsify.adapters.folder import (
     save_adapter,
     save_checkpoint,
 )
-from dipsim.sparsify.adapters.recipe import Recipe, check_same
+from dipsim.sparsify.adapters.recipe import Recipe
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.capture import check_windows
 from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
 from dipsim.sparsify.loading import LoadedModel
+from dipsim.sparsify.settings import check_same
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 32  # of the windows; more would cost time and say little more
 LONGEST_GRADIENT = 1.0
