@@ -55,7 +55,7 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim import tuning
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import keeping, progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -68,7 +68,10 @@ def allocate(
         loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
-    with progress("trying splits") as on_progress:
+    with (
+        keeping("finished trials are kept; the same command goes on"),
+        progress("trying splits", "windows") as on_progress,
+    ):
         found = tuning.allocate(
             loaded,
             ids,

@@ -63,7 +63,7 @@ def capture(
     with progress(f"loading {model}") as on_progress:
         loaded = load_model(model, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences, bos=bos)
-    with progress("capturing sequences") as on_progress:
+    with progress("capturing", "sequences") as on_progress:
         capture.capture(
             loaded,
             ids,

@@ -68,7 +68,7 @@ def drift(
     content = read_text(text)
     with progress(f"loading {model_path}") as on_progress:
         loaded = load_model(model_path, device, dtype, on_progress)
-    with progress("running windows") as on_progress:
+    with progress("running", "windows") as on_progress:
         found = evaluation.drift(
             loaded,
             content,

@@ -98,7 +98,7 @@ def evaluate(
     with progress(f"loading {model_path}") as on_progress:
         loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride, bos=bos)
-    with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
+    with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating", "windows") as on_progress:
         own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
         found = evaluation.evaluate(
             ready,

@@ -47,7 +47,7 @@ def synth(
     from dipsim.synthetic import synthesize
     from dipsim.trace import Trace
 
-    with progress(f"making {tokens} tokens") as on_progress:
+    with progress(f"making {tokens} tokens", "blocks") as on_progress:
         made = synthesize(
             out,
             ModelSpec.load(model),

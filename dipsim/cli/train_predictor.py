@@ -34,12 +34,14 @@ def train_predictor(
 ) -> None:
     """Train predictors for the method 'predictor' on a text, and print how many of the largest neurons they find.
 
+    Interrupted, it goes on where it was when it is started again.
+
     Example: dipsim train-predictor tiny my-text.txt -o predictor.safetensors --rank 64 --density 0.5
     """
     require_torch("train-predictor")
     import numpy as np
 
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import keeping, progress, say, table
     from dipsim.files import check_output
     from dipsim.methods import Predictor
     from dipsim.sparsify.capture import text_source
@@ -55,18 +57,25 @@ def train_predictor(
     is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
     if is_held_out.all():
         raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")
-    with progress("training on windows") as on_progress:
-        networks = train(
-            loaded,
-            ids[~is_held_out],
-            masking,
-            n_epochs=epochs,
-            n_batch=batch,
-            seed=seed,
-            on_progress=on_progress,
-        )
-    TrainedPredictors(networks, loaded.spec, rank, density, text_source(text, content)).save(out)
-    found = recall(loaded, ids[is_held_out], networks, density, batch)
+    checkpoint, source = out.with_name(f"{out.name}.training"), text_source(text, content)
+    with keeping(f"what was learnt is kept in {checkpoint}; the same command goes on"):
+        with progress("training on", "windows") as on_progress:
+            networks = train(
+                loaded,
+                ids[~is_held_out],
+                masking,
+                n_epochs=epochs,
+                n_batch=batch,
+                seed=seed,
+                checkpoint=checkpoint,
+                anew=force,
+                text_source=source,
+                on_progress=on_progress,
+            )
+        with progress("looking at held-out", "windows") as on_progress:
+            found = recall(loaded, ids[is_held_out], networks, density, batch, on_progress)
+    TrainedPredictors(networks, loaded.spec, rank, density, source).save(out)
+    checkpoint.unlink(missing_ok=True)
     rows = [*((str(layer), share) for layer, share in enumerate(found)), ("mean", sum(found) / len(found))]
     table(["layer", "recall", "by chance"], [[name, f"{share:.3f}", f"{density:.3f}"] for name, share in rows])
     n_windows = int(is_held_out.sum())

@@ -82,7 +82,7 @@ def tune(
     """
     from dipsim import tuning
     from dipsim.cli.evaluate import require_torch
-    from dipsim.cli.terminal import progress
+    from dipsim.cli.terminal import keeping, progress
 
     if evaluate is not None:
         require_torch("tune")
@@ -90,7 +90,7 @@ def tune(
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
-        with progress("trying") as on_progress:
+        with keeping("finished runs are kept; the same command goes on"), progress("trying", "runs") as on_progress:
             found = tuning.tune(
                 given,
                 out,
