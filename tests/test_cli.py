@@ -69,7 +69,7 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for word in ("throughput", "tok/s", "hit rate", "retained magnitude", "bound"):
+    for word in ("throughput", "tok/s", "hit rate", "MLP error", "magnitude retained", "bound"):
         assert word in done.stdout
     masking = make("dip-ca", density=0.5, gamma=0.3)
     result = Simulation(
@@ -96,8 +96,9 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     run("simulate", "tiny", "--profile", "oneplus-12-ufs4", "--tokens", "40", "--json", str(out))
     numbers = json.loads(out.read_text())
     names = """tok_per_s tpot_s ttft_s n_tokens hit_rate byte_hit_rate hit_rate_by_group bytes_per_token
-        flash_reads_per_token flash prefetch mlp_density retained_magnitude energy_j_per_token average_w busy_s bound
-        critical_path_s_per_token waited_for_others_s_per_token dram_share_of_peak dram slots config dipsim_version"""
+        flash_reads_per_token flash prefetch mlp_density mlp_error retained_magnitude energy_j_per_token average_w
+        busy_s bound critical_path_s_per_token waited_for_others_s_per_token dram_share_of_peak dram slots config
+        dipsim_version"""
     assert list(numbers) == names.split()
     assert set(numbers["tpot_s"]) == {"mean", "p50", "p95", "p99"}
     assert set(numbers["bytes_per_token"]) == {"flash", "dram"}

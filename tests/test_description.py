@@ -240,8 +240,8 @@ def test_a_default_density_gives_way_to_any_other() -> None:
     assert masking_of(Description(method="dip", method_options={"keep_input": 0.5, "keep_glu": 0.25})) == Dip(
         keep_input=0.5, keep_glu=0.25
     )
-    assert masking_of(Description(method="dip")) == Dip(density=0.5)
-    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.5, warm_up=True)
+    assert masking_of(Description(method="dip")) == Dip(density=0.7)
+    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.7, warm_up=True)
 
 
 def test_a_configuration_of_before_these_options_runs_still(simulation: Any) -> None:
@@ -327,7 +327,7 @@ def test_mistakes_in_specs_are_one_line(spec: dict[str, Any], message: str) -> N
 )
 def test_a_search_refuses_what_is_no_option(given: dict[str, Any]) -> None:
     with pytest.raises(DipsimError, match="unknown axis"):
-        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_loss=0.2, n_trials=1)
+        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_error=0.3, n_trials=1)
 
 
 def test_what_a_search_holds_is_no_axis_of_its_spec() -> None:

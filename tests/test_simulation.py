@@ -94,6 +94,7 @@ def test_closed_form(dip_trace: Trace, policy: str, misses: list[int], overlap: 
     assert numbers["tok_per_s"] == pytest.approx(3 / result.tokens["token_s"].sum())
     assert numbers["mlp_density"] == pytest.approx(2 * 2 * (UP_GATE + DOWN) / MLP)
     assert numbers["retained_magnitude"] == 1.0
+    assert numbers["mlp_error"] == 0
     assert numbers["energy_j_per_token"] is None
     assert numbers["flash_reads_per_token"] is None
     flash_s = sum(8 + 2 * n * (UP_GATE + DOWN) for n in misses) / flash
@@ -543,7 +544,7 @@ def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:
     result = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run()
     numbers = result.to_dict()
     assert numbers["retained_magnitude"] is None  # scores do not tell what weights are worth
-    assert "not modelled at MLP density 0.500" in repr(result)
+    assert "not modelled, at MLP density 0.500" in repr(result)
     assert numbers["mlp_density"] == pytest.approx(0.5)
     assert numbers["bytes_per_token"]["flash"] == pytest.approx(8 + MLP * (0.5 + 1 / 8))  # 8: the embedding row
 

@@ -20,7 +20,7 @@ NONE_MEETS_IT = 1
 SEARCH = "Search"
 NUMBERS = {
     "tok_per_s": ".4g",
-    "retained_magnitude": ".3f",
+    "mlp_error": ".3f",
     "perplexity": ".4g",
     "hit_rate": ".3f",
     "mlp_density": ".3f",
@@ -35,10 +35,10 @@ def tune(
     trace: Annotated[
         str | None, typer.Argument(help="Trace, or 'tiny' for the one that ships; or else give --evaluate.")
     ] = None,
-    max_loss: Annotated[
+    max_error: Annotated[
         float | None,
         typer.Option(
-            help="Share of the magnitude that may be lost: 0.2 asks for retained_magnitude of at least 0.8.",
+            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def tune(
     knows the very tokens) or layout (column, coactivation). The same command goes on where it was interrupted, and
     with more trials it goes further.
 
-    Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-loss 0.2 -o tuned
+    Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-error 0.2 -o tuned
     """
     from dipsim import tuning
     from dipsim.cli.evaluate import require_torch
@@ -94,7 +94,7 @@ def tune(
             found = tuning.tune(
                 given,
                 out,
-                max_loss=max_loss,
+                max_error=max_error,
                 max_perplexity=max_perplexity,
                 n_trials=trials,
                 seed=seed,
