@@ -48,7 +48,7 @@ def demo(
         typer.Option("--out", "-o", help="Folder for figures and their data; the demo's own files in it are replaced."),
     ] = Path("dipsim-demo"),
 ) -> None:
-    """Compare dense, DIP and cache-aware DIP for a model of 3 billion parameters on a phone and on the paper's device."""
+    """Compare dense, DIP and cache-aware DIP for a model of 3 billion weights on phones and on the paper's device."""
     from dipsim import plots
     from dipsim.cli.terminal import say, stdout
     from dipsim.files import check_writable
@@ -99,9 +99,7 @@ def _simulated(runs: list[dict[str, str]]) -> pd.DataFrame:
             return pd.DataFrame(_rows(runs, trace, on_progress))
 
 
-def _rows(
-    runs: list[dict[str, str]], trace: Trace, on_progress: Callable[[int, int], None]
-) -> list[dict[str, Any]]:
+def _rows(runs: list[dict[str, str]], trace: Trace, on_progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
     from dipsim import methods
     from dipsim.profile import HardwareProfile
     from dipsim.simulation import Simulation
