@@ -94,6 +94,20 @@ def models() -> None:
 
 
 @list_app.command()
+def fitted() -> None:
+    """Real models whose scores 'dipsim synth --like' imitates, and what was recorded of them."""
+    from dipsim.synthetic import fitted
+
+    rows = []
+    for name in fitted.names():
+        own = fitted.load(name)
+        said = own.source
+        text = f"{said['tokens']} tokens of {said['text']['name']}, in sequences of {said['sequence_tokens']}"
+        rows.append([name, str(len(own.sites["glu"])), text, said["model_sha256"][:12]])
+    table(["model", "layers", "fitted to", "sha256"], rows, left=1)
+
+
+@list_app.command()
 def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS
