@@ -54,7 +54,6 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-@numba.njit(cache=True, nogil=True)
 def square_share(scores, active):  # type: ignore[no-untyped-def]
     """Share of the active scores in the sum of all squares, in units of 2**-40; all of it where all scores are 0.
 
