@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import device
 from hypothesis import given
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from test_cli import COMMAND, complaint, run
 
 from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace
-from dipsim.evaluation import evaluate
+from dipsim.evaluation import Evaluation, evaluate
 from dipsim.methods import Keeps, split_density
 from dipsim.sparsify.loading import load_model, read_text, windows
 from dipsim.tuning import allocate
@@ -126,12 +127,26 @@ def test_it_is_no_worse_than_the_papers_rule(tmp_path: Path, kind: Callable[...,
     options: dict[str, Any] = {"journal": tmp_path / "j", "per_layer": per_layer, "n_trials": 5}
     found = allocate(tiny, ids, described(kind), density, **options)
 
+    def evaluated(masking: Dip) -> Evaluation:
+        return evaluate(tiny, ids, lambda trace: Simulation(device(), trace, masking, "lfu", dram="0.8x"))
+
     def loss_of(masking: Dip) -> float:
-        return evaluate(tiny, ids, lambda trace: Simulation(device(), trace, masking, "lfu", dram="0.8x")).loss
+        return evaluated(masking).loss
 
     assert found.loss_of_paper_rule == pytest.approx(loss_of(kind(density=density)), rel=1e-12)
     assert found.loss <= found.loss_of_paper_rule
     assert found.loss == loss_of(kind(keep_input=found.keep_input, keep_glu=found.keep_glu))
+    best, paper = (
+        np.array(evaluated(masking).to_dict()["loss_by_window"])
+        for masking in (kind(keep_input=found.keep_input, keep_glu=found.keep_glu), kind(density=density))
+    )
+    if found.loss == found.loss_of_paper_rule:
+        assert per_layer  # five trials of six numbers find nothing better
+        assert found.loss_interval is None
+    else:
+        reach = 12.7062047 * abs(best[0] - paper[0] - best[1] + paper[1]) / 2  # of two windows
+        mean = float(np.mean(best - paper))
+        assert found.loss_interval == pytest.approx((mean - reach, mean + reach), rel=1e-6)
     assert isinstance(found.keep_input, list) == per_layer
     assert found == allocate(tiny, ids, described(kind), density, **options | {"journal": tmp_path / "again"})
     assert (found.trials, found.model, found.method["name"]) == (5, "tiny", kind(density=density).name)

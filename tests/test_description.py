@@ -160,7 +160,7 @@ def test_what_tune_searches_is_said_by_the_record() -> None:
         ({"admission": 3}, "Simulation: admission: got 3; input should be a valid string"),
         ({"stream_pinned": "no"}, "Simulation: stream_pinned: got 'no'"),
         ({"prefetch_bytes": float("nan"), "prefetch": "oracle"}, "prefetch_bytes: got nan"),
-        ({"adapter_bytes": "20"}, "adapter-bytes: not an amount of bytes, got '20'"),
+        ({"adapter_bytes": "20G"}, "adapter-bytes: not an amount of bytes, got '20G'"),
         ({"model": 3}, "model: got 3; must be a ModelSpec, or the name of one"),
         ({"model": "phi-4-tiny"}, "phi-4-tiny"),
         ({"engine": "simpy"}, "engine: unknown name, got 'simpy'; choices: auto, compiled, processes"),

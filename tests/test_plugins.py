@@ -376,8 +376,8 @@ def test_a_hook_counts_only_while_nobody_below_changes_what_the_method_does() ->
     class Helped(ds.DipCa):
         """Changes what `select` calls."""
 
-        def _favoured(self, scores: Any, resident: Any) -> Any:
-            return ~resident
+        def gamma_at(self, token: int) -> float:
+            return 1 / (1 + token)
 
     class Milder(ds.DipCa):
         """Only another default."""
@@ -454,6 +454,18 @@ def raises(*given: Any) -> None:
         (
             wrong(as_top_k=lambda self, group: ds.TopK(0, lambda token: 1.0)),
             "method 'Wrong': as_top_k: got 0 columns of group 'up_gate'; must be a whole number from 1 to",
+        ),
+        (
+            wrong(as_top_k=lambda self, group: ds.TopK(2, lambda token: 1.0, rule="best")),
+            "method 'Wrong': as_top_k: rule: got 'best'; must be one of reweight, blend, top-m",
+        ),
+        (
+            wrong(as_top_k=lambda self, group: ds.TopK(2, lambda token: 1.0, exempt=-1)),
+            "method 'Wrong': as_top_k: exempt: got -1; must be a whole number from 0 to",
+        ),
+        (
+            wrong(as_top_k=lambda self, group: ds.TopK(2, lambda token: 1.0, "top-m", m=10**6)),
+            "method 'Wrong': as_top_k: m: got 1000000; must be a whole number from 0 to",
         ),
         (
             wrong(as_top_k=lambda self, group: ds.TopK(2, lambda token: 1.5)),

@@ -209,7 +209,7 @@ class CompiledReplay(Replay):
         self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._uses: Int32Array = np.zeros(place.n_columns, np.int32)
         self._times: Int32Array = np.zeros(place.n_columns, np.int32)
-        self._guess: Int64Array = np.array([0, 0, kernels.ANY_THRESHOLD, kernels.ANY_THRESHOLD], np.int64)
+        self._guess: Int64Array = np.array([0, 0, *(1 + kernels.N_GUESSES) * [kernels.ANY_THRESHOLD]], np.int64)
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
@@ -228,10 +228,11 @@ class CompiledReplay(Replay):
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)
         gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
+        choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
         kernels.replay_tokens(
             _NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
-            self._top_k.k if self._top_k else 0,
+            *choice,
             self._ranking,
             self._admission == "priority",
             self._place.slots,

@@ -16,6 +16,7 @@ from dipsim.cli.adapt import adapt
 from dipsim.cli.allocate import allocate
 from dipsim.cli.calibrate import calibrate_app
 from dipsim.cli.capture import capture
+from dipsim.cli.compare import compare
 from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
@@ -51,6 +52,7 @@ app.command()(sweep)
 app.command()(tune)
 app.command()(capture)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(synth)
 app.command()(stats)
 app.command()(plot)

@@ -21,7 +21,8 @@ SEARCH = "Search"
 @takes_simulation("trace", "tokens", "density", "keep_input", "keep_glu", "keeps")
 def allocate(
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="The text to fit on: a UTF-8 file, or 'held-out'.")],
     density: Annotated[
@@ -54,7 +55,7 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim import tuning
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import keeping, progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -63,11 +64,14 @@ def allocate(
     require_optuna()
     check_output(out, force)
     content = read_text(text)
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
-    with progress("trying splits") as on_progress:
+    with (
+        keeping("finished trials are kept; the same command goes on"),
+        progress("trying splits", "windows") as on_progress,
+    ):
         found = tuning.allocate(
             loaded,
             ids,
@@ -91,8 +95,12 @@ def _rows(found: "Keeps") -> list[list[str]]:
     def shown(keep: float | list[float]) -> str:
         return ", ".join(f"{one:.4f}" for one in keep) if isinstance(keep, list) else f"{keep:.4f}"
 
+    noise = ""
+    if found.loss_interval is not None:
+        low, high = found.loss_interval
+        noise = f" ({low:+.4f} to {high:+.4f}, 95 % interval{'; within noise' if high >= 0 else ''})"
     return [
-        ["loss", f"{found.loss:.4f} nats, {found.loss_of_paper_rule:.4f} by the paper's rule"],
+        ["loss", f"{found.loss:.4f} nats, {found.loss_of_paper_rule:.4f} by the paper's rule{noise}"],
         ["keep at the input", shown(found.keep_input)],
         ["keep at the product", shown(found.keep_glu)],
         ["density", f"{found.density:.4g}, the best of {found.trials} trials"],

@@ -82,7 +82,7 @@ def tune(
     """
     from dipsim import tuning
     from dipsim.cli.evaluate import require_torch
-    from dipsim.cli.terminal import progress
+    from dipsim.cli.terminal import keeping, progress
 
     if evaluate is not None:
         require_torch("tune")
@@ -90,7 +90,7 @@ def tune(
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
-        with progress("trying") as on_progress:
+        with keeping("finished runs are kept; the same command goes on"), progress("trying", "runs") as on_progress:
             found = tuning.tune(
                 given,
                 out,
@@ -149,8 +149,21 @@ def _tell(found: "Tuned", out: Path) -> None:
     rows = [
         [name, _shown(name, found.best), _shown(name, found.default)] for name in [*NUMBERS, "method", *found.searched]
     ]
+    if noise := _noise(found):
+        rows.append(["perplexity, best less default", noise, ""])
     rows.append(["meets the bound", "yes", "yes" if found.bound.excess(found.default) <= 0 else "no"])
     table(["", "best", "default"], [row for row in rows if row[1]], title=f"{found.bound}")
+
+
+def _noise(found: "Tuned") -> str:
+    """How far the best's perplexity is from the defaults'; nothing without a text, or where they are one run."""
+    from dipsim.evaluation.paired import Paired
+
+    best, default = found.best, found.default
+    if best is None or best is default or "loss_by_window" not in best or default["error"] is not None:
+        return ""
+    paired = Paired.of(default, best)
+    return f"{paired}" if paired.differs else f"{paired}: within noise"
 
 
 def _nearest(found: "Tuned") -> str:

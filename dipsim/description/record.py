@@ -147,8 +147,8 @@ class Description(Record):
     dram: Annotated[
         ShortText | float | None,
         Option(
-            "Memory for this model: 4GB, 512MiB, or 0.5x = half of attention + LM head + KV cache + MLP bytes; "
-            "the device's own by default.",
+            "Memory for this model: 4GB, 512MiB or a number of bytes; 0.5x = half of attention + LM head + KV cache + "
+            "MLP; mlp:0.5 = half of the MLP and all of the rest; the device's own by default.",
             CACHE,
         ),
     ] = None
@@ -217,7 +217,7 @@ class Description(Record):
     model: Annotated[
         str | None,
         Option(
-            "Same shape, other numbers (such as bits): a preset, a config.json or a ModelSpec as JSON.",
+            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a ModelSpec as JSON.",
             RUN,
             thing="ModelSpec",
         ),

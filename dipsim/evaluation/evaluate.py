@@ -80,7 +80,7 @@ class Evaluation:
     def _windows(self) -> tuple[Float64Array, Int64Array]:
         """Sum of losses and scored tokens of each window, which all have some."""
         window, loss = self.losses["window"].to_numpy(), self.losses["loss"].to_numpy()
-        return np.bincount(window, loss), np.bincount(window)
+        return np.asarray(np.bincount(window, loss), np.float64), np.bincount(window).astype(np.int64)
 
     def quality(self) -> dict[str, Any]:
         """The numbers of the text as plain data; None where there is none or it is not finite."""

@@ -24,6 +24,7 @@ with own_place():
         replay_tokens,
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
+    from dipsim.kernels.rules import N_GUESSES, choose_columns
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         SHARE_ULP,
@@ -31,7 +32,6 @@ with own_place():
         blended_keys,
         clean_scores,
         first_bad,
-        ranked_keys,
         score_sum,
         score_values,
     )
@@ -52,6 +52,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
+    "N_GUESSES",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
@@ -64,6 +65,7 @@ __all__ = [
     "Uint16Array",
     "batch_reads",
     "blended_keys",
+    "choose_columns",
     "choose_victims",
     "clean_scores",
     "count_true",
@@ -71,7 +73,6 @@ __all__ = [
     "link_columns",
     "mark_lowest",
     "next_uses",
-    "ranked_keys",
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",

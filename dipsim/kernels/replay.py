@@ -11,6 +11,7 @@ import numpy as np
 
 from dipsim.kernels.lowest import mark_lowest
 from dipsim.kernels.reweighted import reweighted_top_k
+from dipsim.kernels.rules import choose_columns
 from dipsim.kernels.scores import score_sum
 
 # What a column's priority is made of.
@@ -57,7 +58,7 @@ def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-unty
         keys = np.empty(missed.size, np.uint16)
         for i in range(missed.size):
             keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
-        guess[3] = reweighted_top_k(keys, missed, np.float32(1), n_admitted, guess[3], refused)
+        guess[2] = reweighted_top_k(keys, missed, np.float32(1), n_admitted, guess[2], refused)
         for i in range(missed.size):
             refused[i] = missed[i] & ~refused[i]
         return
@@ -142,6 +143,9 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     scores,
     gammas,
     k,
+    rule,
+    exempt,
+    m,
     ranking,
     bypass,
     slots,
@@ -161,7 +165,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     Args:
         scores: float16 bit patterns [token, column]; [0, 0] where a dense group has none.
         gammas: float32 [token], the penalty of what is not resident; [0] where `active` is given, not chosen.
-        k: columns to choose.
+        k, rule, exempt, m: how columns are chosen, as of `choose_columns`.
         ranking: one of the constants above.
         bypass: admission `priority` instead of `always`.
         slots: most columns that fit.
@@ -169,7 +173,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
         resident: bool [column], before the first token; updated.
         uses, times: int32 [column], what priorities are made of; updated.
-        guess: int64 [4], where searches begin (a count, a time, bits of an active score and of an admitted one); kept.
+        guess: int64 [3 + N_GUESSES], where searches begin (a count, a time, bits of an admitted score, and those of
+            `choose_columns`); kept.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
         counts: int64 [token, 5], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24, share of the active ones' squares in units of 2**-40 (0 without scores).
@@ -180,7 +185,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     for t in range(active.shape[0]):
         own = scores[t] if scores.size else no_scores
         if gammas.size:
-            guess[2] = reweighted_top_k(own, resident, gammas[t], k, guess[2], active[t])
+            choose_columns(own, resident, gammas[t], k, rule, exempt, m, guess[3:], active[t])
         for i in range(resident.size):
             missed[t, i] = active[t, i] & ~resident[i]
         for i in range(held.shape[1]):

@@ -54,13 +54,6 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def ranked_keys(scores, classes, keys):  # type: ignore[no-untyped-def]
-    """Sort keys that order by class first and by score within a class."""
-    for i in range(scores.size):
-        keys[i] = (np.int32(classes[i]) << np.int32(16)) | np.int32(scores[i])
-
-
-@numba.njit(cache=True, nogil=True)
 def square_share(scores, active):  # type: ignore[no-untyped-def]
     """Share of the active scores in the sum of all squares, in units of 2**-40; all of it where all scores are 0.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import Method, TopK
+from dipsim.methods.protocol import RULES, Method, TopK
 from dipsim.model import ModelSpec
 from dipsim.model.groups import SITES, Group, site_width
 from dipsim.registry import blaming, ships_with_dipsim
@@ -92,7 +93,15 @@ def top_k_of(masking: Method, layer: int, group: Group) -> TopK | None:
     if not isinstance(top_k, TopK):
         raise DipsimError(f"{who}: got {top_k!r}; must be a dipsim.TopK or None")
     k = _kept(who, top_k.k, group)
-    return TopK(k, top_k.gamma_at if ships_with_dipsim(own) else _checked(own, who, top_k.gamma_at))
+    if ships_with_dipsim(own):
+        return top_k
+    if top_k.rule not in RULES:
+        raise DipsimError(f"{who}: rule: got {top_k.rule!r}; must be one of {', '.join(RULES)}")
+    for name in ("exempt", "m"):
+        n = getattr(top_k, name)
+        if not isinstance(n, int) or not 0 <= n <= group.n_columns:
+            raise DipsimError(f"{who}: {name}: got {n!r}; must be a whole number from 0 to {group.n_columns}")
+    return replace(top_k, k=k, gamma_at=_checked(own, who, top_k.gamma_at))
 
 
 def _checked(masking: Method, who: str, gamma_at: Callable[[int], float]) -> Callable[[int], float]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import ClassVar, Self, cast
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.errors import DipsimError, choose
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import Method, TopK, check_layers, check_share, register_method
+from dipsim.methods.protocol import RULES, Method, Rule, TopK, check_layers, check_share, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group, n_kept
 
@@ -106,7 +106,7 @@ class DipCa(Dip):
     """
 
     gamma: float = 0.2
-    rule: Literal["reweight", "blend", "top-m"] = "reweight"
+    rule: Rule = "reweight"
     exempt_top: int = 0
     warm_up: bool = False
     top_m: float = 2.0
@@ -116,7 +116,7 @@ class DipCa(Dip):
         super().__post_init__()
         if not 0 <= self.gamma <= 1:
             raise DipsimError(f"gamma: got {self.gamma}; must be in [0, 1]")
-        choose("rule", self.rule, ("reweight", "blend", "top-m"))
+        choose("rule", self.rule, RULES)
         if self.exempt_top < 0:
             raise DipsimError(f"exempt_top: got {self.exempt_top}; must be at least 0 columns")
         if not 1 <= self.top_m < math.inf:
@@ -131,50 +131,21 @@ class DipCa(Dip):
         return 1 - (1 - self.gamma) * (1 - math.pow(self.gamma, token / 4))
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
-        """The top-k of the reweighted scores."""
-        k = self.n_kept(group)
-        if self.rule == "top-m":
-            kernels.top_k(self._class_keys(scores, resident, k), k, mask)
-            return
-        favoured, gamma = self._favoured(scores, resident), np.float32(self.gamma_at(token))
-        if self.rule == "reweight":
-            kernels.reweighted_top_k(scores, favoured, gamma, k, kernels.ANY_THRESHOLD, mask)
-            return
-        keys = np.empty(scores.size, np.int32)
-        kernels.blended_keys(scores, favoured, gamma, keys)
-        kernels.top_k(keys, k, mask)
+        """What the rule takes."""
+        own, gamma = self.as_top_k(group), np.float32(self.gamma_at(token))
+        guess = np.full(kernels.N_GUESSES, kernels.ANY_THRESHOLD)
+        kernels.choose_columns(scores, resident, gamma, *own.choice, guess, mask)
 
     def n_kept(self, group: Group) -> int:
         """As many as `dip`, whatever the rule."""
         return super().n_kept(group)
 
-    def as_top_k(self, group: Group) -> TopK | None:
-        """What `select` does, where the rule is `reweight` and nothing is exempt."""
-        plain = self.rule == "reweight" and not self.exempt_top
-        return TopK(self.n_kept(group), self.gamma_at) if plain else None
-
-    def _favoured(self, scores: Uint16Array, resident: BoolArray) -> BoolArray:
-        return resident | _best(scores, self.exempt_top) if self.exempt_top else resident
-
-    def _class_keys(self, scores: Uint16Array, resident: BoolArray, k: int) -> np.ndarray[Any, np.dtype[np.int32]]:
-        """Places in order: exempt, top-k and resident, top-m and resident, top-k not resident, the rest."""
-        in_k = _best(scores, k)
-        in_m = _best(scores, math.floor(min(scores.size, self.top_m * k)))
-        classes = in_k.astype(np.uint8)
-        classes[in_m & resident] = 2
-        classes[in_k & resident] = 3
-        classes[_best(scores, self.exempt_top)] = 4
-        keys = np.empty(scores.size, np.int32)
-        kernels.ranked_keys(scores, classes, keys)
-        return keys
+    def as_top_k(self, group: Group) -> TopK:
+        """What `select` does."""
+        k, n = self.n_kept(group), group.n_columns
+        return TopK(k, self.gamma_at, self.rule, min(self.exempt_top, n), math.floor(min(n, self.top_m * k)))
 
 
 def _n_layers(keep: float | tuple[float, ...] | None) -> int:
     """Layers that a keep is given for; 0 for one number or none."""
     return len(keep) if isinstance(keep, tuple) else 0
-
-
-def _best(scores: Uint16Array, n: int) -> BoolArray:
-    chosen = np.empty(scores.size, np.bool_)
-    kernels.top_k(scores, min(n, scores.size), chosen)
-    return chosen

@@ -19,6 +19,8 @@ class Keeps(Record):
         density: active share of the three matrices, the mean over layers.
         loss: mean cross-entropy in nats on the text that the split was fitted on.
         loss_of_paper_rule: the same under `split_density(density)`.
+        loss_interval: 95 % confidence interval of the one less the other, paired by window; None for one window, or
+            where the split is the paper's. It was chosen on this very text: the interval is rather too sure.
         trials: how many splits were tried.
         model: the model's name.
         method: the method and its other options, and the cache where its masks depend on one.
@@ -31,6 +33,7 @@ class Keeps(Record):
     density: Share
     loss: float
     loss_of_paper_rule: float
+    loss_interval: tuple[float, float] | None = None
     trials: Count
     model: ShortText
     method: dict[str, Any]

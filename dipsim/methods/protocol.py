@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 
@@ -21,14 +21,32 @@ from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.registry import Registry
 
+Rule = Literal["reweight", "blend", "top-m"]
+RULES: tuple[Rule, ...] = get_args(Rule)  # in the order of the kernels' numbers
+
 
 @dataclass(frozen=True)
 class TopK:
-    """A mask that is the k largest of `score if resident else gamma * score`, gamma in [0, 1] a function of the token
-    of its sequence."""
+    """A mask of k columns by one of the rules of `dip-ca`.
+
+    Attributes:
+        k: how many.
+        gamma_at: gamma, in [0, 1], at a token of its sequence.
+        rule: `reweight` takes the k largest of `score if resident else gamma * score`; or `blend`, or `top-m`.
+        exempt: so many of the best columns are treated as if resident.
+        m: `top-m` prefers what is resident among so many of the best.
+    """
 
     k: int
     gamma_at: Callable[[int], float]
+    rule: Rule = "reweight"
+    exempt: int = 0
+    m: int = 0
+
+    @property
+    def choice(self) -> tuple[int, int, int, int]:
+        """k, rule, exempt and m, as `kernels.choose_columns` takes them."""
+        return self.k, RULES.index(self.rule), self.exempt, self.m
 
 
 class Method:

@@ -1,8 +1,11 @@
-"""What does the name of a number say by itself: its unit, and the name in words."""
+"""What does the name of a number say by itself: its unit, the name in words, and its place in nested tables."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import numpy as np
 
 # Unit of a number by the end of its name, and what that end becomes in words; the first that fits.
 _ENDS = (
@@ -33,3 +36,14 @@ def readable(name: str) -> str:
             break
     words = [_WORDS.get(word, word) for word in re.split(r"[._\s]+", name) if word]
     return " ".join(words) or name
+
+
+def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables under dotted names; numbers of NumPy's as Python's."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value.item() if isinstance(value, np.generic) else value
+    return found

@@ -16,6 +16,7 @@ from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
 from dipsim.planning.checks import check_counts, check_engine, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
+from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, Setup
 from dipsim.planning.slots import slots_of, warn_where_policies_agree
@@ -104,6 +105,7 @@ class Simulation:
             devices=devices,
             beside=beside,
         )
+        warn_of_empty_caches(self._draft, given["budget"], n_positions)
         self._worked_out: Setup | None = None
         self._given = given | {"context": n_positions, "tokens": n_tokens, "adapter_bytes": adapter_bytes}
         self._policy = policies.name_and_options(new_policy())

@@ -44,8 +44,9 @@ def _matrices(mlp: GatedMlp) -> tuple[Tensor, ...]:
 
 def largest(weight: Tensor, share: float) -> Tensor:
     """bool, the shape of the weight: its share of largest magnitudes, at least one; of equal ones the first."""
-    n_kept = max(1, int(share * weight.numel()))
-    order = weight.abs().flatten().argsort(descending=True, stable=True)
-    kept = torch.zeros_like(order, dtype=torch.bool)
-    kept[order[:n_kept]] = True
+    magnitude, n_kept = weight.abs().flatten(), max(1, int(share * weight.numel()))
+    border = magnitude.kthvalue(magnitude.numel() - n_kept + 1).values
+    kept = magnitude > border
+    ties = (magnitude == border).nonzero().flatten()
+    kept[ties[: n_kept - int(kept.sum())]] = True
     return kept.view_as(weight)

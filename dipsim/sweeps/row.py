@@ -10,6 +10,7 @@ import pandas as pd
 
 from dipsim.description import Description
 from dipsim.results import Headroom, Result
+from dipsim.results.naming import flat
 
 Row = dict[str, Any]
 _PERCENTILES = np.linspace(0, 1, 101)
@@ -27,7 +28,7 @@ def row_of(config: dict[str, Any], result: Result, more: dict[str, Any], headroo
         headroom: its waterfall, where it was measured.
     """
     numbers = {key: value for key, value in result.to_dict().items() if key not in ("config", "dipsim_version")}
-    row = inputs(config) | more | {name: value for name, value in _flat(numbers).items() if value is not None}
+    row = inputs(config) | more | {name: value for name, value in flat(numbers).items() if value is not None}
     for group, rows in result.layers.groupby("group", sort=False):
         row[f"hit_rate_by_layer.{group}"] = rows["hit_rate"].tolist()
     row["token_s_percentiles"] = np.quantile(result.counted["token_s"].to_numpy(), _PERCENTILES).tolist()
@@ -40,19 +41,9 @@ def inputs(config: dict[str, Any]) -> Row:
     """Names and numbers of a configuration; the device's and the model's own names for what they are."""
     named = {key: config[key]["name"] for key in ("profile", "model")}
     plain = {key: value for key, value in config.items() if not isinstance(value, dict | list | tuple)}
-    numbers = _flat({key: value for key, value in config["profile"].items() if key != "schema"})
+    numbers = flat({key: value for key, value in config["profile"].items() if key != "schema"})
     own = {key: value for key, value in numbers.items() if _is_number(value) and ".units." not in key}
     return plain | named | {f"profile.{key}": value for key, value in own.items()}
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> Row:
-    flat: Row = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value.item() if isinstance(value, np.generic) else value
-    return flat
 
 
 def _is_number(value: object) -> bool:
