@@ -13,6 +13,7 @@ import stat
 import weakref
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -186,6 +187,16 @@ def content_sha256(path: Path) -> str:
         if not name.endswith("/"):
             digest.update(f"{name}\0{size}\0{crc}\n".encode())
     return digest.hexdigest()
+
+
+def contents_sha256(paths: Sequence[Path]) -> str:
+    """Hash of what several files hold in this order; of one alone, its own.
+
+    Raises:
+        DipsimError: as `content_sha256`.
+    """
+    each = [content_sha256(path) for path in paths]
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ system has no locks, nothing is ever taken for left.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -23,6 +24,18 @@ from dipsim.errors import DipsimError
 
 # `.NAME.1f2e3d4c.partial.json` of an output `NAME.json`; of a folder's temporary, `.NAME.zarr.1f2e3d4c.partial`.
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]+\.partial(\.[^.]*)?", re.DOTALL)
+
+
+def user_cache() -> Path:
+    """The user's folder for what can be made or fetched again; it may not exist.
+
+    Raises:
+        OSError: the user has no home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dipsim"
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, str(error)) from None
 
 
 def check_output(path: Path, force: bool) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
+from typing import Literal
 
 from dipsim.errors import DipsimError
 
@@ -23,48 +25,67 @@ _PREFIXES = (
     *((1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f")),
 )
 _MOST = 1e18
+_NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 # The B is a capital: a small b stands for bits.
-_AMOUNT = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>[A-Za-z]*B)")
+_AMOUNT = re.compile(rf"(?P<number>{_NUMBER})\s*(?P<unit>[A-Za-z]*B)|(?P<bytes>{_NUMBER}(?:[eE]\+?[0-9]{{1,3}})?)")
+_SHARE = re.compile(rf"(?P<whole>{_NUMBER})\s*[xX]|mlp:\s*(?P<mlp>{_NUMBER})")
+DramOf = Literal["bytes", "model", "mlp"]
 
 
 def parse_bytes(text: str, where: str) -> int:
-    """Bytes of a text such as `4GB`, `512MiB` or `1000B`; a bare number is refused, since its unit is a guess.
+    """Bytes of a text such as `4GB`, `512MiB` or `1000B`; a number without a unit (`4000000000`, `4e9`) is of bytes.
 
     Raises:
-        DipsimError: the text is not a number with one of the known units.
+        DipsimError: the text is not a number, or its unit is none of the known ones.
     """
     match = _AMOUNT.fullmatch(text.strip())
-    factor = _FACTORS.get(match["unit"].upper()) if match else None
+    factor = _FACTORS.get((match["unit"] or "B").upper()) if match else None
     if match is None or factor is None:
         raise DipsimError(
-            f"{where}: not an amount of bytes, got '{text}'; write a number with a unit: 4GB, 512MiB, 1000B"
+            f"{where}: not an amount of bytes, got '{text}'; write a number with a unit (4GB, 512MiB) or of bytes "
+            "(4000000000)"
         )
-    n_bytes = float(match["number"]) * factor
+    n_bytes = float(match["number"] or match["bytes"]) * factor
     if n_bytes > _MOST:
         raise DipsimError(f"{where}: got '{text}'; more than {scaled(_MOST, 'B')}")
     return round(n_bytes)
 
 
-def parse_dram(dram: str | float | None, where: str = "dram") -> tuple[float | None, float | None]:
-    """Splits a DRAM budget into (bytes, share of the model): `4GB` -> (4e9, None), `0.5x` -> (None, 0.5).
+def parse_dram(dram: str | float, where: str = "dram") -> tuple[float, DramOf]:
+    """A DRAM budget as a number and what it is of: `4GB` -> (4e9, "bytes"), `0.5x` -> (0.5, "model"), `mlp:0.5` ->
+    (0.5, "mlp").
 
     Raises:
-        DipsimError: the budget is neither, is not finite or is not above zero.
+        DipsimError: the budget is none of them, is not finite or is not above zero.
     """
-    if dram is None:
-        return None, None
-    if isinstance(dram, str) and re.fullmatch(r"\d*\.?\d+\s*[xX]", dram.strip()):
-        share = float(dram.strip()[:-1])
-        if not 0 < share <= 1000:
+    if isinstance(dram, str) and (match := _SHARE.fullmatch(dram.strip())):
+        share = float(match["whole"] or match["mlp"])
+        if match["whole"] and not 0 < share <= 1000:
             raise DipsimError(f"{where}: share of the model, got '{dram}'; must be above 0x and at most 1000x")
-        return None, share
+        if not 0 <= share <= 1000:
+            raise DipsimError(f"{where}: share of the MLP, got '{dram}'; must be from mlp:0 to mlp:1000")
+        return share, "model" if match["whole"] else "mlp"
     try:
         n_bytes = parse_bytes(dram, where) if isinstance(dram, str) else float(dram)
     except DipsimError as error:
-        raise DipsimError(f"{error}, or 0.5x for that share of the model") from None
+        raise DipsimError(
+            f"{error}, or 0.5x for that share of the model, mlp:0.5 for that share of its MLP and all else"
+        ) from None
     if not 1 <= n_bytes < float("inf"):
         raise DipsimError(f"{where}: bytes this model may use, got {dram}; must be finite and at least 1, or as '0.5x'")
-    return float(n_bytes), None
+    return float(n_bytes), "bytes"
+
+
+def typed(n_bytes: float) -> str:
+    """Bytes as one types them, in three significant digits and never fewer than they are: `typed(2_345_001)` is
+    `2.35MB`."""
+    whole = math.ceil(n_bytes)
+    if whole < 1000:
+        return f"{whole}B"
+    factor, prefix = prefix_of(whole)
+    digits = max(0, 2 - math.floor(math.log10(whole / factor)))
+    up = math.ceil(Fraction(whole) * 10**digits / int(factor))
+    return f"{up / 10**digits:.{digits}f}{prefix}B"
 
 
 def prefix_of(largest: float) -> tuple[float, str]:

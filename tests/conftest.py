@@ -18,7 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # there is one for each core: threads o
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 # For tests whose caches are small on purpose, or that compare no policies.
-tight_slots = pytest.mark.filterwarnings("ignore:slots. group:dipsim.errors.DipsimWarning")
+tight_slots = pytest.mark.filterwarnings("ignore:slots. (group|no column):dipsim.errors.DipsimWarning")
 MakeTrace = Callable[..., Trace]
 # These begin first, so that no core is left alone with one of them in the end.
 _LONGEST = (

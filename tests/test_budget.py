@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dipsim as ds
-from dipsim import BudgetRequest, Dense, Dip, DipCa, DipsimError, DipsimWarning, Glu, Simulation, Trace, kernels
+from dipsim import BudgetRequest, Dense, Dip, DipCa, DipsimError, DipsimWarning, Gate, Glu, Simulation, Trace, kernels
 from dipsim.budgets import HitCurve, allot, budgets
 from dipsim.budgets.marginal import concave, saved_s
 from dipsim.cache import WeightCache
@@ -27,6 +28,7 @@ from dipsim.methods import Method
 from dipsim.planning.hit_curves import measure_hit_curves
 from dipsim.planning.slots import saved_s_per_hit
 from dipsim.policies import Lru, Place
+from dipsim.units import parse_bytes
 
 # small_model: 8 columns at the input, 12 in between, 2 layers; bytes of a column of `up_gate` and `down`.
 UP_GATE, DOWN = 24, 8
@@ -58,6 +60,49 @@ def test_stack_distances_are_hits_of_lru_caches_of_every_number_of_slots(data: s
             n_hits += np.count_nonzero(mask & cache.resident) * (t >= first_counted)
             cache.update(mask, None, t)
         assert histogram[:slots].sum() == n_hits, slots
+
+
+@tight_slots
+def test_shares_of_the_model_and_of_its_mlp(make_trace: MakeTrace) -> None:
+    trace = make_trace(small_model(), random_scores(small_model(), 10))
+    rest, mlp = PINNED + KV * 10, 2 * 3 * 8 * 12
+    for said, n_bytes in {"0.9x": 0.9 * (rest + mlp), "mlp:0.5": rest + mlp / 2, "mlp:1": rest + mlp}.items():
+        found = Simulation(device(), trace, DipCa(density=0.4), "lru", dram=said)
+        assert found.run().dram.capacity_bytes == n_bytes, said
+        assert Simulation.from_config(found.config, trace).config == found.config
+    for said in (str(rest + mlp), f"{float(rest + mlp):e}", rest + mlp, float(rest + mlp)):
+        assert Simulation(device(), trace, Dip(density=0.4), "lru", dram=said).run().dram.cache_bytes == mlp, said
+
+
+@pytest.mark.parametrize("masking", [Dip(density=0.4), Glu(keep=0.3), Dense(), Gate(keep=0.3)])
+@pytest.mark.parametrize("bits", [8, 4, 4.5, 4.87345])
+@pytest.mark.parametrize("dram", ["mlp:0", "200B"])
+@tight_slots
+@pytest.mark.filterwarnings("ignore:attention and LM head do not fit")
+def test_an_empty_cache_says_which_dram_gives_each_group_a_slot(
+    make_trace: MakeTrace, masking: Method, bits: float, dram: str
+) -> None:
+    model = small_model(bits={"mlp": bits, "attention": 4, "lm_head": 8, "embedding": 8, "kv": 4})
+    trace = make_trace(model, random_scores(model, 5))
+
+    def slots(dram: str | float) -> list[int]:
+        found = Simulation(device(), trace, masking, "lru", dram=dram)
+        return [n for of_layers in found._setup.slots.values() for n in of_layers]
+
+    with pytest.warns(DipsimWarning, match="no column of group") as warned:
+        assert 0 in slots(dram)
+    told = str(warned[-1].message)
+    said = re.search(r"from dram (\S+) on each .*\(0.5x is (\S+), mlp:0.5 is (\S+)\)$", told)
+    assert said is not None, told
+    least, half, half_mlp = said.groups()
+    assert 0 not in slots(least)
+    assert 0 in slots(0.985 * parse_bytes(least, "x"))
+    rest_bytes = model.pinned_bytes + float(model.kv_bytes(5).sum())
+    for told, n_bytes in (
+        (half, (rest_bytes + model.mlp_bytes) / 2),
+        (half_mlp, rest_bytes + model.mlp_bytes / 2),
+    ):
+        assert n_bytes <= parse_bytes(told, "x") <= 1.01 * n_bytes
 
 
 @pytest.mark.slow

@@ -160,7 +160,7 @@ def test_what_tune_searches_is_said_by_the_record() -> None:
         ({"admission": 3}, "Simulation: admission: got 3; input should be a valid string"),
         ({"stream_pinned": "no"}, "Simulation: stream_pinned: got 'no'"),
         ({"prefetch_bytes": float("nan"), "prefetch": "oracle"}, "prefetch_bytes: got nan"),
-        ({"adapter_bytes": "20"}, "adapter-bytes: not an amount of bytes, got '20'"),
+        ({"adapter_bytes": "20G"}, "adapter-bytes: not an amount of bytes, got '20G'"),
         ({"model": 3}, "model: got 3; must be a ModelSpec, or the name of one"),
         ({"model": "phi-4-tiny"}, "phi-4-tiny"),
         ({"engine": "simpy"}, "engine: unknown name, got 'simpy'; choices: auto, compiled, processes"),
@@ -240,8 +240,8 @@ def test_a_default_density_gives_way_to_any_other() -> None:
     assert masking_of(Description(method="dip", method_options={"keep_input": 0.5, "keep_glu": 0.25})) == Dip(
         keep_input=0.5, keep_glu=0.25
     )
-    assert masking_of(Description(method="dip")) == Dip(density=0.5)
-    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.5, warm_up=True)
+    assert masking_of(Description(method="dip")) == Dip(density=0.7)
+    assert masking_of(Description(gamma_warm_up=True)) == DipCa(density=0.7, warm_up=True)
 
 
 def test_a_configuration_of_before_these_options_runs_still(simulation: Any) -> None:
@@ -327,7 +327,7 @@ def test_mistakes_in_specs_are_one_line(spec: dict[str, Any], message: str) -> N
 )
 def test_a_search_refuses_what_is_no_option(given: dict[str, Any]) -> None:
     with pytest.raises(DipsimError, match="unknown axis"):
-        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_loss=0.2, n_trials=1)
+        ds.tune({"trace": "tiny", "dram": "0.6x"} | given, max_error=0.3, n_trials=1)
 
 
 def test_what_a_search_holds_is_no_axis_of_its_spec() -> None:

@@ -65,6 +65,7 @@ class ByHand:
     def __init__(self, kept: dict[str, Any], n_prompt: int = 0) -> None:
         self.kept, self.n_prompt = kept, n_prompt
         self.active_score = self.total_score = 0.0
+        self.squares: dict[tuple[str, int], list[float]] = {}  # the masks' shares, of each site and layer by token
         self.left_out: list[float] = []  # share of the three matrices, by token and layer, for each site
 
     def __call__(self, site: str, layer: int, magnitude: Tensor) -> Tensor:
@@ -82,9 +83,19 @@ class ByHand:
         masked = mask[self.n_prompt :]
         self.active_score += float(scores[self.n_prompt :][masked].astype(float).sum())
         self.total_score += float(scores[self.n_prompt :].astype(float).sum())
+        squares = scores[self.n_prompt :].astype(float) ** 2
+        shares = np.where(masked, squares, 0).sum(axis=1) / squares.sum(axis=1)
+        self.squares.setdefault((site, layer), []).extend(shares.tolist())
         self.left_out += [N_MATRICES[site] / 3 * (1 - float(row.mean())) for row in masked]
         mask[: self.n_prompt] = True
         return torch.from_numpy(mask).to(magnitude)
+
+    def mlp_error(self) -> float:
+        errors = [
+            1 - np.prod([shares for (_, own), shares in self.squares.items() if own == layer], axis=0)
+            for layer in (0, 1)
+        ]
+        return math.sqrt(np.mean(errors))
 
     def density(self, n_tokens: int) -> float:
         return 1 - sum(self.left_out) / n_tokens / 2  # two layers
@@ -124,7 +135,7 @@ def described(masking: Method, policy: Any = "lfu", **options: Any) -> Callable[
 
 @pytest.mark.parametrize(("masking", "kept"), BY_HAND, ids=lambda value: getattr(value, "name", ""))
 @pytest.mark.parametrize("family", FAMILIES)
-def test_loss_density_and_retained_magnitude_equal_those_of_masks_by_hand(
+def test_loss_density_and_fidelity_equal_those_of_masks_by_hand(
     family: str, masking: Method, kept: dict[str, Any]
 ) -> None:
     loaded, networks = random_model(family), random_predictors()
@@ -140,6 +151,10 @@ def test_loss_density_and_retained_magnitude_equal_those_of_masks_by_hand(
     assert numbers["mlp_density"] == pytest.approx(choose.density(33), rel=1e-9)
     retained = choose.active_score / choose.total_score if kept else 1.0
     assert numbers["retained_magnitude"] == pytest.approx(retained, rel=1e-4)  # scores round in another place
+    if uses_them:  # a prediction is no magnitude
+        assert numbers["mlp_error"] is None
+    else:
+        assert numbers["mlp_error"] == pytest.approx(choose.mlp_error() if kept else 0, rel=1e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -229,6 +244,7 @@ def test_magnitude_pruning_leaves_out_the_smallest_weights_and_puts_them_back(fa
     by_hand = losses_by_hand(pruned, IDS, plain_decoder.no_mask)
     assert found.loss == pytest.approx(np.nanmean(by_hand), rel=1e-6)
     assert found.to_dict()["mlp_density"] == pytest.approx(0.3, rel=1e-12)
+    assert found.to_dict()["mlp_error"] is None
     assert found.to_dict()["retained_magnitude"] is None  # scores do not tell what weights are worth
 
 

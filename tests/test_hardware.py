@@ -447,7 +447,7 @@ def test_no_data_from_flash_is_used_before_it_came(make_trace: MakeTrace) -> Non
         ({"prefetch": "oracl"}, "prefetch: unknown name, got 'oracl'; did you mean 'oracle'"),
         ({"prefetch_bytes": 10}, "prefetch_bytes: got some, but nobody to use them"),
         ({"prefetch": "oracle", "prefetch_bytes": 0}, "prefetch_bytes: got 0; must be above 0"),
-        ({"prefetch": "oracle", "prefetch_bytes": "12"}, "prefetch_bytes: not an amount of bytes, got '12'"),
+        ({"prefetch": "oracle", "prefetch_bytes": "12G"}, "prefetch_bytes: not an amount of bytes, got '12G'"),
         ({"prefetch": "oracle", "prefetch_bytes": "1MB"}, "prefetch_bytes: its buffers need 2.00 MB; DRAM has"),
         ({"layout": None}, "layout: got None; give a registered name or an instance"),
         ({"layout": ds.layouts.Column}, "layout: got the class Column; give a registered name or an instance"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -144,7 +145,10 @@ def test_every_float16_becomes_its_float32() -> None:
 @given(score_arrays(), st.integers(0, 99))
 def test_score_sum_is_exact(scores: NDArray[np.float16], seed: int) -> None:
     active = bools(scores.size, seed)
-    total, kept = kernels.score_sum(scores.view(np.uint16), active)
+    total, kept, share = kernels.score_sum(scores.view(np.uint16), active)
+    squares = [Fraction(score) ** 2 for score in scores.tolist()]
+    exact = sum(s for s, own in zip(squares, active, strict=True) if own) / sum(squares) if any(squares) else 1
+    assert share * kernels.SHARE_ULP == pytest.approx(float(exact), abs=1e-6)
     assert total * kernels.ULP == math.fsum(scores.tolist())
     assert kept * kernels.ULP == math.fsum(scores[active].tolist())
 

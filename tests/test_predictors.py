@@ -146,7 +146,7 @@ def test_training_finds_more_than_chance_on_text_that_it_never_saw() -> None:
     done: list[tuple[int, int]] = []
     networks = train(tiny, ids[1:], masking, n_epochs=4, n_batch=4, on_progress=lambda *counts: done.append(counts))
     assert done[-1] == (76, 76)
-    assert len(done) == 20
+    assert len(done) == 1 + 20
     found = recall(tiny, ids[:1], networks, 0.25)
     torch.manual_seed(0)
     by_chance = recall(tiny, ids[:1], untrained(tiny.spec, 16), 0.25)
@@ -154,6 +154,60 @@ def test_training_finds_more_than_chance_on_text_that_it_never_saw() -> None:
     assert min(found) > 0.3
     assert all(torch.equal(value, before[name]) for name, value in tiny.model.state_dict().items())
     assert not any(module._forward_pre_hooks for module in tiny.model.modules())
+
+
+class CutError(Exception):
+    """As a kill, of the training alone."""
+
+
+@pytest.mark.parametrize("n_batch", [1, 2])
+def test_a_training_that_was_cut_short_ends_with_the_bits_of_an_unbroken_one(tmp_path: Path, n_batch: int) -> None:
+    loaded, path = random_model("llama"), tmp_path / "p.training"
+    options: dict[str, Any] = {"n_epochs": 3, "n_batch": n_batch, "seed": 3}
+    whole = train(loaded, IDS, MASKING, **options)
+    n_to_do = 3 * len(IDS)
+    firsts = []
+
+    def cut(done: int, total: int) -> None:
+        assert total == n_to_do
+        seen.append(done)
+        if len(seen) == 3:
+            raise CutError
+
+    for _ in range(n_to_do):
+        seen: list[int] = []
+        try:
+            parts = train(loaded, IDS, MASKING, **options, checkpoint=path, on_progress=cut)
+            break
+        except CutError:
+            firsts.append(seen[0])
+    assert firsts == sorted({*firsts})  # each goes on behind the one before, in the midst of epochs too
+    assert len(firsts) > 1
+    for a, b in zip(whole, parts, strict=True):
+        assert torch.equal(a.inner.weight, b.inner.weight)
+        assert torch.equal(a.outer.weight, b.outer.weight)
+    again = train(loaded, IDS, MASKING, **options, checkpoint=path, on_progress=lambda *n: seen.append(n[0]))
+    assert seen[-1] == n_to_do
+    assert torch.equal(again[1].outer.weight, whole[1].outer.weight)
+
+
+def test_a_checkpoint_of_another_training_is_refused_or_begun_anew(tmp_path: Path) -> None:
+    loaded, path = random_model("llama"), tmp_path / "p.training"
+    train(loaded, IDS, MASKING, n_epochs=1, checkpoint=path)
+    with pytest.raises(DipsimError, match=r"epochs is 2, was 1; seed is 1, was 0; or --force, .* remove '.*training'"):
+        train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path)
+    train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path, anew=True)
+    train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(DipsimError, match=r"resume: '.*training': cannot be read"):
+        train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path)
+    path.write_bytes(whole.replace(b"exp_avg.0.inner", b"exp_avg.9.inner"))
+    with pytest.raises(DipsimError, match="its tensors are not those of this training; remove it to begin anew"):
+        train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path)
+    path.write_bytes(whole.replace(b'n_windows\\":', b'n_windowz\\":'))
+    with pytest.raises(DipsimError, match=r"resume: .*n_windows"):
+        train(loaded, IDS, MASKING, n_epochs=2, seed=1, checkpoint=path)
 
 
 def test_the_seed_decides() -> None:

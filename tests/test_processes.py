@@ -87,6 +87,7 @@ def check_equal(one: Any, other: Any, where: str = "") -> None:
 
 
 COUNTS = ("active_columns", "hits", "active_bytes", "hit_bytes", "flash_reads", "flash_bytes", "kept_score")
+COUNTS += ("squared_error",)
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import small_model
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dipsim import DipsimError, HardwareProfile, ModelSpec
 from dipsim.registry import Registry
-from dipsim.units import parse_bytes, parse_dram, scaled, three_digits
+from dipsim.units import parse_bytes, parse_dram, scaled, three_digits, typed
 
 TEXT = """
 schema = 1
@@ -189,23 +191,42 @@ def test_unknown_model() -> None:
 
 @pytest.mark.parametrize(
     ("text", "n_bytes"),
-    [("4GB", 4 * 10**9), ("512MiB", 512 * 2**20), ("1000B", 1000), ("1.5 kB", 1500), (".5GiB", 2**29), ("2TB", 2e12)],
+    [
+        *[("4GB", 4 * 10**9), ("512MiB", 512 * 2**20), ("1000B", 1000), ("1.5 kB", 1500), (".5GiB", 2**29)],
+        *[("2TB", 2e12), ("4000000000", 4 * 10**9), ("4e9", 4 * 10**9), ("1.5E+3", 1500), ("12.", 12)],
+    ],
 )
 def test_amounts_of_bytes(text: str, n_bytes: int) -> None:
     assert parse_bytes(text, "x") == n_bytes
 
 
-@pytest.mark.parametrize("text", ["4", "4G", "512Mb", "GB", "-4GB", "4XB", "1e9B", "4GB!", ""])
+@pytest.mark.parametrize(
+    "text", ["4G", "512Mb", "GB", "-4GB", "4XB", "1e9B", "4GB!", "", "-4", "1e-3", "nan", "1_000", "\u0664", "e9"]
+)
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(DipsimError, match="x: not an amount of bytes"):
         parse_bytes(text, "x")
 
 
 def test_dram_budgets() -> None:
-    assert parse_dram("0.5x") == (None, 0.5)
-    assert parse_dram("2GB") == (2e9, None)
-    assert parse_dram(123) == (123.0, None)
-    assert parse_dram(None) == (None, None)
+    assert parse_dram("0.5x") == (0.5, "model")
+    assert parse_dram("mlp:0.25") == (0.25, "mlp")
+    assert parse_dram("mlp:0") == (0, "mlp")
+    assert parse_dram("2GB") == (2e9, "bytes")
+    assert parse_dram("2e9") == parse_dram(2_000_000_000) == (2e9, "bytes")
+
+
+@given(st.floats(1, 1e15) | st.integers(1, 10**15))
+def test_typed_bytes_are_no_fewer_and_hardly_more(n_bytes: float) -> None:
+    text = typed(n_bytes)
+    assert " " not in text
+    assert n_bytes <= parse_bytes(text, "x") <= max(n_bytes * 1.01, n_bytes + 1)
+
+
+def test_typed_bytes_are_short() -> None:
+    assert [typed(n) for n in (1, 999, 1000, 2_345_001, 2_340_000, 9_999_999, 999_999_999.5)] == [
+        *("1B", "999B", "1.00kB", "2.35MB", "2.34MB", "10.00MB", "1.00GB"),
+    ]
 
 
 def test_numbers_for_people() -> None:

@@ -94,6 +94,7 @@ def test_closed_form(dip_trace: Trace, policy: str, misses: list[int], overlap: 
     assert numbers["tok_per_s"] == pytest.approx(3 / result.tokens["token_s"].sum())
     assert numbers["mlp_density"] == pytest.approx(2 * 2 * (UP_GATE + DOWN) / MLP)
     assert numbers["retained_magnitude"] == 1.0
+    assert numbers["mlp_error"] == 0
     assert numbers["energy_j_per_token"] is None
     assert numbers["flash_reads_per_token"] is None
     flash_s = sum(8 + 2 * n * (UP_GATE + DOWN) for n in misses) / flash
@@ -217,6 +218,7 @@ def test_tied_embeddings_read_the_row_from_dram(make_trace: MakeTrace) -> None:
     assert rows[True]["dram_bytes"] - rows[False]["dram_bytes"] == 8
 
 
+@tight_slots
 def test_pinned_weights_that_do_not_fit_are_streamed(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), random_scores(small_model(), 2))
     dram = PINNED + 2 * KV - 100
@@ -469,8 +471,11 @@ def test_progress_counts_both_passes_of_an_oracle(make_trace: MakeTrace) -> None
         ({"admission": "never"}, "admission: unknown name, got 'never'"),
         ({"overlap": "pipeline"}, "did you mean 'pipelined'"),
         ({"budget": "unifrm"}, "did you mean 'uniform'"),
-        ({"dram": "4"}, "dram: not an amount of bytes, got '4'"),
-        ({"dram": "50%"}, "or 0.5x for that share of the model"),
+        ({"dram": "4"}, "dram: KV cache of 5 positions, got 4.00 B; it alone needs"),
+        ({"dram": "mlp:"}, "dram: not an amount of bytes, got 'mlp:'"),
+        ({"dram": "mlp:-1"}, "dram: not an amount of bytes, got 'mlp:-1'"),
+        ({"dram": "mlp:1001"}, "dram: share of the MLP, got 'mlp:1001'; must be from mlp:0 to mlp:1000"),
+        ({"dram": "50%"}, "or 0.5x for that share of the model, mlp:0.5 for that share of its MLP and all else"),
         ({"dram": 0.5}, "must be finite and at least 1, or as '0.5x'"),
         ({"trace": "tiny"}, "trace: got 'tiny'; must be a Trace, see Trace.open(path)"),
         ({"profile": "a18-paper"}, "profile: got 'a18-paper'; must be a HardwareProfile"),
@@ -504,6 +509,7 @@ def test_a_result_travels_between_processes(make_trace: MakeTrace) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["none", "io"])
+@tight_slots
 def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: MakeTrace, overlap: str) -> None:
     """Closed form: what they add to each layer, at 8 and 16 bits, comes from DRAM with every token."""
     model, scores = small_model(), {"predictor": np.ones((3, 2, 12), np.float16)}
@@ -538,7 +544,7 @@ def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:
     result = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run()
     numbers = result.to_dict()
     assert numbers["retained_magnitude"] is None  # scores do not tell what weights are worth
-    assert "not modelled at MLP density 0.500" in repr(result)
+    assert "not modelled, at MLP density 0.500" in repr(result)
     assert numbers["mlp_density"] == pytest.approx(0.5)
     assert numbers["bytes_per_token"]["flash"] == pytest.approx(8 + MLP * (0.5 + 1 / 8))  # 8: the embedding row
 

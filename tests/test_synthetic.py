@@ -1,14 +1,16 @@
 """Synthetic traces have the locality and the tails that they are described by, and imitate what they are shown.
 
-Expected numbers: a plain NumPy rendering of the same description, means over ten seeds (depth .5, preset default, 2,560
-and 4,480 columns, four documents of 400 tokens, the first 20 tokens of each left out, which leaves +-.01 for one seed);
+Expected numbers: a plain NumPy rendering of the same description at the parameters of `RENDERED`, means over ten seeds
+(depth .5, 2,560 and 4,480 columns, four documents of 400 tokens, the first 20 tokens of each left out, which leaves
++-.01 for one seed);
 quantiles from the closed form; overlaps from bivariate normal distributions by scipy.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +20,16 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import multivariate_normal, norm
 
-from dipsim import DipsimError, ModelSpec, Trace, synthesize, trace_statistics
+from dipsim import DipsimError, ModelSpec, Trace, shipped, synthesize, trace_statistics
 from dipsim.cache import Admission, WeightCache
 from dipsim.cli import main
 from dipsim.model.groups import Site, n_kept
 from dipsim.policies import Place, make
-from dipsim.synthetic import SITES, Columns, Parameters, fit, generating, parameters
+from dipsim.synthetic import PRESETS, SITES, Columns, Parameters, fit, fitted, generating, parameters
 from dipsim.synthetic.distribution import log_quantiles, root_mean_square
+from dipsim.synthetic.overlaps import correlation as correlation_of
+from dipsim.synthetic.overlaps import overlap
+from dipsim.synthetic.parameters import interpolated
 
 N_COLUMNS = {"mlp_input": 2560, "glu": 4480}
 N_DOCUMENTS, LENGTH, N_COLD = 4, 400, 20
@@ -48,8 +53,22 @@ def trace_of(path: Path, layers: list[dict[Site, Parameters]], lengths: list[int
     return write_trace(path, model, scores, lengths)
 
 
-def at_depths(*depths: float, preset: str = "default") -> list[dict[Site, Parameters]]:
-    return [{site: parameters(site, depth, preset) for site in SITES} for depth in depths]
+# Spread, static share and document share by depth; tau 1000 tokens, rho .3.
+RENDERED: dict[Site, dict[float, tuple[float, float, float]]] = {
+    "mlp_input": {0: (0.25, 0.08, 0.25), 0.07: (0.12, 0.08, 0.42), 0.5: (0.08, 0.08, 0.5), 1: (0.11, 0.08, 0.4)},
+    "glu": {0: (0.45, 0.05, 0.25), 0.07: (0.36, 0.05, 0.4), 0.5: (0.32, 0.05, 0.45), 1: (0.5, 0.05, 0.4)},
+}
+
+
+def rendered(site: Site, depth: float, factor: float = 1.0, document_share: float | None = None) -> Parameters:
+    """With a factor on the spread, and another share of the document."""
+    spread, static, document = RENDERED[site][depth]
+    own = replace(parameters(site, depth), spread=factor * spread, static_share=static, tau_tokens=1000.0, rho=0.3)
+    return replace(own, document_share=document if document_share is None else document_share)
+
+
+def at_depths(*depths: float) -> list[dict[Site, Parameters]]:
+    return [{site: rendered(site, depth) for site in SITES} for depth in depths]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +103,7 @@ def closed_form_overlap(keep: float, spread: float, correlation: float) -> float
 def test_overlap_is_the_closed_form(middle: Trace, keep: float) -> None:
     found = trace_statistics(middle, keep).set_index("site")
     for site in SITES:
-        own = parameters(site, 0.5)
+        own = rendered(site, 0.5)
         rest = 1 - own.static_share - own.document_share
         correlations = {
             lag: own.static_share + own.document_share * math.exp(-lag / own.tau_tokens) + rest * own.rho**lag
@@ -98,7 +117,7 @@ def test_overlap_is_the_closed_form(middle: Trace, keep: float) -> None:
 
 
 def test_the_closed_form_is_that_of_the_description() -> None:
-    own = parameters("glu", 0.5)
+    own = rendered("glu", 0.5)
     got = [closed_form_overlap(0.5, own.spread, r) for r in (0.65, own.static_share)]
     assert got == pytest.approx([0.626, 0.535], abs=0.001)
 
@@ -109,12 +128,12 @@ def top_k(scores: Scores, keep: float) -> Masks:
     return scores >= threshold  # ties at the border change nothing here
 
 
-def hit_rate(masks: Masks, share: float, policy: str, admission: Admission) -> float:
+def hit_rate(masks: Masks, share: float, policy: str, admission: Admission, length: int = LENGTH) -> float:
     n = masks.shape[1]
     cache = WeightCache(Place(n, int(share * n)), make(policy), admission)
     hits = active = 0
     for t, mask in enumerate(masks):
-        position = t % LENGTH
+        position = t % length
         if position == 0:
             cache.start()
         if position >= N_COLD:
@@ -153,20 +172,61 @@ def test_hit_rate(
 
 
 @pytest.mark.parametrize(
-    ("preset", "expected"),
+    ("factor", "document_share", "expected"),
     [
-        ("low", {"mlp_input": (0.562, 0.522, 0.519, 0.564), "glu": (0.571, 0.534, 0.532, 0.594)}),
-        ("high", {"mlp_input": (0.720, 0.666, 0.633, 0.709), "glu": (0.723, 0.678, 0.653, 0.726)}),
+        (0.7, 0.25, {"mlp_input": (0.562, 0.522, 0.519, 0.564), "glu": (0.571, 0.534, 0.532, 0.594)}),
+        (1.3, 0.7, {"mlp_input": (0.720, 0.666, 0.633, 0.709), "glu": (0.723, 0.678, 0.653, 0.726)}),
     ],
 )
-def test_presets(tmp_path: Path, preset: str, expected: dict[str, tuple[float, ...]]) -> None:
+def test_more_and_less_locality(
+    tmp_path: Path, factor: float, document_share: float, expected: dict[str, tuple[float, ...]]
+) -> None:
     """Overlap at keep .5 after 1, 10 and 100 tokens, hit rate of LFU with admission priority and half the slots."""
-    trace = trace_of(tmp_path / "a.zarr", at_depths(0.5, preset=preset), [LENGTH] * N_DOCUMENTS, seed=3)
+    layer = {site: rendered(site, 0.5, factor, document_share) for site in SITES}
+    trace = trace_of(tmp_path / "a.zarr", [layer], [LENGTH] * N_DOCUMENTS, seed=3)
     found = trace_statistics(trace).set_index("site")
     for site, numbers in expected.items():
         masks = top_k(trace.read(site, 0, trace.n_tokens)[:, 0].view(np.float16), 0.5)
         got = [*found.loc[site, ["overlap_1", "overlap_10", "overlap_100"]], hit_rate(masks, 0.5, "lfu", "priority")]
         assert got == pytest.approx(numbers, abs=0.01)
+
+
+@pytest.mark.parametrize("keep", [0.15, 0.35, 0.6])
+@pytest.mark.parametrize("spread", [0.0, 0.21, 0.6])
+def test_the_series_of_the_fit_is_the_closed_form(keep: float, spread: float) -> None:
+    correlations = [0.0, 0.3, 0.7, 0.9]
+    expected = [closed_form_overlap(keep, spread, r) for r in correlations]
+    found = overlap(keep, spread, np.array(correlations))
+    assert found == pytest.approx(expected, abs=5e-4)
+    assert correlation_of(keep, spread, float(found[2])) == pytest.approx(0.7, abs=1e-4)
+
+
+def test_presets_are_ordered_and_high_is_as_published() -> None:
+    """ActiveFlow, half active and half cached: hits of .77 after 10 tokens, .74 after 40."""
+    for site in SITES:
+        rates = []
+        for preset in PRESETS:
+            scores = made(parameters(site, 0.5, preset), 1536, [40] * 12)
+            rates.append(hit_rate(top_k(scores, 0.5), 0.5, "lfu", "priority", length=40))
+        assert rates[0] < rates[1] - 0.01 < rates[2] - 0.1
+        assert rates[2] == pytest.approx(0.74, abs=0.02)
+
+
+def test_default_is_the_median_of_the_models_that_ship() -> None:
+    """By depth; the spread times the factor that the hit rates ask for."""
+    for site in SITES:
+        own = [fitted.load(name).sites[site] for name in fitted.names()]
+        for depth in np.linspace(0, 1, 11):
+            median = [
+                np.median(values) for values in zip(*(astuple(interpolated(one, depth)) for one in own), strict=True)
+            ]
+            expected = Parameters(*map(float, median))
+            found = parameters(site, depth)
+            assert found.spread / 0.85 == pytest.approx(expected.spread, abs=0.001)
+            assert (found.document_share, found.rho) == pytest.approx(
+                (expected.document_share, expected.rho), abs=0.006
+            )
+            assert found.tau_tokens == pytest.approx(expected.tau_tokens, abs=0.6)
 
 
 SKEW = {
@@ -225,7 +285,7 @@ def test_columns_are_not_correlated_with_each_other() -> None:
 
 def test_drift_and_spread_are_free() -> None:
     def kept(lag: int, **changes: float) -> float:
-        masks = top_k(made(replace(parameters("glu", 0.5), **changes), 4480, [LENGTH], 2), 0.5)
+        masks = top_k(made(replace(rendered("glu", 0.5), **changes), 4480, [LENGTH], 2), 0.5)
         return float((masks[lag:] & masks[:-lag]).sum() / masks[lag:].sum())
 
     assert kept(100, tau_tokens=50) < kept(100) - 0.02 < kept(100, spread=0.64) - 0.04
@@ -285,7 +345,8 @@ def test_source_tells_how_it_was_made(tmp_path: Path) -> None:
     assert source["seed"] == 3
     assert "TEAL" in source["marginals"]
     assert [one["document_share"] for one in source["parameters"]["glu"]] == [0.7] * 3
-    assert [one["spread"] for one in source["parameters"]["glu"]] == pytest.approx([1.3 * s for s in (0.45, 0.32, 0.5)])
+    spreads = [parameters("glu", depth).spread for depth in (0, 0.5, 1)]
+    assert [one["spread"] for one in source["parameters"]["glu"]] == pytest.approx(spreads)
     assert {one["tau_tokens"] for one in source["parameters"]["glu"]} == {77}
 
 
@@ -339,6 +400,28 @@ def test_an_imitation_has_the_model_s_own_layers(tmp_path: Path) -> None:
     assert [one["tau_tokens"] for one in layers] == [50] * 3
 
 
+MODELS = ("gemma-3-270m", "qwen2.5-0.5b", "qwen2.5-coder-1.5b", "smollm2-135m")
+
+
+def test_models_that_ship(tmp_path: Path) -> None:
+    assert fitted.names() == MODELS
+    for name, path in shipped.names("fitted", ".json").items():
+        own = fitted.load(name)
+        assert own.to_dict() == json.loads(path.read_text())
+        assert path.stat().st_size < 8000
+        assert len(own.source["model_sha256"]) == 64
+        assert own.source["tokens"] >= 1024
+    trace = synthesize(tmp_path / "a.zarr", SMALL, 20, like="smollm2-135m", tau_tokens=50)
+    assert (trace.source["like"], trace.source["like_model"]) == ("smollm2-135m", "smollm2-135m")
+    layers = fitted.load("smollm2-135m").sites["glu"]
+    middle = (layers[14][1].spread + layers[15][1].spread) / 2
+    found = trace.source["parameters"]["glu"]
+    assert [one["spread"] for one in found] == pytest.approx([layers[0][1].spread, middle, layers[-1][1].spread])
+    assert [one["tau_tokens"] for one in found] == [50] * 3
+    with pytest.raises(DipsimError, match="did you mean 'smollm2-135m'"):
+        synthesize(tmp_path / "b.zarr", SMALL, 20, like="smollm2-135")
+
+
 BAD = [
     (["-n", "0"], "tokens: got 0; at least 1"),
     (["--preset", "hihg"], "did you mean 'high'?"),
@@ -351,6 +434,7 @@ BAD = [
     (["--sites", "gate"], "sites: got 'gate'; there are data for mlp_input and glu alone"),
     (["--sites", "glu,glu"], "sites: got glu, glu; each once"),
     (["--like", "tiny", "--preset", "high"], "preset: got 'high' with like"),
+    (["--like", "smollm2-135m", "--preset", "low"], "preset: got 'low' with like"),
     (["--like", "nowhere.zarr"], "trace: no such file, got 'nowhere.zarr'"),
     (["--force", "-o", "x.txt"], "a trace ends in .zarr"),
 ]

@@ -39,7 +39,7 @@ def table(folder: Path) -> bytes:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuned]:
     """A search of 14 trials that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole") / "tuned"
-    return folder, ds.tune(HELD, folder, max_loss=0.2, n_trials=14, seed=1)
+    return folder, ds.tune(HELD, folder, max_error=0.3, n_trials=14, seed=1)
 
 
 # --- what is found ---
@@ -50,24 +50,24 @@ def test_it_finds_what_a_full_sweep_finds() -> None:
     """Density and gamma are numbers for the search, and a grid for the sweep."""
     grid = {"density": {"start": 0.1, "stop": 1.0, "step": 0.05}, "gamma": [0.05, 0.2, 0.4, 0.6, 0.8, 1.0]}
     swept = ds.sweep(PLAIN | grid, workers=1)
-    best = swept[swept["retained_magnitude"] >= 0.8]["tok_per_s"].max()
+    best = swept[swept["mlp_error"] <= 0.3]["tok_per_s"].max()
     assert best > 1.02 * swept[swept["density"] == 1.0]["tok_per_s"].max()  # there is something to be found
     for seed in (0, 1):
-        found = ds.tune(PLAIN, max_loss=0.2, n_trials=40, seed=seed)
+        found = ds.tune(PLAIN, max_error=0.3, n_trials=40, seed=seed)
         assert found.best is not None
         assert found.best["tok_per_s"] > 0.99 * best, seed
         assert len(found.rows) == 40 < len(swept) / 2
-        late = [row["retained_magnitude"] for row in found.rows[20:]]
-        assert abs(float(np.median(late)) - 0.8) < 0.05  # the bound is where it looks
+        late = [row["mlp_error"] for row in found.rows[20:]]
+        assert abs(float(np.median(late)) - 0.3) < 0.05  # the bound is where it looks
 
 
 def test_the_very_best_of_a_few_is_found() -> None:
     choices = {"density": [0.4, 0.5, 0.6, 0.7], "policy": ["lru", "lfu"], "budget": ["uniform", "by-bytes"]}
     given = HELD | choices | {"gamma": 0.5, "admission": "always", "layout": "column"}
     swept = ds.sweep(given, workers=1)
-    enough = swept[swept["retained_magnitude"] >= 0.85]
+    enough = swept[swept["mlp_error"] <= 0.25]
     assert 0 < len(enough) < len(swept) == 16
-    found = ds.tune(given, max_loss=0.15, n_trials=16)
+    found = ds.tune(given, max_error=0.25, n_trials=16)
     assert len(found.rows) == 16  # no point is tried twice before all were
     assert found.best is not None
     assert found.best["tok_per_s"] == enough["tok_per_s"].max()
@@ -91,12 +91,12 @@ def test_the_best_meets_the_bound_in_a_run_of_its_own(whole: tuple[Path, Tuned])
         tokens=64,
     )
     numbers = sim.run().to_dict()
-    assert numbers["retained_magnitude"] >= 0.8
+    assert numbers["mlp_error"] <= 0.3
     assert numbers["tok_per_s"] == best["tok_per_s"]
     better = [row for row in found.rows if row["tok_per_s"] > best["tok_per_s"]]
     assert better
-    assert all(row["retained_magnitude"] < 0.8 for row in better)
-    default = ds.Simulation(profile, trace, ds.DipCa(density=0.5, gamma=0.2), "lfu", dram="0.6x", tokens=64)
+    assert all(row["mlp_error"] > 0.3 for row in better)
+    default = ds.Simulation(profile, trace, ds.DipCa(density=0.7, gamma=0.2), "lfu", dram="0.6x", tokens=64)
     assert found.default["tok_per_s"] == default.run().to_dict()["tok_per_s"]
 
 
@@ -166,18 +166,18 @@ def test_proposals_go_where_values_are_low_though_some_are_infinite() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "by_loss", "by_perplexity"),
+    ("row", "by_error", "by_perplexity"),
     [
-        ({"retained_magnitude": 0.75, "perplexity": 8.0}, 0.05, -2.0),
-        ({"retained_magnitude": 0.9, "perplexity": 12.5}, -0.1, 2.5),
-        ({"retained_magnitude": 0.8, "perplexity": 10.0}, 0.0, 0.0),
+        ({"mlp_error": 0.25, "perplexity": 8.0}, 0.05, -2.0),
+        ({"mlp_error": 0.1, "perplexity": 12.5}, -0.1, 2.5),
+        ({"mlp_error": 0.2, "perplexity": 10.0}, 0.0, 0.0),
         ({"error": "no"}, float("inf"), float("inf")),
-        ({"retained_magnitude": float("nan"), "perplexity": float("inf")}, float("inf"), float("inf")),
+        ({"mlp_error": float("nan"), "perplexity": float("inf")}, float("inf"), float("inf")),
     ],
 )
-def test_by_how_much_a_bound_is_broken(row: dict[str, Any], by_loss: float, by_perplexity: float) -> None:
+def test_by_how_much_a_bound_is_broken(row: dict[str, Any], by_error: float, by_perplexity: float) -> None:
     whole_row = {"error": None} | row
-    assert Bound.of(0.2, None).excess(whole_row) == pytest.approx(by_loss)
+    assert Bound.of(0.2, None).excess(whole_row) == pytest.approx(by_error)
     assert Bound.of(None, 10.0).excess(whole_row) == pytest.approx(by_perplexity)
 
 
@@ -209,10 +209,10 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
 
     monkeypatch.setattr(tuning, "carry_out", counted)
     with pytest.raises(EnoughError):
-        ds.tune(HELD, tmp_path / "cut", max_loss=0.2, n_trials=14, seed=1, on_progress=stop)
+        ds.tune(HELD, tmp_path / "cut", max_error=0.3, n_trials=14, seed=1, on_progress=stop)
     assert n_runs == len(pd.read_parquet(tmp_path / "cut")) == 6
-    ds.tune(HELD, tmp_path / "cut", max_loss=0.2, n_trials=9, seed=1)
-    found = ds.tune(HELD, tmp_path / "cut", max_loss=0.2, n_trials=14, seed=1)  # and further
+    ds.tune(HELD, tmp_path / "cut", max_error=0.3, n_trials=9, seed=1)
+    found = ds.tune(HELD, tmp_path / "cut", max_error=0.3, n_trials=14, seed=1)  # and further
     assert n_runs == 14
     assert table(tmp_path / "cut") == table(whole[0])
     for name in ("key", "density", "tok_per_s"):
@@ -221,7 +221,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     assert read_specs(tmp_path / "cut") == read_specs(whole[0])
     assert tomllib.loads(text)["density"] == {"start": 0.1, "stop": 1.0, "step": 0.005}
     assert tomllib.loads(text)["dram"] == "0.6x"
-    other = ds.tune(HELD, max_loss=0.2, n_trials=5, seed=2).rows
+    other = ds.tune(HELD, max_error=0.3, n_trials=5, seed=2).rows
     assert [row["key"] for row in other[:3]] == [row["key"] for row in found.rows[:3]]
     assert other[4]["key"] != found.rows[4]["key"]
 
@@ -229,7 +229,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_by_the_same_command(whole: tuple[Path, Tuned], tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    options = ["--profile", "a18-paper", "--dram", "0.6x", "--tokens", "64", "--max-loss", "0.2", "--seed", "1"]
+    options = ["--profile", "a18-paper", "--dram", "0.6x", "--tokens", "64", "--max-error", "0.3", "--seed", "1"]
     command = [*COMMAND, "tune", "tiny", *options, "--trials", "14", "-o", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
@@ -264,7 +264,7 @@ class Fails(ds.ScorePolicy):
 def test_trials_that_fail_do_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(policies._entries, "fails-in-the-run", Fails)
     given = HELD | {"policy": ["fails-in-the-run", "belady", "lfu"], "budget": "uniform", "layout": "column"}
-    found = ds.tune(given, tmp_path / "tuned", max_loss=0.2, n_trials=12)
+    found = ds.tune(given, tmp_path / "tuned", max_error=0.3, n_trials=12)
     errors = found.history["error"]
     assert errors.str.startswith("policy Fails: RuntimeError: on purpose (test_tune.py, line ", na=False).any()
     assert errors.str.contains("an oracle needs the masks of the future", na=False).any()
@@ -272,44 +272,44 @@ def test_trials_that_fail_do_not_end_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.best["policy"] == "lfu"
     assert all(row["policy"] == "lfu" for row in found.feasible)
     before = table(tmp_path / "tuned")
-    ds.tune(given, tmp_path / "tuned", max_loss=0.2, n_trials=12)
+    ds.tune(given, tmp_path / "tuned", max_error=0.3, n_trials=12)
     assert table(tmp_path / "tuned") == before
-    none = ds.tune(given | {"policy": "fails-in-the-run"}, max_loss=0.2, n_trials=4)
+    none = ds.tune(given | {"policy": "fails-in-the-run"}, max_error=0.3, n_trials=4)
     assert (none.best, none.nearest) == (None, None)
 
 
 @pytest.mark.slow
 def test_where_no_trial_meets_the_bound_the_nearest_is_told(tmp_path: Path) -> None:
     done = run(
-        "tune", "tiny", "--density", "0.4", "--dram", "0.6x", "--tokens", "64", "--max-loss", "0.01", "--trials", "4",
+        "tune", "tiny", "--density", "0.4", "--dram", "0.6x", "--tokens", "64", "--max-error", "0.01", "--trials", "4",
         "-o", str(tmp_path / "tuned"),
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout == ""
     frame = read_results(tmp_path / "tuned")
-    nearest = frame.loc[frame["retained_magnitude"].idxmax()]
+    nearest = frame.loc[frame["mlp_error"].idxmin()]
     (line,) = [line for line in done.stderr.splitlines() if "no trial meets" in line]
-    assert "no trial meets the bound: retained_magnitude at least 0.99" in line
-    assert f"the nearest has {nearest['retained_magnitude']:.3f} (gamma {nearest['gamma']:.4g}, " in line
+    assert "no trial meets the bound: mlp_error at most 0.01" in line
+    assert f"the nearest has {nearest['mlp_error']:.3f} (gamma {nearest['gamma']:.4g}, " in line
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "bound: give max-loss or max-perplexity, one of the two"),
-        (("--max-loss", "0.1", "--max-perplexity", "9"), "bound: give max-loss or max-perplexity, one of the two"),
-        (("--max-loss", "1"), "max-loss: got 1.0; a share of the magnitude, at least 0 and below 1"),
-        (("--max-loss", "nan"), "max-loss: got nan"),
+        ((), "bound: give max-error or max-perplexity, one of the two"),
+        (("--max-error", "0.1", "--max-perplexity", "9"), "bound: give max-error or max-perplexity, one of the two"),
+        (("--max-error", "1"), "max-error: got 1.0; a share of the MLPs' outputs, at least 0 and below 1"),
+        (("--max-error", "nan"), "max-error: got nan"),
         (("--max-perplexity", "9"), "max-perplexity: scores have none; name a model and a text"),
-        (("--max-loss", "0.1", "--trials", "0"), "trials: got 0 with seed 0"),
-        (("--max-loss", "0.1", "--seed", "-1"), "trials: got 100 with seed -1"),
-        (("--max-loss", "0.1", "--policy", "lfuu"), "unknown name, got 'lfuu'; did you mean 'lfu'"),
-        (("--max-loss", "0.1", "--method", "dipp"), "unknown name, got 'dipp'; did you mean 'dip'"),
-        (("--max-loss", "0.1", "--profile", "a19"), "a19"),
-        (("--max-loss", "0.1", "--window-tokens", "8"), "evaluate: model: missing"),
-        (("--max-loss", "0.1", "--evaluate", "tiny", "--text", "held-out"), "trace: does not go with [evaluate]"),
+        (("--max-error", "0.1", "--trials", "0"), "trials: got 0 with seed 0"),
+        (("--max-error", "0.1", "--seed", "-1"), "trials: got 100 with seed -1"),
+        (("--max-error", "0.1", "--policy", "lfuu"), "unknown name, got 'lfuu'; did you mean 'lfu'"),
+        (("--max-error", "0.1", "--method", "dipp"), "unknown name, got 'dipp'; did you mean 'dip'"),
+        (("--max-error", "0.1", "--profile", "a19"), "a19"),
+        (("--max-error", "0.1", "--window-tokens", "8"), "evaluate: model: missing"),
+        (("--max-error", "0.1", "--evaluate", "tiny", "--text", "held-out"), "trace: does not go with [evaluate]"),
         (
-            ("--max-loss", "0.1", "--method", "dense", "--policy", "lfu", "--admission", "always",
+            ("--max-error", "0.1", "--method", "dense", "--policy", "lfu", "--admission", "always",
              "--budget", "uniform", "--layout", "column"),
             "tune: everything is given, and nothing left to search",
         ),
@@ -324,12 +324,12 @@ def test_a_folder_of_something_else_is_refused(whole: tuple[Path, Tuned], tmp_pa
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").write_text("x")
     with pytest.raises(DipsimError, match="holds no sweep"):
-        ds.tune(HELD, tmp_path / "mine", max_loss=0.2)
+        ds.tune(HELD, tmp_path / "mine", max_error=0.3)
 
 
 def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('No module named optuna')\n")
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [*COMMAND, "tune", "tiny", "--max-loss", "0.2", "-o", str(tmp_path / "tuned")]
+    command = [*COMMAND, "tune", "tiny", "--max-error", "0.3", "-o", str(tmp_path / "tuned")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
     assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)

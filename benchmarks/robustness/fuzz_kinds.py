@@ -112,7 +112,7 @@ KINDS = {
     "tuned": Kind(
         "results of tune",
         ("tuned",),
-        ("tune {seeds}/t.zarr --dram 0.6x --max-loss 0.2 --trials 3 -o {it}", "report {it} -o out/r.html"),
+        ("tune {seeds}/t.zarr --dram 0.6x --max-error 0.2 --trials 3 -o {it}", "report {it} -o out/r.html"),
         0.5,
         True,
     ),
@@ -341,7 +341,7 @@ _MAKING = (
     "capture tiny t.txt -o t.zarr.zip --sites mlp_input,glu,gate --sequences 2 --sequence-tokens 16",
     "simulate tiny --dram 0.6x --tokens 8 --profile oneplus-12-ufs4 --json r.json",
     "sweep sweep.toml -o results --workers 1",
-    "tune t.zarr --dram 0.6x --max-loss 0.2 --trials 3 -o tuned",
+    "tune t.zarr --dram 0.6x --max-error 0.2 --trials 3 -o tuned",
     "train-predictor tiny t.txt -o p.safetensors --rank 2 --epochs 1 --tokens 32 --window-tokens 8",
     _ADAPT.format("lora"),
     "allocate tiny t.txt --method dip --density 0.4 -o k.json --trials 2 --tokens 16 --window-tokens 8",

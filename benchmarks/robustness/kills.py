@@ -38,9 +38,10 @@ TEXT = ("tiny", "held-out", "--density", "0.5")
 DIP = ("--method", "dip-ca", "--dram", "0.6x", "--window-tokens", "128")
 COMMANDS = {
     "sweep": ("sweep", "spec.toml", "-o", "results", "--workers", "2"),
-    "tune": ("tune", "tiny", "--max-loss", "0.1", "--trials", "8", "--tokens", "200", "-o", "results"),
+    "tune": ("tune", "tiny", "--max-error", "0.1", "--trials", "8", "--tokens", "200", "-o", "results"),
     "allocate": ("allocate", *TEXT, *DIP, "--tokens", "256", "--trials", "4", "-o", "keeps.json"),
     "adapt": ("adapt", *TEXT, *DIP, "--tokens", "1024", "--steps", "6", "--evaluate-every", "2", "-o", "adapter"),
+    "train-predictor": ("train-predictor", "tiny", "held-out", "--epochs", "3", "--tokens", "4096", "-o", "p"),
     "capture": ("capture", "tiny", "held-out", "-o", "trace.zarr.zip", "--sequences", "12"),
     "synth": ("synth", "phi-3-mini", "-n", "128", "-o", "trace.zarr"),
     "evaluate": ("evaluate", *TEXT, *DIP, "--tokens", "2048", "--save-trace", "trace.zarr", "--json", "found.json"),

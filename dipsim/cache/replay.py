@@ -39,8 +39,8 @@ class Usage:
     Attributes:
         active: bool [token, column].
         missed: bool [token, column], active and not resident before the token.
-        counts: int64 [token, 4]: active columns, missed ones, sum of all scores and of the active ones in units of
-            2**-24; these two are 0 where the group is dense.
+        counts: int64 [token, 5]: active columns, missed ones, sum of all scores and of the active ones in units of
+            2**-24, share of the active ones' squares in units of 2**-40; these three are 0 where the group is dense.
         held: bool [token, column], resident before the token; None if nobody asked.
     """
 
@@ -128,7 +128,7 @@ class PinnedColumns(Replay):
 
 def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -> Usage:
     """What is used by known masks and misses, bool [token, column]; scores as in `Tokens`."""
-    counts: Int64Array = np.zeros((len(active), 4), np.int64)
+    counts: Int64Array = np.zeros((len(active), 5), np.int64)
     counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
     if scores is not None:
         for t in range(len(active)):
@@ -157,7 +157,7 @@ class PlainReplay(Replay):
         shape = n_tokens, resident.size
         active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
         missed: BoolArray = np.empty(shape, np.bool_)
-        counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
+        counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
         held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
         for t in range(n_tokens):
             if held is not None:
@@ -223,7 +223,7 @@ class CompiledReplay(Replay):
         shape = n_tokens, self._resident.size
         active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
         missed: BoolArray = np.empty(shape, np.bool_)
-        counts: Int64Array = np.zeros((n_tokens, 4), np.int64)
+        counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
         held: BoolArray = np.empty(shape, np.bool_) if tells_held else _NOT_TOLD
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)

@@ -20,7 +20,8 @@ TRAINING = "Training"
 @takes_simulation("trace", "tokens", "warmup", "rank", "adapter_bytes")
 def adapt(
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file; its last tenth is held out.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter, in PEFT's format.")],
@@ -65,7 +66,7 @@ def adapt(
     """
     require_torch("adapt", "torch", "transformers", "peft")
     from dipsim import evaluation
-    from dipsim.cli.terminal import progress, table
+    from dipsim.cli.terminal import keeping, progress, table
     from dipsim.sparsify.adapters import Recipe, check_folder
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -76,10 +77,10 @@ def adapt(
     check_folder(out, resume, force)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
-    with progress("training") as on_step:
+    with keeping(f"checkpoints are kept in {out}; --resume goes on"), progress("training", "steps") as on_step:
         learnt = evaluation.adapt(
             loaded,
             ids,

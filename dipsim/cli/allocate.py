@@ -21,7 +21,8 @@ SEARCH = "Search"
 @takes_simulation("trace", "tokens", "density", "keep_input", "keep_glu", "keeps")
 def allocate(
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="The text to fit on: a UTF-8 file, or 'held-out'.")],
     density: Annotated[
@@ -54,7 +55,7 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim import tuning
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import keeping, progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -63,11 +64,14 @@ def allocate(
     require_optuna()
     check_output(out, force)
     content = read_text(text)
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
-    with progress("trying splits") as on_progress:
+    with (
+        keeping("finished trials are kept; the same command goes on"),
+        progress("trying splits", "windows") as on_progress,
+    ):
         found = tuning.allocate(
             loaded,
             ids,

@@ -81,7 +81,7 @@ def host(
     n_bytes = parse_bytes(file_bytes, "file-bytes")
     storage = check_host(folder, n_bytes, seconds_per_point)
     say(f"reads a file of {scaled(n_bytes, 'B')}, made in '{folder}' ({storage}) and removed at the end")
-    with progress("measuring") as on_progress:
+    with progress("measuring", "points") as on_progress:
         made = calibrate_host(folder, n_bytes, seconds_per_point, on_progress)
     write(made, out)
     _show(numbers(made))

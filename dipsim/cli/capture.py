@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @takes_description("method", "density", "keep_input", "keep_glu", "calibration", "method_options", method="dense")
 def capture(
-    model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
+    model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
     *,
@@ -60,10 +60,10 @@ def capture(
     if predictor is not None and "predictor" not in (told.method, *wanted):
         raise DipsimError(f"predictor: got '{predictor}'; neither --method nor --sites names the predictor")
     content = read_text(text)
-    with progress(f"loading {model}"):
-        loaded = load_model(model, device, dtype)
+    with progress(f"loading {model}") as on_progress:
+        loaded = load_model(model, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, prompt_tokens + sequence_tokens, sequences, bos=bos)
-    with progress("capturing sequences") as on_progress:
+    with progress("capturing", "sequences") as on_progress:
         capture.capture(
             loaded,
             ids,

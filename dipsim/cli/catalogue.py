@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dipsim.cli.terminal import harmless, table
+from dipsim.cli.terminal import harmless, say, table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
@@ -94,6 +94,20 @@ def models() -> None:
 
 
 @list_app.command()
+def fitted() -> None:
+    """Real models whose scores 'dipsim synth --like' imitates, and what was recorded of them."""
+    from dipsim.synthetic import fitted
+
+    rows = []
+    for name in fitted.names():
+        own = fitted.load(name)
+        said = own.source
+        text = f"{said['tokens']} tokens of {said['text']['name']}, in sequences of {said['sequence_tokens']}"
+        rows.append([name, str(len(own.sites["glu"])), text, said["model_sha256"][:12]])
+    table(["model", "layers", "fitted to", "sha256"], rows, left=1)
+
+
+@list_app.command()
 def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS
@@ -109,3 +123,16 @@ def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list pro
 
     HardwareProfile.load(name)
     typer.echo(harmless(read(find(name)).as_string()), nl=False)
+
+
+@show_app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a .gguf or a config.json.")],
+) -> None:
+    """A model's shape and bits as JSON, to be edited and given as --model, and the bytes that follow from them."""
+    from dipsim.model import ModelSpec
+
+    spec = ModelSpec.load(name)
+    typer.echo(harmless(spec.model_dump_json(indent=2)))
+    own = {"MLP": spec.mlp_bytes, "pinned": spec.pinned_bytes, "KV cache": spec.kv_bytes_per_position}
+    say(", ".join(f"{what} {scaled(n_bytes, 'B')}" for what, n_bytes in own.items()) + " a position")

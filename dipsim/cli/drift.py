@@ -29,7 +29,8 @@ LABELS = {
 def drift(
     trace: options.Trace,
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The model it was captured from: a folder, a hub id, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="The model it was captured from: a folder, hub id, .gguf or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="The text it was captured on: a UTF-8 file, or 'held-out'.")],
     describe: "Callable[..., Simulation]",
@@ -65,9 +66,9 @@ def drift(
         check_writable(f"certify: got '{trace}'", Path(opened.path).parent)
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     content = read_text(text)
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
-    with progress("running windows") as on_progress:
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
+    with progress("running", "windows") as on_progress:
         found = evaluation.drift(
             loaded,
             content,

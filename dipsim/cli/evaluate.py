@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @takes_simulation("trace", "tokens", "rank")
 def evaluate(
     model_path: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")
+        str,
+        typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
     describe: "Callable[..., Simulation]",
@@ -94,10 +95,10 @@ def evaluate(
         return describe(trace=trace, rank=None if trained is None else trained.rank, **others)
 
     described(_planned(read_spec(model_path), window_tokens, prompt_tokens))  # refuses before weights are loaded
-    with progress(f"loading {model_path}"):
-        loaded = load_model(model_path, device, dtype)
+    with progress(f"loading {model_path}") as on_progress:
+        loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, stride=stride, bos=bos)
-    with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating windows") as on_progress:
+    with _with_adapter(loaded, adapter, merge_adapter) as ready, progress("evaluating", "windows") as on_progress:
         own = {"adapter_bytes": f"{ready.adapter_bytes}B"} if adapter else {}
         found = evaluation.evaluate(
             ready,

@@ -43,8 +43,9 @@ def explain(
 
     if json is not None:
         check_output(json, force)
-    simulation = describe()
-    with progress("simulating tokens") as on_progress:
+    with progress("reading"):
+        simulation = describe()
+    with progress("simulating", "tokens") as on_progress:
         found = simulation.explain(token, on_progress)
     which = "" if token is not None else " It is the slowest counted token."
     stdout.print(f"{found.run}\n{found.headline}{which}\n", soft_wrap=True, markup=False)

@@ -40,8 +40,9 @@ def headroom(
     from dipsim.units import scaled, three_digits
 
     check_outputs(figure, json, force)
-    simulation = describe()
-    with progress("replaying masks") as on_progress:
+    with progress("reading"):
+        simulation = describe()
+    with progress("replaying masks", "tokens") as on_progress:
         found = simulation.headroom(on_progress)
     steps = found.steps.to_dict(orient="records")
     rows = [

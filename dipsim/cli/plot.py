@@ -44,13 +44,14 @@ def plot(
     Example: dipsim plot results dram -o dram.svg --by policy --panels method --where 'density == 0.5'
     """
     from dipsim import plots
+    from dipsim.cli.terminal import progress
     from dipsim.errors import choose
     from dipsim.sweeps import read_results
 
     choose("kind", kind, list(plots.KINDS))
     check_outputs(output, None, force)
     chosen = {"x": x, "y": y, "by": by, "panels": panels, "title": title}
-    with nullcontext() if style is None else plots.looks(style):
+    with nullcontext() if style is None else plots.looks(style), progress(f"drawing {output}"):
         frame = read_results(results)
         devices = _shipped() if plots.KINDS[kind].marks_devices else None
         plots.draw(frame, kind, where, devices=devices, **chosen).save(output)

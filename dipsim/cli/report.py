@@ -31,9 +31,9 @@ def report(
     from dipsim.sweeps import read_results, read_specs
 
     check_output(output, force)
-    frame = read_results(results)
-    names = frame["profile"].dropna().unique() if "profile" in frame else ()
     with progress(f"writing {output}"):
+        frame = read_results(results)
+        names = frame["profile"].dropna().unique() if "profile" in frame else ()
         made = page(frame, title or results.resolve().stem, read_specs(results), meanings(), origins_of(names))
     write_text(output, made)
 

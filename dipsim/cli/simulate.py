@@ -48,10 +48,11 @@ def simulate(
     if len(outputs) != len(set(outputs)):
         raise DipsimError(f"output: '{json}' is named twice; the timeline and the result are two files")
     first, stop = _window(tokens, timeline is not None)
-    simulation = describe(tokens=stop)
+    with progress("reading"):
+        simulation = describe(tokens=stop)
     if (line := certificate_line(simulation.trace, simulation.config)) is not None:
         say(line)
-    with progress("simulating tokens") as on_progress:
+    with progress("simulating", "tokens") as on_progress:
         result = simulation.run(on_progress, timeline, first)
     numbers = result.to_dict()
     table(["", ""], [list(row) for row in headline(numbers).items()], title=simulation.title, left=2)

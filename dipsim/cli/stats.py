@@ -62,7 +62,7 @@ def stats(
 
     check_outputs(figure, json, force)
     opened = Trace.open(trace)
-    with progress("reading scores") as on_progress:
+    with progress("reading scores", "layers") as on_progress:
         found = trace_statistics(opened, keep, _layers(layers, opened.model.n_layers), on_progress)
     _print(found)
     stdout.print(NOTE, soft_wrap=True, markup=False)

@@ -40,7 +40,7 @@ def sweep(
     Example: dipsim sweep spec.toml -o results
     """
     from dipsim import sweeps
-    from dipsim.cli.terminal import progress, say
+    from dipsim.cli.terminal import keeping, progress, say
 
     read = sweeps.Spec.load(spec)
     if dry_run:
@@ -51,7 +51,7 @@ def sweep(
     if out is None:
         raise DipsimError("output: missing; give -o RESULTS, or --dry-run")
     try:
-        with progress("running", unit="runs") as on_progress:
+        with keeping("finished runs are kept; the same command goes on"), progress("running", "runs") as on_progress:
             frame = sweeps.sweep(read, out, workers=workers, cluster=cluster, on_progress=on_progress)
     except OSError as error:
         raise DipsimError(
@@ -67,14 +67,14 @@ def sweep(
 def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
     """What would be done."""
     from dipsim import sweeps
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import duration, progress, say, table
 
     rows = [[name, str(len(values)), _listed(values)] for name, values in spec.axes.items()]
     table(["axis", "values", ""], rows, left=3)
     with progress("trying some"):
         seconds = sweeps.estimate_s(planned.left, workers)
     n_done = len(planned.runs) - len(planned.left)
-    say(f"{len(planned.runs)} runs, {n_done} of them done; the rest takes about {_duration(seconds)}")
+    say(f"{len(planned.runs)} runs, {n_done} of them done; the rest takes about {duration(seconds)}")
     if planned.refused:
         say(f"{len(planned.refused)} of them cannot be made; the first: {planned.refused[0].error}")
 
@@ -85,8 +85,3 @@ def _listed(values: Sequence[object]) -> str:
         for value in values[:_MOST_LISTED]
     ]
     return ", ".join([*shown, "..."] if len(values) > _MOST_LISTED else shown)
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"

@@ -11,7 +11,9 @@ from dipsim.cli import options
 
 
 def synth(
-    model: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a config.json or a ModelSpec as JSON.")],
+    model: Annotated[
+        str, typer.Argument(help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")],
     tokens: Annotated[int, typer.Option("--tokens", "-n", help="Tokens in all.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same trace.")] = 0,
@@ -26,10 +28,12 @@ def synth(
         int, typer.Option(help="Tokens before each document: not recorded, counted as KV positions.")
     ] = 0,
     tau: Annotated[
-        float | None, typer.Option(help="Tokens over which a document drifts; 1000, or what fits --like, by default.")
+        float | None,
+        typer.Option(help="Tokens over which a document drifts; by default the preset's, or what fits --like."),
     ] = None,
     like: Annotated[
-        str | None, typer.Option(help="Imitate this trace instead of the published numbers, layer by depth.")
+        str | None,
+        typer.Option(help="Imitate a model of 'dipsim list fitted', or a trace, layer by depth, instead of a preset."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per core by default. The trace is the same.")
@@ -42,10 +46,10 @@ def synth(
     """
     from dipsim.cli.terminal import progress, say
     from dipsim.model import ModelSpec
-    from dipsim.synthetic import synthesize
+    from dipsim.synthetic import fitted, synthesize
     from dipsim.trace import Trace
 
-    with progress(f"making {tokens} tokens") as on_progress:
+    with progress(f"making {tokens} tokens", "blocks") as on_progress:
         made = synthesize(
             out,
             ModelSpec.load(model),
@@ -54,7 +58,7 @@ def synth(
             sites=[site.strip() for site in sites.split(",")],
             preset=preset,
             tau_tokens=tau,
-            like=None if like is None else Trace.open(like),
+            like=like if like is None or like in fitted.names() else Trace.open(like),
             sequence_tokens=sequence_tokens,
             prompt_tokens=prompt_tokens,
             workers=workers,

@@ -6,9 +6,11 @@ import io
 import logging
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
@@ -48,12 +50,18 @@ stdout = _Console(width=None if sys.stdout is not None and sys.stdout.isatty() e
 stderr = _Console(stderr=True, highlight=False)
 _warned: set[str] = set()
 
+# In a pipe: seconds before a phase's first line of progress, and the longest pause between two; each is twice the last.
+FIRST_LINE_S, LONGEST_PAUSE_S = 10.0, 300.0
+_last_line_s = time.monotonic()  # or, before there is one, when the command began
+
 
 @contextmanager
 def own_terminal() -> Iterator[None]:
     """What is shown is ours alone, and whatever can be shown: of letters that the terminal does not know, question
     marks; of warnings and logs of libraries, nothing, unless the user asks for warnings (`PYTHONWARNINGS`). What nobody
     takes, since stdout was closed or is full, is forgotten at the end."""
+    global _last_line_s
+    _last_line_s = time.monotonic()
     warnings.showwarning = show_warning
     logging.getLogger().addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
@@ -133,8 +141,17 @@ class Rate(ProgressColumn):
 
 @contextmanager
 def progress(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr (only on a terminal); yields what is to be called with done, total and, if there is
-    something to say beside the title, a note. With a unit, the rate is shown too."""
+    """How far a phase is, on stderr: a bar on a terminal, elsewhere a line now and then, and none in a command's first
+    10 s. Yields what is to be called with done, total and, if there is something to say beside the title, a note; one
+    that is never called says how long it has taken. With a unit, a bar shows the rate too."""
+    if not _is_watched():
+        lines = _Lines(title, unit)
+        lines.start()
+        try:
+            yield lines.update
+        finally:
+            lines.stop()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -143,10 +160,72 @@ def progress(title: str, unit: str = "") -> Iterator[Callable[..., None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not _is_watched()) as bar:
+    with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task(title, total=None)
 
         def update(done: int, total: int, note: str = "") -> None:
             bar.update(task, completed=done, total=total, description=f"{title} {note}".rstrip())
 
         yield update
+
+
+class _Lines(threading.Thread):
+    """Says now and then how far a phase is, by a clock of its own: what is silent for minutes is told of too."""
+
+    def __init__(self, title: str, unit: str) -> None:
+        super().__init__(daemon=True)
+        self._title, self._unit = title, f" {unit}" if unit else ""
+        self._begun_s = time.monotonic()
+        self._ended = threading.Event()
+        self._first: tuple[float, int] | None = None  # when it was first told how much was done, and how much that was
+        self._now: tuple[int, int, str] | None = None
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Takes note of how far it is."""
+        self._first = self._first or (time.monotonic(), done)
+        self._now = done, total, note
+
+    def run(self) -> None:
+        """Says a line whenever the pause since the last one, of whatever phase, is over."""
+        global _last_line_s
+        pause_s = FIRST_LINE_S
+        while not self._ended.wait(max(0.0, _last_line_s + pause_s - time.monotonic())):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                say(self.line(time.monotonic()))
+            _last_line_s = time.monotonic()
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    def stop(self) -> None:
+        """The phase is over."""
+        self._ended.set()
+        self.join()
+
+    def line(self, now_s: float) -> str:
+        """What to say at that moment."""
+        so_far = f"{duration(now_s - self._begun_s)} so far"
+        if self._now is None or self._first is None:
+            return f"{self._title}: {so_far}"
+        (first_s, n_first), (done, total, note) = self._first, self._now
+        told = f"{f'{self._title} {note}'.rstrip()}: {done:,} of {total:,}{self._unit}"
+        if done >= total:
+            return f"{told}, finishing, {so_far}"
+        rate = (done - n_first) / max(now_s - first_s, 1e-9)
+        if not rate:
+            return f"{told}, {so_far}"
+        return f"{told}, {three_digits(rate)}{self._unit}/s, about {duration((total - done) / rate)} left"
+
+
+def duration(seconds: float) -> str:
+    """As one says it: `95 s`, `12 min`, `3.4 h`."""
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+@contextmanager
+def keeping(what: str) -> Iterator[None]:
+    """While the body runs: who ends it early is told what is kept, and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        say(what)
+        raise

@@ -15,7 +15,7 @@ _HELD_OUT = 10  # every tenth window is not trained on
 
 
 def train_predictor(
-    model: Annotated[str, typer.Argument(help="A folder or hub id of a causal LM with gated MLPs, or 'tiny'.")],
+    model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File for the networks of all layers (safetensors).")],
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
@@ -34,12 +34,14 @@ def train_predictor(
 ) -> None:
     """Train predictors for the method 'predictor' on a text, and print how many of the largest neurons they find.
 
+    Interrupted, it goes on where it was when it is started again.
+
     Example: dipsim train-predictor tiny my-text.txt -o predictor.safetensors --rank 64 --density 0.5
     """
     require_torch("train-predictor")
     import numpy as np
 
-    from dipsim.cli.terminal import progress, say, table
+    from dipsim.cli.terminal import keeping, progress, say, table
     from dipsim.files import check_output
     from dipsim.methods import Predictor
     from dipsim.sparsify.capture import text_source
@@ -49,24 +51,31 @@ def train_predictor(
 
     check_output(out, force)
     masking, content = Predictor(density, rank), read_text(text)
-    with progress(f"loading {model}"):
-        loaded = load_model(model, device, dtype)
+    with progress(f"loading {model}") as on_progress:
+        loaded = load_model(model, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     is_held_out = np.arange(len(ids)) % _HELD_OUT == 0
     if is_held_out.all():
         raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")
-    with progress("training on windows") as on_progress:
-        networks = train(
-            loaded,
-            ids[~is_held_out],
-            masking,
-            n_epochs=epochs,
-            n_batch=batch,
-            seed=seed,
-            on_progress=on_progress,
-        )
-    TrainedPredictors(networks, loaded.spec, rank, density, text_source(text, content)).save(out)
-    found = recall(loaded, ids[is_held_out], networks, density, batch)
+    checkpoint, source = out.with_name(f"{out.name}.training"), text_source(text, content)
+    with keeping(f"what was learnt is kept in {checkpoint}; the same command goes on"):
+        with progress("training on", "windows") as on_progress:
+            networks = train(
+                loaded,
+                ids[~is_held_out],
+                masking,
+                n_epochs=epochs,
+                n_batch=batch,
+                seed=seed,
+                checkpoint=checkpoint,
+                anew=force,
+                text_source=source,
+                on_progress=on_progress,
+            )
+        with progress("looking at held-out", "windows") as on_progress:
+            found = recall(loaded, ids[is_held_out], networks, density, batch, on_progress)
+    TrainedPredictors(networks, loaded.spec, rank, density, source).save(out)
+    checkpoint.unlink(missing_ok=True)
     rows = [*((str(layer), share) for layer, share in enumerate(found)), ("mean", sum(found) / len(found))]
     table(["layer", "recall", "by chance"], [[name, f"{share:.3f}", f"{density:.3f}"] for name, share in rows])
     n_windows = int(is_held_out.sum())

@@ -20,7 +20,7 @@ NONE_MEETS_IT = 1
 SEARCH = "Search"
 NUMBERS = {
     "tok_per_s": ".4g",
-    "retained_magnitude": ".3f",
+    "mlp_error": ".3f",
     "perplexity": ".4g",
     "hit_rate": ".3f",
     "mlp_density": ".3f",
@@ -35,10 +35,10 @@ def tune(
     trace: Annotated[
         str | None, typer.Argument(help="Trace, or 'tiny' for the one that ships; or else give --evaluate.")
     ] = None,
-    max_loss: Annotated[
+    max_error: Annotated[
         float | None,
         typer.Option(
-            help="Share of the magnitude that may be lost: 0.2 asks for retained_magnitude of at least 0.8.",
+            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -78,11 +78,11 @@ def tune(
     knows the very tokens) or layout (column, coactivation). The same command goes on where it was interrupted, and
     with more trials it goes further.
 
-    Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-loss 0.2 -o tuned
+    Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-error 0.2 -o tuned
     """
     from dipsim import tuning
     from dipsim.cli.evaluate import require_torch
-    from dipsim.cli.terminal import progress
+    from dipsim.cli.terminal import keeping, progress
 
     if evaluate is not None:
         require_torch("tune")
@@ -90,11 +90,11 @@ def tune(
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
-        with progress("trying") as on_progress:
+        with keeping("finished runs are kept; the same command goes on"), progress("trying", "runs") as on_progress:
             found = tuning.tune(
                 given,
                 out,
-                max_loss=max_loss,
+                max_error=max_error,
                 max_perplexity=max_perplexity,
                 n_trials=trials,
                 seed=seed,

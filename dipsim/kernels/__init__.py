@@ -27,6 +27,7 @@ with own_place():
     from dipsim.kernels.rules import N_GUESSES, choose_columns
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
+        SHARE_ULP,
         ULP,
         blended_keys,
         clean_scores,
@@ -52,6 +53,7 @@ __all__ = [
     "NEXT_USE",
     "NO_LINK",
     "N_GUESSES",
+    "SHARE_ULP",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",

@@ -176,8 +176,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         guess: int64 [3 + N_GUESSES], where searches begin (a count, a time, bits of an admitted score, and those of
             `choose_columns`); kept.
         active, missed: bool [token, column], to be filled (`active` where it is chosen).
-        counts: int64 [token, 4], to be filled: active columns, missed ones, sum of all scores and of the active ones
-            in units of 2**-24 (0 without scores).
+        counts: int64 [token, 5], to be filled: active columns, missed ones, sum of all scores and of the active ones
+            in units of 2**-24, share of the active ones' squares in units of 2**-40 (0 without scores).
         held: bool [token, column], to be filled: what was resident before each token; [0, 0] if nobody asks.
     """
     no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
@@ -192,7 +192,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
             held[t, i] = resident[i]
         counts[t, 0], counts[t, 1] = count_true(active[t]), count_true(missed[t])
         if own.size:
-            counts[t, 2], counts[t, 3] = score_sum(own, active[t])
+            counts[t, 2], counts[t, 3], counts[t, 4] = score_sum(own, active[t])
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(

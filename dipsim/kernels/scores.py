@@ -8,6 +8,7 @@ import numpy as np
 LARGEST_FINITE = np.uint16(0x7BFF)
 # Every float16 is a whole multiple of 2**-24, so sums of them are exact as integers in that unit.
 ULP = 2.0**-24
+SHARE_ULP = 2.0**-40  # the unit of shares that are kept as integers
 
 
 @numba.njit(cache=True, nogil=True)
@@ -53,8 +54,31 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def square_share(scores, active):  # type: ignore[no-untyped-def]
+    """Share of the active scores in the sum of all squares, in units of 2**-40; all of it where all scores are 0.
+
+    In integers, so that no order matters: where the largest score has 21 bits above the smallest unit or more, the
+    others lose what is below its 21.
+    """
+    highest = np.uint16(0)
+    for i in range(scores.size):
+        highest = max(highest, scores[i])
+    shift = max(0, np.int64(highest >> 10) - 11)
+    total = np.int64(0)
+    kept = np.int64(0)
+    for i in range(scores.size):
+        exponent = np.int64(scores[i]) >> 10
+        fraction = np.int64(scores[i]) & 0x3FF
+        units = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
+        square = (units >> shift) * (units >> shift)
+        total += square
+        kept += square if active[i] else 0
+    return np.int64(np.float64(kept) / np.float64(max(total, 1)) * 2.0**40) if total else np.int64(1 << 40)
+
+
+@numba.njit(cache=True, nogil=True)
 def score_sum(scores, active):  # type: ignore[no-untyped-def]
-    """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order."""
+    """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order; and `square_share`."""
     total = np.int64(0)
     kept = np.int64(0)
     for i in range(scores.size):
@@ -64,7 +88,7 @@ def score_sum(scores, active):  # type: ignore[no-untyped-def]
         units = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
         total += units
         kept += units if active[i] else 0
-    return total, kept
+    return total, kept, square_share(scores, active)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from dipsim import shipped
 from dipsim.documents import read_json
 from dipsim.errors import DipsimError, suggestion
 from dipsim.model.config import sizes_of
+from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.model.presets import PRESETS
 from dipsim.model.refusals import MOST_LAYERS
 from dipsim.schema import Count, Record
@@ -146,7 +147,9 @@ class ModelSpec(Record):
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
-        """A preset by name, or the model of a Hugging Face `config.json` or of a ModelSpec in JSON.
+        """A preset by name, or the model of a GGUF file, of a Hugging Face `config.json` or of a ModelSpec in JSON.
+
+        Of a GGUF file, bits are those of the weights in it; a `config.json` says nothing of them.
 
         Raises:
             DipsimError: no such preset or file, or the file does not describe a model with gated MLPs.
@@ -155,6 +158,8 @@ class ModelSpec(Record):
         if str(name_or_path) in presets:
             return presets[str(name_or_path)]
         path = Path(name_or_path)
+        if is_gguf(path) and not path.is_dir():
+            return cls.parse(sizes_and_bits(open_gguf(path)), str(path))
         if path.is_dir():
             path = path / "config.json"
         if not path.exists():

@@ -62,10 +62,7 @@ def dram_plan(
         DipsimError: `dram` is no budget, or what must fit into it does not.
     """
     usable_bytes = profile.dram.capacity_bytes - profile.dram.reserved_bytes
-    n_bytes, share = parse_dram(dram)
-    if share is not None:
-        n_bytes = share * (model.pinned_bytes + float(model.kv_bytes(n_positions).sum()) + model.mlp_bytes)
-    capacity_bytes = usable_bytes if n_bytes is None else n_bytes
+    capacity_bytes = usable_bytes if dram is None else bytes_meant(dram, model, n_positions)
     if capacity_bytes > usable_bytes:
         warnings.warn(
             f"dram: {scaled(capacity_bytes, 'B')} is more than the {scaled(usable_bytes, 'B')} that '{profile.name}' "
@@ -75,6 +72,21 @@ def dram_plan(
         )
     beside_bytes = model.n_layers * sum(own.n_bytes for own in beside)
     return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes, beside_bytes)
+
+
+def bytes_meant(dram: str | float, model: ModelSpec, n_positions: int) -> float:
+    """Bytes of a budget as a run is given it: an amount, a share of the model, or of its MLP beside all else.
+
+    Raises:
+        DipsimError: it is no budget.
+    """
+    number, of = parse_dram(dram)
+    rest_bytes = model.pinned_bytes + float(model.kv_bytes(n_positions).sum())
+    return {
+        "bytes": number,
+        "model": number * (rest_bytes + model.mlp_bytes),
+        "mlp": rest_bytes + number * model.mlp_bytes,
+    }[of]
 
 
 def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelSpec, overlap: str) -> float:
@@ -155,7 +167,7 @@ def plan_dram(
     if overflow:
         warnings.warn(
             f"attention and LM head do not fit into DRAM: {scaled(overflow, 'B')} of them are streamed from Flash "
-            "every token, and no MLP column is cached",
+            "every token",
             DipsimWarning,
             stacklevel=3,
         )

@@ -12,7 +12,7 @@ from dipsim.errors import DipsimError
 from dipsim.plots.bars import draw_bars
 from dipsim.plots.labels import End, add_legend, fit_beside, name_beside
 from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes, title_of
-from dipsim.plots.quantities import is_number, on_axis, set_scale
+from dipsim.plots.quantities import accuracy_in, is_number, on_axis, set_scale
 from dipsim.plots.runs import check_alone, drawn, having, need_swept, of_groups, parts, succeeded
 from dipsim.plots.saving import Plot
 from dipsim.results.columns import meaning_of
@@ -32,7 +32,7 @@ def curves(
 
     A run whose x is empty, since its method or policy has no such parameter, is a line across. Where x is a name (a
     policy, a device), there are bars. Beside the names of lines of tokens per second stands what accuracy was had:
-    perplexity, or the share of the score magnitude that was retained.
+    perplexity, the estimated error of the MLPs, or in older results the share of the magnitude that was retained.
 
     Args:
         frame: results, one row per run. With `slots` as x, or `group` as by or panels, each group's own hit rate.
@@ -64,7 +64,7 @@ def curves(
 def _draw(rows: pd.DataFrame, x: str, y: str, by: str | None, panels: str | None, title: str) -> Plot:
     if is_lines := is_number(rows[x]):
         rows = rows.sort_values(x, kind="stable")
-    fidelity = _fidelity(rows) if y == "tok_per_s" else None
+    accuracy = accuracy_in(rows) if y == "tok_per_s" else None
     (x_label, x_values), (y_label, y_values) = on_axis(x, rows[x]), on_axis(y, rows[y])
     scaled = rows.assign(**{x: x_values, y: y_values})
     shown = parts(scaled, panels)
@@ -76,17 +76,17 @@ def _draw(rows: pd.DataFrame, x: str, y: str, by: str | None, panels: str | None
     if is_lines:
         set_scale(grid[0], "x", x_values.dropna(), most_ticks(grid))
         set_scale(grid[0], "y", y_values)
-    if fidelity is not None:
-        x_label += f"\nin brackets: {meaning_of(fidelity).axis}"
+    if accuracy is not None:
+        x_label += f"\nin brackets: {meaning_of(accuracy).axis}"
     name_axes(figure, grid, x_label, y_label)
-    said = {name: _with_span(name, own, fidelity) for name, own in parts(rows, by)}
+    said = {name: _with_span(name, own, accuracy) for name, own in parts(rows, by)}
     if by is None or (is_lines and fit_beside(list(said.values()), len(grid))):
         title_of(figure, grid, title)
         name_beside(figure, grid[0], [] if by is None else _ends(grid[0], scaled, x, y, by, said))
     else:
         add_legend(figure, grid, [handles[name] for name in said], list(said.values()), title)
     tidy = pd.concat([own for _, panel in parts(rows, panels) for _, own in parts(panel, by)])
-    return Plot(figure, drawn(tidy, [panels, by, x, y, fidelity]))
+    return Plot(figure, drawn(tidy, [panels, by, x, y, accuracy]))
 
 
 def draw_lines(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str | None, names: list[str]) -> dict[str, Line2D]:
@@ -110,13 +110,6 @@ def _ends(axes: Axes, rows: pd.DataFrame, x: str, y: str, by: str, said: dict[st
         last = own.iloc[-1]
         ends.append(End(said[name], edge if pd.isna(last[x]) else float(last[x]), float(last[y]), look(index).colour))
     return ends
-
-
-def _fidelity(rows: pd.DataFrame) -> str | None:
-    """The column that says how accurate runs are."""
-    return next(
-        (name for name in ("perplexity", "retained_magnitude") if name in rows and rows[name].notna().any()), None
-    )
 
 
 def _with_span(name: str, rows: pd.DataFrame, column: str | None) -> str:

@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from dipsim.errors import DipsimError
 from dipsim.plots.labels import add_legend
 from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes
-from dipsim.plots.quantities import on_axis, set_scale
+from dipsim.plots.quantities import accuracy_in, on_axis, set_scale
 from dipsim.plots.runs import drawn, having, need_swept, parts, succeeded
 from dipsim.plots.saving import Plot
+from dipsim.results.columns import meaning_of
 
 _MOST_LOOKS = 14
 _FRONT = "#555555"
@@ -23,8 +24,9 @@ _FRONT = "#555555"
 def pareto(frame: pd.DataFrame, by: str | None = None, panels: str | None = None, title: str = "") -> Plot:
     """Accuracy against tokens per second, a point for each run; filled points, on the dashed line, are beaten by none.
 
-    Accuracy is perplexity where the results have it (the lower right is best), else the share of the score magnitude
-    that is retained (the upper right is best). The front is that of a panel's runs.
+    Accuracy is perplexity where the results have it, else the estimated error of the MLPs (the lower right is best); in
+    older results the share of the score magnitude that is retained (the upper right is best). The front is that of a
+    panel's runs.
 
     Args:
         frame: results, one row per run.
@@ -39,12 +41,11 @@ def pareto(frame: pd.DataFrame, by: str | None = None, panels: str | None = None
     for option, column in (("by", by), ("panels", panels)):
         if column is not None:
             need_swept(rows, option, column)
-    has_perplexity = "perplexity" in rows and rows["perplexity"].notna().any()
-    y = "perplexity" if has_perplexity else "retained_magnitude"
+    y = accuracy_in(rows) or "mlp_error"
     rows = having(having(rows, "plot", "tok_per_s"), "plot", y)
     if (n_looks := len(parts(rows, by))) > _MOST_LOOKS:
         raise DipsimError(f"by: '{by}' has {n_looks} values; at most {_MOST_LOOKS} can be told apart")
-    sign = -1 if has_perplexity else 1
+    sign = -1 if meaning_of(y).better == "lower" else 1
     fronts = [on_front(own["tok_per_s"], sign * own[y]) for _, own in parts(rows, panels)]
     with looks():
         return _draw(rows.assign(on_front=pd.concat(fronts)), y, by, panels, title)

@@ -65,3 +65,9 @@ def set_scale(axes: Axes, name: Literal["x", "y"], values: pd.Series[float], mos
     axis.set_major_locator(LogLocator(subs=ticks, numticks=most + 1))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"))
+
+
+def accuracy_in(rows: pd.DataFrame) -> str | None:
+    """The column that says best how accurate runs are, of those that have numbers."""
+    names = ("perplexity", "mlp_error", "retained_magnitude")
+    return next((name for name in names if name in rows and rows[name].notna().any()), None)

@@ -108,10 +108,18 @@ COLUMNS = {
         axis="density (active share of the MLP)",
         follows="density",
     ),
+    "mlp_error": Meaning(
+        "MLP error",
+        "",
+        "relative error of the MLPs' outputs, estimated from scores: root of the mean over tokens and layers of 1 - "
+        "the product, over masked groups, of active scores' squares / all scores' squares",
+        "lower",
+        "MLP error (relative, estimated)",
+    ),
     "retained_magnitude": Meaning(
         "retained magnitude",
         "",
-        "sum of active scores / sum of all scores: a proxy of accuracy",
+        "sum of active scores / sum of all scores",
         "higher",
         "score magnitude retained",
     ),

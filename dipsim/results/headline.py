@@ -19,7 +19,7 @@ def headline(numbers: dict[str, Any]) -> dict[str, str]:
         "hit rate": f"{numbers['hit_rate']:.3f} of columns, {numbers['byte_hit_rate']:.3f} of bytes ("
         + ", ".join(f"{group} {rate:.3f}" for group, rate in numbers["hit_rate_by_group"].items())
         + ")",
-        "retained magnitude": _retained_line(numbers),
+        "MLP error": _error_line(numbers),
         "per token": f"Flash {scaled(numbers['bytes_per_token']['flash'], 'B')}, "
         f"DRAM {scaled(numbers['bytes_per_token']['dram'], 'B')}{_of_peak(numbers)}",
         "Flash reads": _flash_line(numbers["flash"]),
@@ -52,10 +52,11 @@ def time_rows(numbers: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _retained_line(numbers: dict[str, Any]) -> str:
-    retained = numbers["retained_magnitude"]
-    known = "not modelled" if retained is None else f"{retained:.3f}"
-    return f"{known} at MLP density {numbers['mlp_density']:.3f}"
+def _error_line(numbers: dict[str, Any]) -> str:
+    error, retained = (numbers[name] for name in ("mlp_error", "retained_magnitude"))
+    known = "not modelled" if error is None else f"{error:.3f} of the output, estimated"
+    magnitude = "" if retained is None else f", {retained:.3f} of the magnitude retained"
+    return f"{known}{magnitude}, at MLP density {numbers['mlp_density']:.3f}"
 
 
 def _of_peak(numbers: dict[str, Any]) -> str:

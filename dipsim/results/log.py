@@ -9,10 +9,15 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from dipsim.kernels import ULP, BoolArray, Float64Array, Int64Array
+from dipsim.kernels import SHARE_ULP, ULP, BoolArray, Float64Array, Int64Array
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.trace.reading import Block
+
+_COUNTS = ("n_active", "n_missed", "total_score", "kept_score", "kept_squares")
+# What scores say of these tells how large the part of the MLP's output is that a mask leaves out; those of experts and
+# of predictors are no magnitudes of what is multiplied.
+_MAGNITUDES = ("mlp_input", "glu", "gate", "up")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class BlockUse:
     Attributes:
         n_active, n_missed: columns.
         total_score, kept_score: sums of all scores and of the active ones in units of 2**-24.
+        kept_squares: share of the active scores in the sum of all squares, in units of 2**-40; 0 if dense.
     """
 
     block: Block
@@ -29,15 +35,16 @@ class BlockUse:
     n_missed: Int64Array
     total_score: Int64Array
     kept_score: Int64Array
+    kept_squares: Int64Array
 
     @classmethod
     def empty(cls, block: Block, *shape: int) -> Self:
         """To be filled by (layer, group)."""
-        return cls(block, *(np.zeros(shape, np.int64) for _ in range(4)))
+        return cls(block, *(np.zeros(shape, np.int64) for _ in range(5)))
 
     def fill(self, tokens: slice, layer: int, g: int, counts: Int64Array) -> None:
-        """Some tokens at one layer and group: [token, 4], in the order of the attributes."""
-        for name, count in zip(("n_active", "n_missed", "total_score", "kept_score"), counts.T, strict=True):
+        """Some tokens at one layer and group: [token, 5], in the order of the attributes."""
+        for name, count in zip(_COUNTS, counts.T, strict=True):
             getattr(self, name)[tokens, layer, g] = count
 
 
@@ -91,21 +98,35 @@ class TokenLog:
             "density": (use.n_active * column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
             "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
             "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
+            "squared_error": self._squared_error(use),
         }
         self._blocks.append(pd.DataFrame(rows | measured))
         for g, group in enumerate(self._groups):
             self.n_active[group.name] += use.n_active[~is_warm_up, :, g].sum(axis=0)
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
 
+    def _squared_error(self, use: BlockUse) -> Float64Array:
+        """Of the MLPs' outputs, relative to their squares and estimated from scores: mean of the layers, [token].
+
+        Terms left out of a product's sum are taken as uncorrelated, so that each mask keeps its share of the squares.
+        """
+        masked = [group.site is not None for group in self._groups]
+        if not all(group.site in _MAGNITUDES for group in self._groups if group.site):
+            return np.full(len(use.n_active), np.nan)
+        kept: Float64Array = (use.kept_squares[..., masked] * SHARE_ULP).prod(axis=2)
+        return (1 - kept).mean(axis=1)
+
     def tokens(self) -> pd.DataFrame:
-        """One row per token; `retained_magnitude` (1 where nothing is masked, NaN where weights are left out without
-        looking at scores) is worked out here."""
+        """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here. It and
+        `squared_error` are NaN where weights are left out without looking at scores."""
         frame = pd.concat(self._blocks, ignore_index=True)
         masked = frame["total_score"] > 0
         # Weights that no token uses, though no group is masked: what that costs scores do not tell.
         is_known = any(group.site for group in self._groups) or bool(np.allclose(frame["density"], 1))
         share = frame["kept_score"] / frame["total_score"].where(masked, 1)
         frame["retained_magnitude"] = share.where(masked, 1.0 if is_known else np.nan)
+        if not is_known:
+            frame["squared_error"] = np.nan
         return frame
 
     def layers(self, groups: Sequence[Group], slots: dict[str, list[int]]) -> pd.DataFrame:

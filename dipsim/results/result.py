@@ -89,6 +89,7 @@ class Result:
             "flash": flash,
             "prefetch": breakdown.of_prefetch(tokens),
             "mlp_density": tokens["density"].mean(),
+            "mlp_error": self.mlp_error,
             "retained_magnitude": self._retained_magnitude(),
             **breakdown.of_energy(tokens, self.profile.energy),
             "busy_s": self._busy_s(),
@@ -124,6 +125,12 @@ class Result:
         if total > 0:
             return float(self.counted["kept_score"].sum() / total)
         return None if self.counted["retained_magnitude"].isna().any() else 1.0
+
+    @property
+    def mlp_error(self) -> float | None:
+        """How far the MLPs' outputs are off, estimated from scores; None where these do not tell."""
+        squared = self.counted["squared_error"]
+        return None if squared.isna().any() else float(squared.mean()) ** 0.5
 
     def _busy_s(self) -> dict[str, float | None]:
         busy: dict[str, float | None] = {name: self.counted[f"{name}_s"].sum() for name in ("flash", "dram", "compute")}

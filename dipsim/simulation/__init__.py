@@ -16,6 +16,7 @@ from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
 from dipsim.planning.checks import check_counts, check_engine, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
+from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, Setup
 from dipsim.planning.slots import slots_of, warn_where_policies_agree
@@ -25,6 +26,7 @@ from dipsim.profile import HardwareProfile
 from dipsim.questions.explain import explain_token
 from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
+from dipsim.results.ruin import warn_of_ruin
 from dipsim.simulation.closed_loop import LoopMasks
 from dipsim.simulation.configuration import arguments, arguments_of, method_part, plugged_part
 from dipsim.simulation.described import device_of, masking_of
@@ -103,6 +105,7 @@ class Simulation:
             devices=devices,
             beside=beside,
         )
+        warn_of_empty_caches(self._draft, given["budget"], n_positions)
         self._worked_out: Setup | None = None
         self._given = given | {"context": n_positions, "tokens": n_tokens, "adapter_bytes": adapter_bytes}
         self._policy = policies.name_and_options(new_policy())
@@ -193,10 +196,13 @@ class Simulation:
             on_progress(n_measured + done, n_measured + total)
 
         if timeline is None:
-            return self._run(setup, on_simulated)
-        about = {"config": self.config, "dipsim_version": version("dipsim")}
-        with write_events(Path(timeline), self.title, about) as events:
-            return self._run(setup, on_simulated, timeline=Timeline(events, setup, timeline_from))
+            result = self._run(setup, on_simulated)
+        else:
+            about = {"config": self.config, "dipsim_version": version("dipsim")}
+            with write_events(Path(timeline), self.title, about) as events:
+                result = self._run(setup, on_simulated, timeline=Timeline(events, setup, timeline_from))
+        warn_of_ruin(setup.model, result.mlp_error)
+        return result
 
     def explain(self, token: int | None = None, on_progress: OnProgress = lambda done, total: None) -> Explanation:
         """Why a token was slow: its stages taken apart, and true runs of what would have changed.

@@ -13,8 +13,9 @@ from dipsim.profile import HardwareProfile
 from dipsim.simulation.configuration import method_of
 from dipsim.trace import Trace
 
-# Other methods keep some matrices dense, so that no one density suits them.
-_DEFAULT_DENSITY = {"dip": 0.5, "dip-ca": 0.5}
+# What real models bear (benchmarks/models/README.md). Other methods keep some matrices dense, so that no one density
+# suits them.
+_DEFAULT_DENSITY = {"dip": 0.7, "dip-ca": 0.7}
 
 
 def device_of(described: Description) -> HardwareProfile:

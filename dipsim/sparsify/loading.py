@@ -1,4 +1,4 @@
-"""Which model and which text: any Hugging Face causal LM by path or id, `tiny` by name, and a text cut into windows."""
+"""Which model and which text: a causal LM by path or id, of a GGUF file, or `tiny`; and a text cut into windows."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ import transformers
 from numpy.typing import NDArray
 
 from dipsim import documents, shipped
+from dipsim.archives import contents_sha256
 from dipsim.errors import DipsimError, choose
-from dipsim.model import ModelSpec
+from dipsim.model import Bits, ModelSpec
+from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
 from dipsim.sparsify.bos import Bos, bos_in_front
 from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.gguf_models import OnProgress, gguf_model, gguf_tokenizer
 from dipsim.threads import n_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 _MOST_TEXT_BYTES = 2**28
+_DEFAULT_BITS = Bits()
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class LoadedModel:
     """A model with what is needed to use it and to say where it came from.
 
     Attributes:
-        name: `tiny`, the id, or the folder's name.
-        revision: commit of the hub's repository, None for local files.
+        name: `tiny`, the id, or the folder's or the GGUF file's name.
+        revision: commit of the hub's repository, hash of a GGUF file's content, None for folders.
         adapter_bytes: weights of an adapter beside the model's own.
+        bits: of the weights as they are stored, where a GGUF file says so.
     """
 
     model: transformers.PreTrainedModel
@@ -41,21 +46,29 @@ class LoadedModel:
     name: str
     revision: str | None
     adapter_bytes: int = 0
+    bits: Bits = _DEFAULT_BITS
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """Its shape at the default bits, by its own classes."""
+        """Its shape by its own classes, and its bits."""
         where = f"model {self.name}"
-        return ModelSpec.parse({"name": self.name} | sizes_of_config(self.model.config, where), where)
+        own = {"name": self.name, "bits": self.bits}
+        return ModelSpec.parse(own | sizes_of_config(self.model.config, where), where)
 
 
-def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> LoadedModel:
-    """A model and its tokenizer; weights are read from safetensors only, no code of the repository is run.
+def load_model(
+    name_or_path: str,
+    device: str = "cpu",
+    dtype: str = "auto",
+    on_progress: OnProgress = lambda done, total, note: None,
+) -> LoadedModel:
+    """A model and its tokenizer; weights are read from safetensors or GGUF only, no code of the repository is run.
 
     Args:
-        name_or_path: `tiny`, a folder, or an id of the Hugging Face hub (its files may be cached).
+        name_or_path: `tiny`, a folder, a GGUF file, or an id of the Hugging Face hub (its files may be cached).
         device: where torch puts it, for example `cpu` or `cuda`.
-        dtype: `auto` for the checkpoint's own, or float32, bfloat16, float16.
+        dtype: `auto` for the checkpoint's own, of a GGUF file float32; or float32, bfloat16, float16.
+        on_progress: called with what is done and what is to do, where weights are dequantised.
 
     Raises:
         DipsimError: it cannot be loaded, is of a kind that is not modelled, weights are missing, or the device or dtype
@@ -63,17 +76,14 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
     """
     choose("dtype", dtype, DTYPES)
     spec = read_spec(name_or_path)  # refuses before weights are read
-    path = _place(name_or_path)
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    options: dict[str, Any] = {"trust_remote_code": False}
+    load = _from_gguf if _is_gguf(name_or_path) else _from_folder
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
-        options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
-        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
-        model: transformers.PreTrainedModel = loaded[0]
-        info: dict[str, Any] = loaded[1]
-        torch.nn.Module.to(model, torch.device(device))
+        loaded, info = load(name_or_path, dtype, on_progress)
+        torch.nn.Module.to(loaded.model, torch.device(device))
+    except DipsimError:
+        raise
     except Exception as error:  # whatever transformers and its parsers make of a stranger's files
         raise _not_loaded(name_or_path, error) from None
     if absent := sorted([*map(str, info["missing_keys"]), *map(str, info["mismatched_keys"])]):
@@ -81,13 +91,31 @@ def load_model(name_or_path: str, device: str = "cpu", dtype: str = "auto") -> L
             f"model '{name_or_path}': {len(absent)} weights are missing or of another shape than its config says, "
             f"the first is {absent[0]}; transformers would fill them with random numbers"
         )
-    found = one_shape(find_gated_mlps(model, spec.n_layers), f"model '{name_or_path}'")
+    found = one_shape(find_gated_mlps(loaded.model, spec.n_layers), f"model '{name_or_path}'")
     if found != (spec.hidden_size, spec.intermediate_size):
         raise DipsimError(
             f"model '{name_or_path}': its config says {spec.hidden_size} x {spec.intermediate_size}, its layers are "
             f"{found[0]} x {found[1]}"
         )
-    return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None))
+    return loaded
+
+
+def _from_folder(name_or_path: str, dtype: str, on_progress: OnProgress) -> tuple[LoadedModel, dict[str, Any]]:
+    path = _place(name_or_path)
+    options: dict[str, Any] = {"trust_remote_code": False}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path, **options)
+    options |= {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(path, **options)
+    model, info = loaded
+    return LoadedModel(model, tokenizer, _name(name_or_path), getattr(model.config, "_commit_hash", None)), info
+
+
+def _from_gguf(name_or_path: str, dtype: str, on_progress: OnProgress) -> tuple[LoadedModel, dict[str, Any]]:
+    file = open_gguf(Path(name_or_path))
+    tokenizer = gguf_tokenizer(file)
+    content = contents_sha256(file.parts)
+    model, info = gguf_model(file, content, dtype, on_progress)
+    return LoadedModel(model, tokenizer, file.name, content, bits=Bits(**sizes_and_bits(file)["bits"])), info
 
 
 def share_cores() -> None:
@@ -101,6 +129,8 @@ def read_spec(name_or_path: str) -> ModelSpec:
     Raises:
         DipsimError: there is no such model, or its config cannot be read.
     """
+    if _is_gguf(name_or_path):
+        return ModelSpec.load(name_or_path)
     path = _place(name_or_path)
     where = f"model '{name_or_path}': config.json"
     file: Any = Path(path) / "config.json"
@@ -125,10 +155,14 @@ def _check_names_no_code(config: dict[str, Any], where: str) -> None:
             _check_names_no_code(value, where)
 
 
+def _is_gguf(name_or_path: str) -> bool:
+    return is_gguf(name_or_path) and not Path(name_or_path).is_dir()
+
+
 def _place(name_or_path: str) -> str:
     path = str(shipped.folder("tiny")) if name_or_path == "tiny" else name_or_path
     if not Path(path).is_dir() and (path.startswith((".", "/", "~")) or get_close_matches(path, ["tiny"])):
-        raise DipsimError(f"model: no such folder, got '{path}'; a folder, a hub id, or 'tiny'")
+        raise DipsimError(f"model: no such folder, got '{path}'; a folder, a .gguf file, a hub id, or 'tiny'")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return path
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +19,10 @@ from dipsim.errors import DipsimError
 from dipsim.methods import Predictor
 from dipsim.model.groups import n_kept
 from dipsim.sparsify.capture import OnProgress, check_windows, inference
+from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
 from dipsim.sparsify.loading import LoadedModel
+from dipsim.sparsify.predictor_checkpoint import PredictorCheckpoint
 from dipsim.sparsify.predictors import TwoLayers, untrained
 
 # Called with layer, the MLP's input [sequence, token, d] and the magnitude of the product [sequence, token, f].
@@ -33,6 +39,9 @@ def train(
     n_epochs: int = 10,
     n_batch: int = 1,
     seed: int = 0,
+    checkpoint: Path | None = None,
+    anew: bool = False,
+    text_source: dict[str, Any] | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> tuple[TwoLayers, ...]:
     """Teaches one network per layer which neurons of the dense model are largest at a token.
@@ -47,10 +56,14 @@ def train(
         n_epochs: how often the model runs through all windows, each time in another order.
         n_batch: windows in one forward pass.
         seed: of initial weights and of orders.
+        checkpoint: a file to go on from where it is there, and to be left where this is cut short; a training that went
+            on ends with the bits of an unbroken one. It stays: whoever has kept the networks removes it.
+        anew: begin anew where the checkpoint is of other settings.
+        text_source: what the checkpoint says of the text.
         on_progress: called with the windows done and the windows to do.
 
     Raises:
-        DipsimError: no gated MLPs, or a value out of range.
+        DipsimError: no gated MLPs, a value out of range, or a checkpoint that is damaged or of another training.
     """
     if n_epochs < 1:
         raise DipsimError(f"epochs: got {n_epochs}; must be at least 1")
@@ -59,12 +72,17 @@ def train(
         torch.manual_seed(seed)
         networks = tuple(network.to(loaded.model.device) for network in untrained(loaded.spec, masking.rank))
     learners = [torch.optim.Adam(network.parameters()) for network in networks]
-    order, n_to_do, n_done = np.random.default_rng(seed), n_epochs * len(ids), 0
+    settings = _settings(loaded, ids, masking, n_epochs, n_batch, seed, text_source)
+    kept = None if checkpoint is None else PredictorCheckpoint(checkpoint, settings, anew)
+    n_to_do, n_done = n_epochs * len(ids), 0 if kept is None else kept.load(networks, learners)
+    on_progress(n_done, n_to_do)
 
     def learn(layer: int, x: Tensor, magnitude: Tensor) -> None:
         x, wanted = x.flatten(0, 1), largest(magnitude, masking.density).flatten(0, 1)
         learners[layer].param_groups[0]["lr"] = _LEARNING_RATE * (1 - n_done / n_to_do)
-        for rows in np.array_split(order.permutation(len(x)), -(-len(x) // _STEP_TOKENS)):
+        # Orders depend on the place in the training alone, so that one that goes on sees the same.
+        order = np.random.default_rng((seed, n_done, layer)).permutation(len(x))
+        for rows in np.array_split(order, -(-len(x) // _STEP_TOKENS)):
             with torch.enable_grad():
                 own = torch.from_numpy(rows).to(x.device)
                 logits = networks[layer].logits(x[own])
@@ -73,16 +91,51 @@ def train(
                 loss.backward()  # type: ignore[no-untyped-call]
             learners[layer].step()
 
-    for _ in range(n_epochs):
-        shuffled = ids[order.permutation(len(ids))]
-        for n_windows in watched(loaded, shuffled, n_batch, learn):
+    while n_done < n_to_do:
+        epoch, n_seen = divmod(n_done, len(ids))
+        shuffled = ids[np.random.default_rng((seed, epoch)).permutation(len(ids))]
+        for n_windows in watched(loaded, shuffled[n_seen:], n_batch, learn):
             n_done += n_windows
             on_progress(n_done, n_to_do)
+            if kept is not None:
+                kept.keep(networks, learners, n_done, is_last=n_done == n_to_do)
     return networks
 
 
+def _settings(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    masking: Predictor,
+    n_epochs: int,
+    n_batch: int,
+    seed: int,
+    text_source: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that the networks follow from, as it is read back."""
+    found = {
+        "model": loaded.name,
+        "fingerprint": fingerprint(loaded),
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+        "text": text_source,
+        "window_tokens": ids.shape[1],
+        "tokens": hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest(),
+        "density": masking.density,
+        "rank": masking.rank,
+        "epochs": n_epochs,
+        "batch": n_batch,
+        "seed": seed,
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
 def recall(
-    loaded: LoadedModel, ids: NDArray[np.int64], networks: Sequence[TwoLayers], density: float, n_batch: int = 1
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    networks: Sequence[TwoLayers],
+    density: float,
+    n_batch: int = 1,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> list[float]:
     """Share of each layer's truly largest neurons that its network finds; by chance it would be the density.
 
@@ -92,6 +145,7 @@ def recall(
         networks: one for each layer.
         density: share of neurons that are looked for.
         n_batch: windows in one forward pass.
+        on_progress: called with the windows done and the windows to do.
     """
     n_found, n_wanted = [0] * len(networks), [0] * len(networks)
 
@@ -100,8 +154,10 @@ def recall(
         n_found[layer] += int((wanted & largest(networks[layer].logits(x), density)).sum())
         n_wanted[layer] += int(wanted.sum())
 
-    for _ in watched(loaded, ids, n_batch, compare):
-        pass
+    n_done = 0
+    for n_windows in watched(loaded, ids, n_batch, compare):
+        n_done += n_windows
+        on_progress(n_done, len(ids))
     return [found / wanted for found, wanted in zip(n_found, n_wanted, strict=True)]
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from dipsim import shipped
-from dipsim.archives import content_sha256
+from dipsim.archives import content_sha256, contents_sha256
 from dipsim.description import Description
 from dipsim.errors import DipsimError
+from dipsim.model.gguf_files import is_gguf, parts_of
 from dipsim.model.groups import SITES
 from dipsim.profile import HardwareProfile
 from dipsim.simulation import Simulation
@@ -145,7 +146,9 @@ def _sha256_of_trace(name: str) -> str:
 
 def _sha256_of_file(name: str) -> str:
     """Of a model, a text or a predictor; what has no content here, on the hub or shipped, is known by its name."""
-    return content_sha256(Path(name)) if Path(name).exists() else name
+    if not (path := Path(name)).exists():
+        return name
+    return contents_sha256(parts_of(path) if is_gguf(path) and path.is_file() else [path])
 
 
 def _planned(text: Text) -> tuple[Trace, int | None]:

@@ -1,8 +1,20 @@
 """What would a model do that nobody has recorded: traces of random scores with realistic shape, skew and locality."""
 
 from dipsim.synthetic.columns import Columns
+from dipsim.synthetic.fitted import Fitted
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.generating import all_columns, by_layer, synthesize
 from dipsim.synthetic.parameters import PRESETS, SITES, Parameters, parameters
 
-__all__ = ["PRESETS", "SITES", "Columns", "Parameters", "all_columns", "by_layer", "fit", "parameters", "synthesize"]
+__all__ = [
+    "PRESETS",
+    "SITES",
+    "Columns",
+    "Fitted",
+    "Parameters",
+    "all_columns",
+    "by_layer",
+    "fit",
+    "parameters",
+    "synthesize",
+]

@@ -1,32 +1,37 @@
-"""Which parameters would have made this trace: shapes from quantiles, locality from correlations.
+"""Which parameters would have made this trace: shapes from quantiles, locality from how long columns stay active.
 
-Ranks within a token say what a column's magnitude m would be if m were distributed as in `Columns`. For normal z and z'
-of correlation r, Cov(ln |z|, ln |z'|) = arcsin(r)**2 / 2, so that ln m of a column at two tokens has the covariance
-
-    spread**2 + arcsin(static)**2 / 2        in different documents
-    spread**2 + arcsin(r)**2 / 2             in one document, where r is the correlation after so many tokens.
+Masks of a few densities are compared between tokens. How many columns two tokens of different documents share says how
+unequal columns are (`spread`); how many more two tokens of one document share, at so many tokens' distance, says how
+z is correlated in time (`overlaps`). Real models hold to it: one correlation explains masks of every density.
 
 Scores have no sign, so that to second order a static share looks like a spread between columns: the published share
-is taken for granted, up to half of what documents have in common.
+is taken for granted, up to what documents have in common.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dipsim.errors import DipsimError
-from dipsim.kernels import Float64Array, Int64Array, Uint16Array
-from dipsim.model.groups import Site
-from dipsim.synthetic.distribution import log_magnitudes, log_quantiles, root_mean_square
+from dipsim.kernels import Float64Array, Uint16Array
+from dipsim.model.groups import Site, n_kept
+from dipsim.synthetic.distribution import log_quantiles, root_mean_square
+from dipsim.synthetic.overlaps import MOST_SPREAD, correlation, overlap
 from dipsim.synthetic.parameters import Depths, Parameters, parameters
 from dipsim.trace import Trace
 
 CHANCES = np.array([0.25, 0.5, 0.75, 0.9, 0.95, 0.99])
-# What is looked at: the beginnings of this many documents, so many tokens in all.
-MOST_DOCUMENTS, MOST_TOKENS, LEAST_TOKENS = 8, 768, 16
-# Figures that are kept: fewer than differ from one machine's matrix product to another's.
+# Active shares whose masks are looked at: about those of dip at densities from .3 to .6.
+KEEPS = (0.15, 0.35, 0.6)
+# What is looked at: the beginnings of this many documents, so many tokens in all, and of these so many for quantiles.
+MOST_DOCUMENTS, MOST_TOKENS, LEAST_TOKENS, QUANTILE_TOKENS = 8, 2048, 16, 512
+# Distances in time are pooled into about so many, evenly in their logarithm.
+_DISTANCES = 18
+# What documents have in common is one number against `_DISTANCES`, and weighs as several.
+_BETWEEN_WEIGHT = 4
 _DECIMALS = 4
 
 
@@ -42,14 +47,13 @@ def fit(trace: Trace, site: Site) -> Depths:
     fitted = []
     for layer in range(trace.model.n_layers):
         depth = layer / max(1, trace.model.n_layers - 1)
-        scores = np.concatenate([trace.read(site, start, stop, layer) for start, stop in spans])
-        documents = np.repeat(np.arange(len(spans)), [stop - start for start, stop in spans])
+        documents = [trace.read(site, start, stop, layer) for start, stop in spans]
+        some = np.concatenate(documents)
         try:
-            own = fit_shape(scores, parameters(site, depth))
+            own = fit_shape(some[:: max(1, len(some) // QUANTILE_TOKENS)], parameters(site, depth))
         except ValueError:
             raise DipsimError(f"like: '{trace.path}': layer {layer}, {site}: half of the scores are 0") from None
-        own = fit_locality(scores, documents, own)
-        fitted.append((depth, own))
+        fitted.append((depth, fit_locality(documents, own)))
     return fitted
 
 
@@ -101,53 +105,66 @@ def fit_shape(scores: Uint16Array, guess: Parameters) -> Parameters:
     return replace(own, scale=float(f"{median / model_median:.4g}"))
 
 
-def fit_locality(scores: Uint16Array, documents: Int64Array, guess: Parameters) -> Parameters:
+def fit_locality(documents: Sequence[Uint16Array], guess: Parameters) -> Parameters:
     """`guess` with the spread and the correlations that its columns have in time.
 
     Args:
-        scores: float16 bits [token, column].
-        documents: [token], which document it is of.
+        documents: of each the float16 bits [token, column], which rank as the scores do.
         guess: its static share is kept, as far as it can be.
     """
-    order = np.argsort(scores, axis=1, kind="stable")
-    chances = (np.arange(scores.shape[1]) + 0.5) / scores.shape[1]
-    own = guess
-    for _ in range(3):  # what ranks mean depends on the spread a little
-        values = log_magnitudes(chances, own.spread)
-        logs = np.empty(scores.shape, np.float32)
-        np.put_along_axis(logs, order, np.broadcast_to((values - values.mean()).astype(np.float32), order.shape), 1)
-        covariance = logs @ logs.T / scores.shape[1]
-        own = _located(covariance.astype(np.float64), documents, own, guess.static_share)
-    return own
-
-
-def _located(covariance: Float64Array, documents: Int64Array, own: Parameters, static: float) -> Parameters:
-    """Parameters from the covariance of ln m between tokens, [token, token]."""
     from scipy.optimize import least_squares
 
-    is_same = documents[:, None] == documents[None, :]
-    between = max(0.0, float(covariance[~is_same].mean()))
-    static = min(static, float(np.sin(np.sqrt(between))))
-    lag = np.abs(np.subtract.outer(np.arange(documents.size), np.arange(documents.size)))[is_same]
-    n_pairs = np.bincount(lag)
-    within = np.bincount(lag, covariance[is_same]) / n_pairs
-    excess = 2 * np.maximum(within[1:] - between, 0)
-    correlations = np.sin(np.minimum(np.sqrt(excess + np.arcsin(static) ** 2), np.pi / 2))
-    lags, weights = np.arange(1, n_pairs.size), np.sqrt(n_pairs[1:])
+    between, within = zip(*(_overlaps(documents, keep) for keep in KEEPS), strict=True)
+    distances, pooled = _pooled(np.array(within), [len(scores) for scores in documents])
+    static = min([guess.static_share, *(correlation(k, 0.0, b) for k, b in zip(KEEPS, between, strict=True))])
 
     def error(values: Float64Array) -> Float64Array:
-        document, log_tau, rho = values
-        made = static + document * np.exp(-lags / np.exp(log_tau)) + (1 - static - document) * rho**lags
-        return np.asarray(weights * (made - correlations))
+        spread, document, log_tau, rho = values
+        made = static + document * np.exp(-distances / np.exp(log_tau)) + (1 - static - document) * rho**distances
+        off = [
+            keep * np.append(overlap(keep, spread, made) - of_own, _BETWEEN_WEIGHT * (common - shared))
+            for keep, of_own, shared in zip(KEEPS, pooled, between, strict=True)
+            for common in overlap(keep, spread, np.array([static]))
+        ]
+        return np.concatenate(off)
 
-    # Ten tokens and more are what a document is about.
-    bounds = ([0, np.log(10), 0], [1 - static, np.log(1e5), 0.9])
-    document, log_tau, rho = least_squares(error, (0.4 * (1 - static), np.log(500), 0.3), bounds=bounds).x
+    # Five tokens and more are what a document is about.
+    bounds = ([0, 0, np.log(5), 0], [MOST_SPREAD, 1 - static, np.log(1e4), 0.9])
+    first = (0.2, 0.25, np.log(60), 0.3)
+    spread, document, log_tau, rho = least_squares(error, first, bounds=bounds, diff_step=1e-3).x
     return replace(
-        own,
-        spread=round(float(np.sqrt(between - np.arcsin(static) ** 2 / 2)), _DECIMALS),
+        guess,
+        spread=round(float(spread), _DECIMALS),
         static_share=round(static, _DECIMALS),
         document_share=round(float(document), _DECIMALS),
         tau_tokens=float(f"{np.exp(log_tau):.3g}"),
         rho=round(float(rho), _DECIMALS),
     )
+
+
+def _overlaps(documents: Sequence[Uint16Array], keep: float) -> tuple[float, Float64Array]:
+    """Share of a token's active columns that are active at a token of another document, and so many tokens later in
+    its own [distance], summed over the pairs of tokens."""
+    n_columns = documents[0].shape[1]
+    k = n_kept(keep, n_columns)
+    within = np.zeros(max(map(len, documents)))
+    uses = []
+    for scores in documents:
+        threshold = np.partition(scores, n_columns - k, axis=1)[:, n_columns - k, None]
+        mask = (scores >= threshold).astype(np.float32)
+        shared = mask @ mask.T / mask.sum(axis=1)[:, None]
+        within[: len(scores)] += [shared.trace(distance) for distance in range(len(scores))]
+        uses.append(mask.mean(axis=0, dtype=np.float64))
+    total = np.sum(uses, axis=0)
+    others = float(total @ total - sum(own @ own for own in uses)) / (len(uses) - 1)
+    return others / float(total.sum()), within
+
+
+def _pooled(within: Float64Array, lengths: list[int]) -> tuple[Float64Array, Float64Array]:
+    """Distances, and the mean overlaps [keep, distance] at about them, of sums over pairs [keep, tokens later]."""
+    later = np.arange(within.shape[1])
+    n_pairs = np.maximum(np.array(lengths)[:, None] - later, 0).sum(axis=0)
+    borders = np.unique(np.geomspace(1, later.size, _DISTANCES).round().astype(np.int64))
+    first = borders[:-1]
+    counts = np.add.reduceat(n_pairs, first)
+    return np.add.reduceat(n_pairs * later, first) / counts, np.add.reduceat(within, first, axis=1) / counts

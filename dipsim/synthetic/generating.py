@@ -16,6 +16,7 @@ from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Site
+from dipsim.synthetic import fitted
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.parameters import SITES, Depths, Parameters, checked_site, interpolated, parameters
@@ -35,7 +36,7 @@ def synthesize(
     sites: Sequence[str] = SITES,
     preset: str = "default",
     tau_tokens: float | None = None,
-    like: Trace | None = None,
+    like: Trace | str | None = None,
     sequence_tokens: int | None = None,
     prompt_tokens: int = 0,
     workers: int | None = None,
@@ -44,7 +45,7 @@ def synthesize(
 ) -> Trace:
     """Writes a trace of random scores with the shape, skew and locality of real ones.
 
-    How much locality real scores have nobody has measured: show results at the presets low, default and high.
+    Locality differs between models, and of large ones nobody has measured it: show results at low, default and high.
 
     Args:
         path: `NAME.zarr` (a directory, which is faster) or `NAME.zarr.zip`.
@@ -53,8 +54,8 @@ def synthesize(
         seed: same seed, same bytes, whatever the number of workers.
         sites: of mlp_input and glu; there are no data for others.
         preset: how much locality: low, default or high.
-        tau_tokens: over how many tokens a document drifts; 1000 (or what fits `like`) by default.
-        like: fit the parameters to this trace instead, by depth.
+        tau_tokens: over how many tokens a document drifts; the preset's (or what fits `like`) by default.
+        like: take the parameters of this model of `dipsim list fitted`, or fit them to this trace, by depth.
         sequence_tokens: length of a document (the last may be shorter); all tokens are one by default.
         prompt_tokens: prompt before each document, not recorded.
         workers: threads; as many as cores by default.
@@ -128,30 +129,32 @@ def _check(seed: int, prompt_tokens: int, tau_tokens: float | None, workers: int
 
 
 def _own_parameters(
-    model: ModelSpec, sites: list[Site], preset: str, tau_tokens: float | None, like: Trace | None
+    model: ModelSpec, sites: list[Site], preset: str, tau_tokens: float | None, like: Trace | str | None
 ) -> dict[Site, list[Parameters]]:
     if like is not None and preset != "default":
-        raise DipsimError(f"preset: got '{preset}' with like; a trace that is imitated has locality of its own")
+        raise DipsimError(f"preset: got '{preset}' with like; what is imitated has locality of its own")
 
     def of_depth(site: Site, depths: Depths | None, depth: float) -> Parameters:
         if depths is None:
-            return parameters(site, depth, preset, tau_tokens or 1000.0)
-        fitted = interpolated(depths, depth)
-        return fitted if tau_tokens is None else replace(fitted, tau_tokens=tau_tokens)
+            return parameters(site, depth, preset, tau_tokens)
+        own = interpolated(depths, depth)
+        return own if tau_tokens is None else replace(own, tau_tokens=tau_tokens)
 
+    named = fitted.load(like) if isinstance(like, str) else None
     made: dict[Site, list[Parameters]] = {}
     for site in sites:
-        depths = None if like is None else fit(like, site)
+        depths = fit(like, site) if isinstance(like, Trace) else None if named is None else named.sites[site]
         made[site] = by_layer(model, lambda depth, site=site, depths=depths: of_depth(site, depths, depth))  # type: ignore[misc]
     return made
 
 
-def _source(seed: int, preset: str, like: Trace | None, own: dict[Site, list[Parameters]]) -> dict[str, Any]:
-    origin = (
-        {"preset": preset, "marginals": "TEAL histograms (arXiv 2408.14690, MIT)"}
-        if like is None
-        else {"like": Path(like.path).name, "like_model": like.model.name}
-    )
+def _source(seed: int, preset: str, like: Trace | str | None, own: dict[Site, list[Parameters]]) -> dict[str, Any]:
+    if isinstance(like, Trace):
+        origin = {"like": Path(like.path).name, "like_model": like.model.name}
+    elif like is not None:
+        origin = {"like": like, "like_model": like}
+    else:
+        origin = {"preset": preset, "marginals": "TEAL histograms (arXiv 2408.14690, MIT)"}
     numbers = {site: [asdict(one) for one in layers] for site, layers in own.items()}
     return {"kind": "synthetic", "generator": "dipsim synth", "seed": seed, **origin, "parameters": numbers}
 

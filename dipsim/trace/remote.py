@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
 from dipsim.errors import DipsimError
-from dipsim.files import replacing
+from dipsim.files import replacing, user_cache
 
 
 def local_copy(path: str | Path) -> Path:
@@ -41,13 +40,9 @@ def _copied(files: Any, where: str, url: str) -> Path:
     if kind != "file":  # `file:///dev/zero` has no end
         raise DipsimError(f"{url}: is a {kind}, no file; a trace at a URL is one file, NAME.zarr.zip")
     state = hashlib.sha256(f"{url} {files.ukey(where)}".encode()).hexdigest()[:32]
-    copy = _cache() / f"{state}.zarr.zip"
+    copy = user_cache() / f"{state}.zarr.zip"
     if not copy.is_file():
         copy.parent.mkdir(parents=True, exist_ok=True)
         with replacing(copy) as temporary:
             files.get_file(where, str(temporary))
     return copy
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dipsim"

@@ -99,7 +99,7 @@ def allocate(
         seed: of the search.
         n_prompt, n_batch: as for `evaluate`.
         text_source: what to say of the text.
-        on_progress: called with the trials done and the trials to do.
+        on_progress: called with the windows run and the windows to run, those of all trials.
 
     Raises:
         DipsimError: the method has no such split, optuna is missing, or as `evaluate`.
@@ -113,12 +113,29 @@ def allocate(
             f"method '{planned.masking.name}': has no two keeps to split a density into; dip and dip-ca have"
         )
 
-    def evaluated(point: Point) -> Evaluation:
+    def evaluated(point: Point, on_window: OnProgress = lambda done, total: None) -> Evaluation:
         keeps = splits.at(point)
-        return evaluate(loaded, ids, lambda trace: describe(trace, *keeps), n_prompt=n_prompt, n_batch=n_batch)
+        return evaluate(
+            loaded,
+            ids,
+            lambda trace: describe(trace, *keeps),
+            n_prompt=n_prompt,
+            n_batch=n_batch,
+            on_progress=on_window,
+        )
+
+    def loss(point: Point) -> float:
+        return evaluated(point, lambda done, total: on_progress(n_before + done, n_trials * total)).loss
+
+    n_before = 0  # windows of earlier trials
+
+    def on_trial(done: int, total: int) -> None:
+        nonlocal n_before
+        n_before = done * len(ids)
+        on_progress(n_before, total * len(ids))
 
     name = _search_name(loaded, ids, [splits, seed, _settings(planned), n_prompt, n_batch])
-    tried = search(lambda point: evaluated(point).loss, splits.ranges, n_trials, seed, journal, name, on_progress)
+    tried = search(loss, splits.ranges, n_trials, seed, journal, name, on_trial)
     best, lowest = min(tried, key=lambda trial: trial[1])
     paper, _ = tried[0]
     pair = None if best == paper else Paired.of(evaluated(paper).quality(), evaluated(best).quality())

@@ -15,30 +15,30 @@ class Bound:
     """A bound on one column of the results.
 
     Attributes:
-        column: `retained_magnitude`, of which there must be enough, or `perplexity`, of which not too much.
-        limit: the value that just meets it.
+        column: `mlp_error` or `perplexity`.
+        limit: the highest value that meets it.
     """
 
     column: str
     limit: float
 
     @classmethod
-    def of(cls, max_loss: float | None, max_perplexity: float | None) -> Self:
+    def of(cls, max_error: float | None, max_perplexity: float | None) -> Self:
         """The one bound that is given.
 
         Args:
-            max_loss: share of the magnitude that may be lost: `retained_magnitude` is at least 1 - max_loss.
+            max_error: highest `mlp_error`.
             max_perplexity: as `dipsim evaluate` prints it.
 
         Raises:
             DipsimError: none or both are given, or one is out of range.
         """
-        if (max_loss is None) == (max_perplexity is None):
-            raise DipsimError("bound: give max-loss or max-perplexity, one of the two")
-        if max_loss is not None:
-            if not 0 <= max_loss < 1:
-                raise DipsimError(f"max-loss: got {max_loss}; a share of the magnitude, at least 0 and below 1")
-            return cls("retained_magnitude", 1 - max_loss)
+        if (max_error is None) == (max_perplexity is None):
+            raise DipsimError("bound: give max-error or max-perplexity, one of the two")
+        if max_error is not None:
+            if not 0 <= max_error < 1:
+                raise DipsimError(f"max-error: got {max_error}; a share of the MLPs' outputs, at least 0 and below 1")
+            return cls("mlp_error", max_error)
         if max_perplexity is None or not 1 <= max_perplexity < math.inf:
             raise DipsimError(f"max-perplexity: got {max_perplexity}; must be at least 1 and finite")
         return cls("perplexity", max_perplexity)
@@ -53,9 +53,7 @@ class Bound:
             return math.inf
         if (value := row.get(self.column)) is None:
             raise DipsimError(f"bound: method '{row.get('method')}' has no {self.column}")
-        excess = self.limit - value if self.column == "retained_magnitude" else value - self.limit
-        return math.inf if math.isnan(excess) else excess
+        return math.inf if math.isnan(value) else value - self.limit
 
     def __str__(self) -> str:
-        relation = "at least" if self.column == "retained_magnitude" else "at most"
-        return f"{self.column} {relation} {self.limit:.6g}"
+        return f"{self.column} at most {self.limit:.6g}"

@@ -13,7 +13,7 @@ from dipsim.tuning.search import Point, Space
 
 Values = Interval | tuple[Any, ...]
 
-_USUAL = {"density": 0.5, "gamma": 0.2}
+_USUAL = {"density": 0.7, "gamma": 0.2}
 # After the defaults: a mask that does not look at the cache, and one that keeps all.
 _FIRST: list[Point] = [{}, {"gamma": 1.0}, {"gamma": 1.0, "density": 1.0}]
 _DENSITIES = ("density", "keep_input", "keep_glu", "keeps")

@@ -80,7 +80,7 @@ def tune(
     given: dict[str, Any],
     out: str | Path | None = None,
     *,
-    max_loss: float | None = None,
+    max_error: float | None = None,
     max_perplexity: float | None = None,
     n_trials: int = 100,
     seed: int = 0,
@@ -98,7 +98,7 @@ def tune(
             list one is searched. What is not given is searched where it is density, gamma (1 is `dip`), policy,
             admission, budget or layout, and else has its default.
         out: folder of the results, as of `sweep`; None keeps none.
-        max_loss: share of the magnitude that may be lost: `retained_magnitude` is at least 1 - max_loss.
+        max_error: highest `mlp_error`, how far the MLPs' outputs are off by what their scores say.
         max_perplexity: instead of that, with `evaluate.model` and `evaluate.text` among what is given.
         n_trials: how many, those included that the folder has.
         seed: of the search.
@@ -109,7 +109,7 @@ def tune(
             holds something else. A run that fails does not raise: its row holds the `error`.
         OSError: a result cannot be written; those before it are kept.
     """
-    bound = _checked_bound(given, max_loss, max_perplexity)
+    bound = _checked_bound(given, max_error, max_perplexity)
     check(n_trials, seed)
     require_optuna()
     space = space_of(given)
@@ -180,10 +180,10 @@ def _row(results: Results, run: Run) -> Row:
     return row
 
 
-def _checked_bound(given: Point, max_loss: float | None, max_perplexity: float | None) -> Bound:
-    bound = Bound.of(max_loss, max_perplexity)
+def _checked_bound(given: Point, max_error: float | None, max_perplexity: float | None) -> Bound:
+    bound = Bound.of(max_error, max_perplexity)
     if max_perplexity is not None and not any(name.startswith("evaluate.") for name in given):
-        raise DipsimError("max-perplexity: scores have none; name a model and a text to evaluate, or give max-loss")
+        raise DipsimError("max-perplexity: scores have none; name a model and a text to evaluate, or give max-error")
     return bound
 
 

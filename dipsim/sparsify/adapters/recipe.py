@@ -1,11 +1,9 @@
-"""With which settings does an adapter learn, and are they those of the run that is gone on with."""
+"""With which settings does an adapter learn."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from dipsim.errors import DipsimError, choose
 
@@ -57,24 +55,3 @@ class Recipe:
             return (step + 1) / n_warm_up
         angle = math.pi * (step - n_warm_up) / max(1, self.steps - n_warm_up)
         return LAST_SHARE + (1 - LAST_SHARE) * (1 + math.cos(angle)) / 2
-
-
-def check_same(settings: dict[str, Any], before: dict[str, Any]) -> None:
-    """Refuses to go on with another run than the one that was begun.
-
-    Raises:
-        DipsimError: some differ; it names them.
-    """
-    now, then = dict(_flat(settings)), dict(_flat(before))
-    if changed := [name for name in {**now, **then} if now.get(name) != then.get(name)]:
-        told = "; ".join(f"{name} is {now.get(name)}, was {then.get(name)}" for name in changed)
-        raise DipsimError(f"resume: got other settings than before: {told}")
-
-
-def _flat(settings: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting by its path, as `masking.density`."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{where}{name}.")
-        else:
-            yield where + name, value

@@ -31,13 +31,14 @@ from dipsim.sparsify.adapters.folder import (
     save_adapter,
     save_checkpoint,
 )
-from dipsim.sparsify.adapters.recipe import Recipe, check_same
+from dipsim.sparsify.adapters.recipe import Recipe
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.capture import check_windows
 from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import find_gated_mlps
 from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
 from dipsim.sparsify.loading import LoadedModel
+from dipsim.sparsify.settings import check_same
 
 HELD_OUT_SHARE, MOST_HELD_OUT = 0.1, 32  # of the windows; more would cost time and say little more
 LONGEST_GRADIENT = 1.0
@@ -98,7 +99,7 @@ def train(
         predictors: for the method `predictor`, one for each layer.
         text_source: what is to be said of the text.
         resume: go on from the folder's checkpoint.
-        on_step: called with steps done, steps to do and the loss.
+        on_step: called with steps done, steps to do and a note, on the loss mostly.
 
     Raises:
         DipsimError: the method masks nothing, the text is shorter than two windows, or what is to be resumed was
@@ -144,6 +145,7 @@ def _finish(
     if state is not None:
         run.load(*state)
     else:
+        on_step(0, run.recipe.steps, "(measuring held-out text)")
         run.look()
         save_adapter(place, config, run.weights(), settings | run.found())
         save_checkpoint(place, run.tensors(), run.state(settings))
@@ -153,6 +155,7 @@ def _finish(
         on_step(run.step, n_steps, f"loss {loss:.4f}, held out {run.best:.4f}")
         if run.step % every and run.step < n_steps:
             continue
+        on_step(run.step, n_steps, f"loss {loss:.4f}, measuring held-out text")
         if run.look():
             save_adapter(place, config, run.weights(), settings | run.found())
         save_checkpoint(place, run.tensors(), run.state(settings))
