@@ -142,6 +142,13 @@ def test_parts_of_a_split_model_are_one_model(tmp_path: Path) -> None:
         torch.testing.assert_close(logits(loaded.model), logits(whole.model))
 
 
+def test_a_link_of_any_name_will_do(tmp_path: Path) -> None:
+    """As the hub's cache has them: a link to a file named after its hash."""
+    write(tmp_path / "m.gguf", made("llama")).rename(tmp_path / "0123abc")
+    (tmp_path / "m.gguf").symlink_to(tmp_path / "0123abc")
+    assert load_model(str(tmp_path / "m.gguf")).name == "m"
+
+
 def test_precision_is_what_is_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", made("llama"))
     assert load_model(str(path), dtype="bfloat16").model.dtype == torch.bfloat16
@@ -202,6 +209,16 @@ def test_weights_are_kept_by_what_the_file_holds(tmp_path: Path, cache: Path) ->
     loaded = load_model(str(write(first, other)))
     assert loaded.model.lm_head.weight[0, 0] == 7.0
     assert entries(cache) == ["m", "m"]
+
+
+def test_what_is_done_to_a_model_does_not_reach_what_is_kept(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "m.gguf", made("llama")))
+    expected = logits(load_model(path).model)
+    used = load_model(path).model
+    with torch.no_grad():
+        for weight in used.parameters():
+            weight.zero_()
+    torch.testing.assert_close(logits(load_model(path).model), expected)
 
 
 def test_what_is_damaged_is_made_anew(tmp_path: Path, cache: Path) -> None:
