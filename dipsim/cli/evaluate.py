@@ -53,6 +53,7 @@ def evaluate(
         bool, typer.Option("--merge-adapter", help="Add the adapter to the weights; it then costs no bytes.")
     ] = False,
     json: options.Json = None,
+    compact: options.Compact = False,
     force: options.Force = False,
 ) -> None:
     """Perplexity of a real model under a method, cache state and all, and tokens per second of the same run.
@@ -62,6 +63,8 @@ def evaluate(
     require_torch("evaluate", "torch", "transformers", *(["peft"] if adapter else []))
     if merge_adapter and adapter is None:
         raise DipsimError("merge-adapter: there is none; give --adapter DIR")
+    if compact and save_trace is None:
+        raise DipsimError("compact: no scores are kept; give --save-trace FILE")
     from dipsim import evaluation
     from dipsim.cli.terminal import progress, table
     from dipsim.files import check_output, write_text
@@ -98,6 +101,7 @@ def evaluate(
             save_trace=save_trace,
             text_source=text_source(text, content),
             force=force,
+            compact=compact,
             on_progress=on_progress,
         )
     rows = {"perplexity": f"{found.perplexity:.4g} over {found.n_scored} tokens"} | headline(found.result.to_dict())
