@@ -38,6 +38,7 @@ def synth(
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per core by default. The trace is the same.")
     ] = None,
+    compact: options.Compact = False,
     force: options.Force = False,
 ) -> None:
     """Make a trace of random scores with realistic sizes, skew and locality, for a model of any size.
@@ -63,6 +64,7 @@ def synth(
             prompt_tokens=prompt_tokens,
             workers=workers,
             force=force,
+            compact=compact,
             on_progress=on_progress,
         )
     say(f"{made.n_tokens} tokens of {made.model.name} in {len(made.sequences)} sequences in {out}")
