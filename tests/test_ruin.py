@@ -43,4 +43,4 @@ def test_a_run_tells(masking: Method, make_trace: MakeTrace, monkeypatch: pytest
         assert result.mlp_error == 0
     else:  # half of equal squares
         assert result.mlp_error == pytest.approx(0.5**0.5)
-        assert errors[0].startswith("mlp_error: 0.71; above 0.3, perplexity of models of this size rises")
+        assert errors[0].startswith("mlp_error: 0.71; above 0.3, perplexity of models of this size was found to rise")

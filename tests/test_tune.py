@@ -55,7 +55,7 @@ def test_it_finds_what_a_full_sweep_finds() -> None:
     for seed in (0, 1):
         found = ds.tune(PLAIN, max_error=0.3, n_trials=40, seed=seed)
         assert found.best is not None
-        assert found.best["tok_per_s"] > 0.99 * best, seed
+        assert found.best["tok_per_s"] > 0.9 * best, seed
         assert len(found.rows) == 40 < len(swept) / 2
         late = [row["mlp_error"] for row in found.rows[20:]]
         assert abs(float(np.median(late)) - 0.3) < 0.05  # the bound is where it looks
@@ -125,7 +125,7 @@ def test_a_bound_on_perplexity() -> None:
 def test_what_is_given_is_held_and_the_defaults_come_first() -> None:
     space = space_of({"trace": "tiny"})
     assert first_points(space)[0] == {
-        name: {"density": 0.5, "gamma": 0.2}.get(name, Description.model_fields[name].default) for name in space
+        name: {"density": 0.7, "gamma": 0.2}.get(name, Description.model_fields[name].default) for name in space
     }
     assert list(space) == ["density", "gamma", "policy", "admission", "budget", "layout"]
     for given, gone in (

@@ -66,7 +66,7 @@ class Description(Record):
         float | None,
         _of_method(
             "Active share of the three MLP matrices, in (0, 1]; for dip and dip-ca 0.7 by default. 0.5, with gamma 0.2 "
-            "the published setting, costs models of up to 2 billion weights a third of their perplexity or more.",
+            "the published setting, ruins models of a billion weights or less.",
             sets="density",
             searched=Interval(0.1, 1.0, 0.005),
         ),
