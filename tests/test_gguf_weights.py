@@ -123,6 +123,19 @@ def test_scaled_positions(tmp_path: Path) -> None:
         load_model(str(write(tmp_path / "o.gguf", model, metadata={"llama.rope.dimension_count": 8})))
 
 
+def test_factors_for_short_and_long_contexts(tmp_path: Path) -> None:
+    factors = {"short": np.linspace(1, 1.5, 8, dtype=np.float32), "long": np.linspace(2, 9, 8, dtype=np.float32)}
+    scaling = {f"{name}_factor": values.tolist() for name, values in factors.items()} | {"rope_type": "longrope"}
+    model = made("phi3", rope_parameters=scaling | {"rope_theta": 10000.0}, original_max_position_embeddings=16)
+    tensors = {f"rope_factors_{name}.weight": values for name, values in factors.items()}
+    keys = {"phi3.rope.scaling.original_context_length": 16}
+    loaded = load_model(str(write(tmp_path / "m.gguf", model, metadata=keys, tensors=tensors)))
+    for n_tokens in (12, 40):
+        ids = torch.arange(n_tokens)[None]
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.model(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("bos", [True, False])
 def test_the_file_says_whether_windows_begin_with_a_bos(bos: bool, tmp_path: Path) -> None:
     tokenizer = load_model(str(write(tmp_path / "m.gguf", made("llama"), bos=bos))).tokenizer
@@ -158,7 +171,7 @@ def test_progress_counts_megabytes(tmp_path: Path) -> None:
     path, seen = write(tmp_path / "m.gguf", made("llama", vocab_size=260, intermediate_size=5_000)), []
     load_model(str(path), on_progress=lambda *told: seen.append(told))
     n_bytes = 4 * sum(weight.numel() for weight in made("llama", intermediate_size=5_000).parameters())
-    assert seen[-1] == (round(n_bytes / 1e6), round(n_bytes / 1e6), "MB of weights")
+    assert seen[-1] == (round(n_bytes / 1e6), round(n_bytes / 1e6), "(MB dequantised)")
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     seen.clear()
     load_model(str(path), on_progress=lambda *told: seen.append(told))
