@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import zarr
@@ -194,8 +194,9 @@ class TraceWriter:
         n_tokens, exact = self._token_ids.size, self._new.with_name("exact")
         for site in self._sites:
             n_columns = site_columns(self._model, site)
-            stored = StoredArray.of(Folder(exact, str(self.path)), f"scores/{site}", str(self.path))
-            made = PlainChunks.of(self._array(self._group, site, padded(n_tokens), row_bytes(n_columns), "uint8"))
+            own = StoredArray.of(Folder(exact, str(self.path)), f"scores/{site}", str(self.path))
+            array = self._array(self._group, site, padded(n_tokens), row_bytes(n_columns), "uint8")
+            stored, made = cast(StoredArray, own), cast(PlainChunks, PlainChunks.of(array))  # as `_array` makes them
             for start, layer in itertools.product(range(0, n_tokens, CHUNK_TOKENS), range(self._model.n_layers)):
                 stop = min(start + CHUNK_TOKENS, n_tokens)
                 block = stored.read((start, stop), (layer, layer + 1), (0, n_columns))[:, 0]
