@@ -26,7 +26,6 @@ from dipsim.evaluation import evaluate
 from dipsim.evaluation.clusters import ratio, standard_error
 from dipsim.files import write_text
 from dipsim.methods import Method
-from dipsim.model import ModelSpec
 from dipsim.simulation.described import masking_of
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.predictors import TrainedPredictors
@@ -124,14 +123,7 @@ class Place:
 
 def simulation(trace: Trace, masking: Method) -> Simulation:
     """The run on the published simulator's device: attention, LM head, KV cache and half of the MLP fit into DRAM."""
-    return Simulation(
-        HardwareProfile.load("a18-paper"), trace, masking, "lfu", dram=f"{half(trace.model, trace.n_positions)}B"
-    )
-
-
-def half(model: ModelSpec, n_positions: int) -> float:
-    """Bytes of DRAM."""
-    return model.pinned_bytes + float(model.kv_bytes(n_positions).sum()) + model.mlp_bytes / 2
+    return Simulation(HardwareProfile.load("a18-paper"), trace, masking, "lfu", dram="mlp:0.5")
 
 
 def summary(blocks: Sequence[Row], dense: Sequence[Row]) -> Row:
