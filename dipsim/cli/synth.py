@@ -48,8 +48,10 @@ def synth(
     from dipsim.synthetic import synthesize
     from dipsim.trace import Trace
 
-    known = shipped.names("traces", ".zarr.zip")
-    imitated = Trace.open(like) if like is not None and (".zarr" in like or like in known) else like
+    is_trace = like is not None and (
+        ".zarr" in like or Path(like).exists() or like in shipped.names("traces", ".zarr.zip")
+    )
+    imitated = Trace.open(like) if like is not None and is_trace else like
     with progress(f"making {tokens} tokens") as on_progress:
         made = synthesize(
             out,
