@@ -45,11 +45,16 @@ def synth(
 
     Example: dipsim synth phi-3-medium -n 256 --preset high -o phi-3-medium.zarr
     """
+    from dipsim import shipped
     from dipsim.cli.terminal import progress, say
     from dipsim.model import ModelSpec
-    from dipsim.synthetic import fitted, synthesize
+    from dipsim.synthetic import synthesize
     from dipsim.trace import Trace
 
+    is_trace = like is not None and (
+        ".zarr" in like or Path(like).exists() or like in shipped.names("traces", ".zarr.zip")
+    )
+    imitated = Trace.open(like) if like is not None and is_trace else like
     with progress(f"making {tokens} tokens", "blocks") as on_progress:
         made = synthesize(
             out,
@@ -59,7 +64,7 @@ def synth(
             sites=[site.strip() for site in sites.split(",")],
             preset=preset,
             tau_tokens=tau,
-            like=like if like is None or like in fitted.names() else Trace.open(like),
+            like=imitated,
             sequence_tokens=sequence_tokens,
             prompt_tokens=prompt_tokens,
             workers=workers,
