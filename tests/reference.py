@@ -224,3 +224,8 @@ def batch_times(
         occupied_s = np.maximum(queued_s, latencies_s * n_reads / deepest)
         service_s = np.maximum(latencies_s + queued_s, latencies_s * np.ceil(n_reads / deepest))
     return np.stack([queued_s, occupied_s, service_s, np.minimum(latencies_s, service_s)], axis=1)
+
+
+def nine_bit_rows(codes: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Codes [token, column] as low bytes, and then their ninth bits."""
+    return np.concatenate([codes.astype(np.uint8), np.packbits(codes > 255, axis=1)], axis=1)

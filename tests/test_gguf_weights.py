@@ -123,6 +123,19 @@ def test_scaled_positions(tmp_path: Path) -> None:
         load_model(str(write(tmp_path / "o.gguf", model, metadata={"llama.rope.dimension_count": 8})))
 
 
+def test_factors_for_short_and_long_contexts(tmp_path: Path) -> None:
+    factors = {"short": np.linspace(1, 1.5, 8, dtype=np.float32), "long": np.linspace(2, 9, 8, dtype=np.float32)}
+    scaling = {f"{name}_factor": values.tolist() for name, values in factors.items()} | {"rope_type": "longrope"}
+    model = made("phi3", rope_parameters=scaling | {"rope_theta": 10000.0}, original_max_position_embeddings=16)
+    tensors = {f"rope_factors_{name}.weight": values for name, values in factors.items()}
+    keys = {"phi3.rope.scaling.original_context_length": 16}
+    loaded = load_model(str(write(tmp_path / "m.gguf", model, metadata=keys, tensors=tensors)))
+    for n_tokens in (12, 40):
+        ids = torch.arange(n_tokens)[None]
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.model(ids).logits, model(ids).logits, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("bos", [True, False])
 def test_the_file_says_whether_windows_begin_with_a_bos(bos: bool, tmp_path: Path) -> None:
     tokenizer = load_model(str(write(tmp_path / "m.gguf", made("llama"), bos=bos))).tokenizer
@@ -142,6 +155,13 @@ def test_parts_of_a_split_model_are_one_model(tmp_path: Path) -> None:
         torch.testing.assert_close(logits(loaded.model), logits(whole.model))
 
 
+def test_a_link_of_any_name_will_do(tmp_path: Path) -> None:
+    """As the hub's cache has them: a link to a file named after its hash."""
+    write(tmp_path / "m.gguf", made("llama")).rename(tmp_path / "0123abc")
+    (tmp_path / "m.gguf").symlink_to(tmp_path / "0123abc")
+    assert load_model(str(tmp_path / "m.gguf")).name == "m"
+
+
 def test_precision_is_what_is_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", made("llama"))
     assert load_model(str(path), dtype="bfloat16").model.dtype == torch.bfloat16
@@ -151,7 +171,7 @@ def test_progress_counts_megabytes(tmp_path: Path) -> None:
     path, seen = write(tmp_path / "m.gguf", made("llama", vocab_size=260, intermediate_size=5_000)), []
     load_model(str(path), on_progress=lambda *told: seen.append(told))
     n_bytes = 4 * sum(weight.numel() for weight in made("llama", intermediate_size=5_000).parameters())
-    assert seen[-1] == (round(n_bytes / 1e6), round(n_bytes / 1e6), "MB of weights")
+    assert seen[-1] == (round(n_bytes / 1e6), round(n_bytes / 1e6), "(MB dequantised)")
     assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
     seen.clear()
     load_model(str(path), on_progress=lambda *told: seen.append(told))
@@ -202,6 +222,16 @@ def test_weights_are_kept_by_what_the_file_holds(tmp_path: Path, cache: Path) ->
     loaded = load_model(str(write(first, other)))
     assert loaded.model.lm_head.weight[0, 0] == 7.0
     assert entries(cache) == ["m", "m"]
+
+
+def test_what_is_done_to_a_model_does_not_reach_what_is_kept(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "m.gguf", made("llama")))
+    expected = logits(load_model(path).model)
+    used = load_model(path).model
+    with torch.no_grad():
+        for weight in used.parameters():
+            weight.zero_()
+    torch.testing.assert_close(logits(load_model(path).model), expected)
 
 
 def test_what_is_damaged_is_made_anew(tmp_path: Path, cache: Path) -> None:

@@ -435,6 +435,7 @@ BAD = [
     (["--sites", "glu,glu"], "sites: got glu, glu; each once"),
     (["--like", "tiny", "--preset", "high"], "preset: got 'high' with like"),
     (["--like", "smollm2-135m", "--preset", "low"], "preset: got 'low' with like"),
+    (["--like", "gemma-3-270"], "got 'gemma-3-270'; did you mean 'gemma-3-270m'?"),
     (["--like", "nowhere.zarr"], "trace: no such file, got 'nowhere.zarr'"),
     (["--force", "-o", "x.txt"], "a trace ends in .zarr"),
 ]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import gguf
 import numpy as np
 import typer.main
 import zarr
@@ -95,6 +96,7 @@ KINDS = {
     "variant": Kind("profile that extends another", ("variant.toml",), _PROFILE),
     "config": Kind("a model's config.json", ("config.json",), _SPEC),
     "spec": Kind("ModelSpec as JSON", ("spec.json",), _SPEC),
+    "gguf": Kind("a model's GGUF file", ("m.gguf",), (*_SPEC, "show model {it}")),
     "model": Kind(
         "a model's folder",
         ("model",),
@@ -401,6 +403,7 @@ def _make_documents() -> None:
     Path("t.txt").write_text((tiny / "held_out.txt").read_text(encoding="utf-8")[:3000], encoding="utf-8")
     Path("config.json").write_bytes((tiny / "config.json").read_bytes())
     Path("spec.json").write_text(json.dumps(ds.ModelSpec.load("tiny").model_dump(mode="json")), encoding="utf-8")
+    _make_gguf(Path("m.gguf"))
     Path("model").mkdir()
     for name in (
         "config.json",
@@ -416,6 +419,34 @@ def _make_documents() -> None:
     for name, text in _DOCUMENTS.items():
         Path(name).write_text(text, encoding="utf-8")
     shutil.copy(Path(__file__).parents[2] / "tests" / "fio-3.33.json", "fio.json")
+
+
+def _make_gguf(path: Path) -> None:
+    """Of the shape of `tiny`, 4 bits a weight, all of them 0."""
+    spec, n_block, block_bytes = ds.ModelSpec.load("tiny"), 32, 18
+    d, f, q, kv = (
+        spec.hidden_size,
+        spec.intermediate_size,
+        *(n * spec.head_dim for n in (spec.n_heads, spec.n_kv_heads)),
+    )
+    layer = {"attn_q": (q, d), "attn_k": (kv, d), "attn_v": (kv, d), "attn_output": (d, q)}
+    layer |= {"ffn_gate": (f, d), "ffn_up": (f, d), "ffn_down": (d, f)}
+    shapes = {f"blk.{i}.{name}.weight": shape for i in range(spec.n_layers) for name, shape in layer.items()}
+    shapes["token_embd.weight"] = (spec.vocab_size, d)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(spec.n_layers)
+    writer.add_embedding_length(d)
+    writer.add_feed_forward_length(f)
+    writer.add_head_count(spec.n_heads)
+    writer.add_head_count_kv(spec.n_kv_heads)
+    writer.add_key_length(spec.head_dim)
+    for name, (n_rows, n_columns) in shapes.items():
+        blocks = np.zeros((n_rows, n_columns // n_block * block_bytes), np.uint8)
+        writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _make_variations() -> None:

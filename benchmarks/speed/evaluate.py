@@ -32,9 +32,8 @@ from dipsim.sparsify.perplexity import losses
 METHODS: tuple[Method, ...] = (Dense(), Dip(density=0.5), DipCa(density=0.5, gamma=0.2))
 
 
-def random_llama(n_layers: int) -> LoadedModel:
-    """llama-3.2-1b's shape, weights as transformers makes them."""
-    spec = ModelSpec.load("llama-3.2-1b")
+def random_llama(spec: ModelSpec, n_layers: int, dtype: torch.dtype) -> LoadedModel:
+    """A Llama of a shape, weights as transformers makes them."""
     config = transformers.LlamaConfig(
         vocab_size=spec.vocab_size,
         hidden_size=spec.hidden_size,
@@ -46,12 +45,12 @@ def random_llama(n_layers: int) -> LoadedModel:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(dtype)
     try:
         model = transformers.AutoModelForCausalLM.from_config(config)
     finally:
         torch.set_default_dtype(torch.float32)
-    return LoadedModel(model, None, "random-llama-1b", None)  # type: ignore[arg-type]
+    return LoadedModel(model, None, f"random-{spec.name}", None)  # type: ignore[arg-type]
 
 
 def dense_forward(loaded: LoadedModel, ids: np.ndarray, n_batch: int) -> None:
@@ -98,7 +97,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
     tiny = load_model("tiny", dtype="float32")
     ids = windows(tiny.tokenizer, read_text("held-out"), 256, 32)
     rows = rows_of("tiny", tiny, ids, 4, given.runs)
-    large = random_llama(given.layers)
+    large = random_llama(ModelSpec.load("llama-3.2-1b"), given.layers, torch.bfloat16)
     ids = np.random.default_rng(0).integers(0, large.spec.vocab_size, (given.windows, 128))
     rows += rows_of("random llama, 1 B, bfloat16", large, ids, 1, given.runs)
     yield Table("closed loop against the dense forward", rows)

@@ -3,7 +3,7 @@
     python -m benchmarks.studies.beat_lfu --json FILE
 
 Workloads: the shipped trace `tiny`, and synthetic scores at the presets low, default and high, with
-stronger drift (tau 100) and with more skew (skew 2). Masks are those of `dip`, so that all policies answer the same
+slower drift (tau 1000) and with more skew (skew 2). Masks are those of `dip`, so that all policies answer the same
 requests; every sequence starts cold. A share of the gap is (policy - lru) / (belady - lru), hit rates summed over all
 sites, layers and cache shares of a seed; belady is the one that may refuse columns (admission `priority`), lru is the
 same under both admissions where active columns fit, and is taken under `always`. Under `dip-ca` the mask follows the
@@ -35,12 +35,12 @@ from dipsim.planning.future import NEVER
 from dipsim.policies import Place, Policy, ScorePolicy, make
 from dipsim.synthetic import SITES, Columns, parameters
 
-WORKLOADS: dict[str, tuple[str, float, float]] = {
-    "low": ("low", 1000.0, 1.0),
-    "default": ("default", 1000.0, 1.0),
-    "high": ("high", 1000.0, 1.0),
-    "tau 100": ("default", 100.0, 1.0),
-    "skew 2": ("default", 1000.0, 2.0),
+WORKLOADS: dict[str, tuple[str, float | None, float]] = {
+    "low": ("low", None, 1.0),
+    "default": ("default", None, 1.0),
+    "high": ("high", None, 1.0),
+    "tau 1000": ("default", 1000.0, 1.0),
+    "skew 2": ("default", None, 2.0),
 }
 GROUPS = {"mlp_input": "up_gate", "glu": "down"}
 LEAST = 2.0**-24

@@ -38,6 +38,7 @@ def capture(
     predictor: options.PredictorFile = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
+    compact: options.Compact = False,
     force: options.Force = False,
 ) -> None:
     """Record per-token activation scores of a real model, dense or under the mask of a method (dip-ca excepted).
@@ -75,6 +76,7 @@ def capture(
             predictors=() if trained is None else trained.fitting(loaded),
             text_source=capture.text_source(text, content),
             force=force,
+            compact=compact,
             on_progress=on_progress,
         )
     say(

@@ -61,6 +61,7 @@ def evaluate(
             rich_help_panel=options.TEXT,
         ),
     ] = None,
+    compact: options.Compact = False,
     force: options.Force = False,
 ) -> None:
     """Perplexity of a real model under a method, cache state and all, and tokens per second of the same run.
@@ -70,6 +71,8 @@ def evaluate(
     require_torch("evaluate", "torch", "transformers", *(["peft"] if adapter else []))
     if merge_adapter and adapter is None:
         raise DipsimError("merge-adapter: there is none; give --adapter DIR")
+    if compact and save_trace is None:
+        raise DipsimError("compact: no scores are kept; give --save-trace FILE")
     from dipsim import evaluation
     from dipsim.cli.terminal import progress, table
     from dipsim.evaluation.losses import check_losses_output, write_losses
@@ -111,6 +114,7 @@ def evaluate(
             save_trace=save_trace,
             text_source=text_source(text, content),
             force=force,
+            compact=compact,
             on_progress=on_progress,
         )
     rows = {"perplexity": found.perplexity_line} | headline(found.result.to_dict())

@@ -41,6 +41,14 @@ Dtype = Annotated[
     str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.", rich_help_panel=TORCH)
 ]
 Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=RUN)]
+Compact = Annotated[
+    bool,
+    typer.Option(
+        "--compact",
+        help="Keep scores in 9 bits instead of 16: 44 % fewer bytes, and hit rates to within .0001.",
+        rich_help_panel=RUN,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=RUN)]
 
 

@@ -38,17 +38,23 @@ def synth(
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per core by default. The trace is the same.")
     ] = None,
+    compact: options.Compact = False,
     force: options.Force = False,
 ) -> None:
     """Make a trace of random scores with realistic sizes, skew and locality, for a model of any size.
 
     Example: dipsim synth phi-3-medium -n 256 --preset high -o phi-3-medium.zarr
     """
+    from dipsim import shipped
     from dipsim.cli.terminal import progress, say
     from dipsim.model import ModelSpec
-    from dipsim.synthetic import fitted, synthesize
+    from dipsim.synthetic import synthesize
     from dipsim.trace import Trace
 
+    is_trace = like is not None and (
+        ".zarr" in like or Path(like).exists() or like in shipped.names("traces", ".zarr.zip")
+    )
+    imitated = Trace.open(like) if like is not None and is_trace else like
     with progress(f"making {tokens} tokens", "blocks") as on_progress:
         made = synthesize(
             out,
@@ -58,11 +64,12 @@ def synth(
             sites=[site.strip() for site in sites.split(",")],
             preset=preset,
             tau_tokens=tau,
-            like=like if like is None or like in fitted.names() else Trace.open(like),
+            like=imitated,
             sequence_tokens=sequence_tokens,
             prompt_tokens=prompt_tokens,
             workers=workers,
             force=force,
+            compact=compact,
             on_progress=on_progress,
         )
     say(f"{made.n_tokens} tokens of {made.model.name} in {len(made.sequences)} sequences in {out}")

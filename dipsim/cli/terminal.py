@@ -188,8 +188,8 @@ class _Lines(threading.Thread):
     def run(self) -> None:
         """Says a line whenever the pause since the last one, of whatever phase, is over."""
         global _last_line_s
-        pause_s = FIRST_LINE_S
-        while not self._ended.wait(max(0.0, _last_line_s + pause_s - time.monotonic())):
+        pause_s, own_s = FIRST_LINE_S, self._begun_s + FIRST_LINE_S / 5  # no word of what is over at once
+        while not self._ended.wait(max(0.0, max(_last_line_s + pause_s, own_s) - time.monotonic())):
             with suppress(OSError, ValueError):  # nobody reads it any more
                 say(self.line(time.monotonic()))
             _last_line_s = time.monotonic()

@@ -13,7 +13,14 @@ from dipsim.version import __version__
 # Of all numbers, what a comparison shows; those that neither has are left out.
 SHOWN = (
     *("perplexity", "loss", "tok_per_s", "tpot_s.p99", "ttft_s", "hit_rate", "byte_hit_rate"),
-    *("bytes_per_token.flash", "bytes_per_token.dram", "energy_j_per_token", "mlp_density", "retained_magnitude"),
+    *(
+        "bytes_per_token.flash",
+        "bytes_per_token.dram",
+        "energy_j_per_token",
+        "mlp_density",
+        "mlp_error",
+        "retained_magnitude",
+    ),
 )
 
 

@@ -128,6 +128,7 @@ def evaluate(
     save_trace: str | Path | None = None,
     text_source: dict[str, Any] | None = None,
     force: bool = False,
+    compact: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Evaluation:
     """Perplexity of a model under a method, cache state and all, and the run that goes with it.
@@ -147,6 +148,7 @@ def evaluate(
         n_batch: windows in one forward pass.
         predictors: for the method `predictor`, one for each layer.
         save_trace: where the scores are to be kept; replaying them under the same options gives the same masks.
+        compact: keep them there in nine bits; then masks, and the run that is told of, are nearly the same.
         text_source: what to say of the text in the trace.
         force: replace an existing trace.
         on_progress: called with the windows done and the windows to do.
@@ -173,6 +175,7 @@ def evaluate(
             predictors=predictors,
             text_source=text_source,
             force=force,
+            compact=compact and save_trace is not None,
             on_progress=on_progress,
         )
         run = describe(Trace.open(out))

@@ -11,6 +11,7 @@ with own_place():
     from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
     from dipsim.kernels.batches import time_batches
     from dipsim.kernels.coactivation import NO_LINK, link_columns
+    from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.reads import batch_reads
@@ -68,11 +69,13 @@ __all__ = [
     "choose_columns",
     "choose_victims",
     "clean_scores",
+    "count_patterns",
     "count_true",
     "first_bad",
     "link_columns",
     "mark_lowest",
     "next_uses",
+    "read_codes",
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",
@@ -84,4 +87,5 @@ __all__ = [
     "time_stages",
     "top_k",
     "word_sum",
+    "write_codes",
 ]

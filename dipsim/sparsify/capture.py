@@ -39,6 +39,7 @@ def capture(
     predictors: Predictors = (),
     text_source: dict[str, Any] | None = None,
     force: bool = False,
+    compact: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Runs every window through the model and writes what is asked for.
@@ -54,6 +55,7 @@ def capture(
         predictors: for the site `predictor`, one for each layer.
         text_source: what to say of the text in the trace.
         force: replace an existing trace.
+        compact: keep scores in nine bits each instead of sixteen.
         on_progress: called with the windows done and the windows to do.
 
     Raises:
@@ -63,7 +65,8 @@ def capture(
     plan = Plan(masking, without_cache(masking), sites, n_prompt, predictors)
     about = methods.options(masking)
     network = loaded.model.base_model
-    with closing(recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network)) as batches:
+    recording = recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network, compact)
+    with closing(recording) as batches:
         for _ in batches:
             pass
 
@@ -79,11 +82,12 @@ def recorded(
     force: bool,
     on_progress: OnProgress,
     network: Callable[..., Any],
+    compact: bool = False,
 ) -> Generator[tuple[Tensor, Any]]:
     """Batch after batch through the model under a plan; the trace is complete when the last one was asked for.
 
     Args:
-        loaded, ids, out, n_batch, text_source, force, on_progress: as `capture`.
+        loaded, ids, out, n_batch, text_source, force, on_progress, compact: as `capture`.
         plan: what is masked and recorded.
         masking: what the trace says of it.
         network: the model, or what of it is to be run.
@@ -108,6 +112,7 @@ def recorded(
         source=_source(loaded, ids, text_source),
         masking=masking,
         force=force,
+        compact=compact,
     )
     with writer, inference(model):
         for first in range(0, len(ids), n_batch):

@@ -48,7 +48,7 @@ def gguf_model(
                 f"{file.where}: tensor {stored[name]} is {tuple(numbers.shape)}, transformers has {shapes[name]}"
             )
         done += 4e-6 * numbers.numel()
-        on_progress(round(done), total, "MB of weights")
+        on_progress(round(done), total, "(MB dequantised)")
         return numbers
 
     weights = kept(file, content, shapes, made)

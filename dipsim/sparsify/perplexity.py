@@ -32,6 +32,7 @@ def losses(
     predictors: Predictors = (),
     text_source: dict[str, Any] | None = None,
     force: bool = False,
+    compact: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> NDArray[np.float64]:
     """Runs every window once under the masks, records the scores they were chosen from, and measures the loss.
@@ -48,6 +49,7 @@ def losses(
         predictors: for the site `predictor`, one for each layer.
         text_source: what to say of the text in the trace.
         force: replace an existing trace.
+        compact: keep scores in nine bits.
         on_progress: called with the windows done and the windows to do.
 
     Returns:
@@ -60,7 +62,7 @@ def losses(
     plan = Plan(masking, choose, sites, n_prompt, predictors)
     found = np.full(ids.shape, np.nan)
     first = 0
-    recording = recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, network=loaded.model)
+    recording = recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, loaded.model, compact)
     # Closed at once where the body raises: a traceback that is kept must not keep the model as it is meanwhile.
     with pruned(loaded, masking), closing(recording) as batches:
         for batch, output in batches:

@@ -41,6 +41,7 @@ def synthesize(
     prompt_tokens: int = 0,
     workers: int | None = None,
     force: bool = False,
+    compact: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trace:
     """Writes a trace of random scores with the shape, skew and locality of real ones.
@@ -60,6 +61,7 @@ def synthesize(
         prompt_tokens: prompt before each document, not recorded.
         workers: threads; as many as cores by default.
         force: replace what is there already.
+        compact: keep scores in nine bits each instead of sixteen.
         on_progress: is called with the (layer, site, block)s done and their total.
 
     Returns:
@@ -79,7 +81,7 @@ def synthesize(
     prompts = [prompt_tokens] * len(lengths)
     starts = np.zeros(n_tokens, np.bool_)
     starts[np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)] = True
-    with TraceWriter(path, model, wanted, ids, lengths, prompts, source, {"name": "dense"}, force) as writer:
+    with TraceWriter(path, model, wanted, ids, lengths, prompts, source, {"name": "dense"}, force, compact) as writer:
         _write(writer, all_columns(model, own, seed, workers), starts, workers, on_progress)
     return Trace.open(path)
 

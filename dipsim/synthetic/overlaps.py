@@ -64,4 +64,4 @@ def _series(keep: float) -> Float64Array:
         found.append((2 * density * now) ** 2 / (2 * power))
         for degree in (2 * power - 1, 2 * power):
             before, now = now, (h * now - np.sqrt(degree) * before) / np.sqrt(degree + 1)
-    return np.moveaxis(np.array(found), 0, -1).transpose(0, 2, 1) @ weights / keep
+    return np.asarray(np.array(found).transpose(1, 0, 2) @ weights / keep)

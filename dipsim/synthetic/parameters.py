@@ -5,8 +5,9 @@
     spread, document_share,    medians by depth of `fitting.fit` on SmolLM2-135M, Gemma-3-270M, Qwen2.5-0.5B and
     tau_tokens, rho            Qwen2.5-Coder-1.5B (dipsim/fitted): WikiText-2's validation text in windows of 512
                                tokens, 2,048 in all, 1,024 of the last
-    factor on the spread       default: hit rates of the four on the same text. A few columns are nearly always active,
-                               so that real spreads have a heavier tail than a normal one, and say less of the others
+    factor on the spread       default: hit rates of the four, at .85 right in the mean on this text and the held-out
+                               one. A few columns are nearly always active, so that real spreads have a heavier tail
+                               than a normal one, and say less of the others
     both factors of low        hit rates and tokens/s below all four
     document_share,            high: hit rates in context of ActiveFlow (arXiv 2504.08378), .77 after 10 tokens and .74
     tau_tokens, rho            after 40, of Llama-2-7B, read as half of the columns active and half of them cached

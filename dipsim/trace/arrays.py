@@ -96,8 +96,8 @@ class StoredArray:
             return None
         where = f"{where}: {name}"
         said = _Document.parse(parse_json(bytes(text), f"{where}/{METADATA}"), f"{where}/{METADATA}")
-        if said.data_type not in ("float16", "int32"):
-            raise DipsimError(f"{where}: got {said.data_type[:60]}; scores are float16, ids int32")
+        if said.data_type not in ("float16", "uint8", "int32"):
+            raise DipsimError(f"{where}: got {said.data_type[:60]}; scores are float16 or uint8, ids int32")
         if said.storage_transformers:
             raise DipsimError(f"{where}: storage_transformers: got some; there are none that dipsim reads")
         shape, chunk_shape = tuple(said.shape), tuple(said.chunk_grid.configuration.chunk_shape)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dipsim.model import ModelSpec
 from dipsim.schema import Counts, Record
 
-FORMAT_VERSION = 1
+Scores = Literal["exact", "compact"]
+# What a trace's arrays hold: scores as they are, or what `compact` makes of them, which earlier readers refuse.
+FORMAT_VERSIONS: dict[int, Scores] = {1: "exact", 2: "compact"}
 ATTRIBUTE = "dipsim"
 # Scores lie in chunks of this many tokens by one layer.
 CHUNK_TOKENS = 128

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.codecs.bytes import Endian
 from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
@@ -43,7 +44,7 @@ class PlainChunks:
             return None
         encoding, codecs = metadata.chunk_key_encoding, list(metadata.codecs)
         has_checksum = len(codecs) == 2 and isinstance(codecs[1], Crc32cCodec)
-        is_plain = isinstance(codecs[0], BytesCodec) and codecs[0].endian is Endian.little
+        is_plain = isinstance(codecs[0], BytesCodec) and codecs[0].endian in (Endian.little, None)
         n_tokens, n_layers, n_columns = scores.chunks
         if not (is_plain and len(codecs) == 1 + has_checksum and n_layers == 1 and n_columns == scores.shape[2]):
             return None
@@ -52,13 +53,13 @@ class PlainChunks:
         folder = store.root / scores.store_path.path
         return cls(folder, encoding.separator, (n_tokens, n_columns), has_checksum)
 
-    def write(self, start: int, layer: int, bits: Uint16Array) -> int:
+    def write(self, start: int, layer: int, bits: Uint16Array | NDArray[np.uint8]) -> int:
         """Writes the whole chunks that tokens from `start` on fill; what is left is for zarr.
 
         Args:
             start: the first token.
             layer: their layer.
-            bits: float16 bit patterns [token, column].
+            bits: float16 bit patterns [token, column], or bytes.
 
         Returns:
             How many tokens were written, from the first on.
@@ -69,9 +70,8 @@ class PlainChunks:
         n_tokens, _ = self._shape
         n_chunks = 0 if start % n_tokens else len(bits) // n_tokens
         for chunk in range(n_chunks):
-            own = (
-                np.ascontiguousarray(bits[chunk * n_tokens : (chunk + 1) * n_tokens], "<u2").view(np.uint8).reshape(-1)
-            )
+            part = bits[chunk * n_tokens : (chunk + 1) * n_tokens]
+            own = np.ascontiguousarray(part, part.dtype.newbyteorder("<")).view(np.uint8).reshape(-1)
             path = self._path(start // n_tokens + chunk, layer)
             if self._separator == "/":
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,16 @@ from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
 from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES, StoredArray
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
-from dipsim.trace.format import ATTRIBUTE, CHUNK_TOKENS, FORMAT_VERSION, MOST_TOKENS, TraceAttributes, site_columns
+from dipsim.trace.compact import CompactScores, padded, row_bytes
+from dipsim.trace.format import (
+    ATTRIBUTE,
+    CHUNK_TOKENS,
+    FORMAT_VERSIONS,
+    MOST_TOKENS,
+    Scores,
+    TraceAttributes,
+    site_columns,
+)
 from dipsim.trace.members import Members, open_members
 from dipsim.trace.remote import local_copy
 
@@ -65,7 +74,7 @@ class Trace:
     sites: tuple[str, ...]
     sequences: tuple[Sequence, ...]
     token_ids: NDArray[np.int32]
-    _scores: dict[str, StoredArray]
+    _scores: dict[str, StoredArray | CompactScores]
     _drift: Any = None
 
     @property
@@ -101,7 +110,9 @@ class Trace:
         n_tokens, n_ids = (vector.shape[0] for vector in vectors.values())
         if n_tokens != n_ids:
             raise DipsimError(f"{where}: sequence_ids: got {n_ids} for {n_tokens} tokens; must be as many as token_ids")
-        scores = {site: _scores(members, site, n_tokens, parsed.model, where) for site in members.folders("scores")}
+        kind = FORMAT_VERSIONS[parsed.format_version]
+        sites = members.folders("scores")
+        scores = {site: _scores(members, site, n_tokens, parsed.model, kind, where) for site in sites}
         token_ids, sequence_ids = (_read_vector(vector, where) for vector in vectors.values())
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
         drift = attributes.get(DRIFT_ATTRIBUTE)
@@ -240,10 +251,10 @@ def _attributes(attributes: dict[str, Any], where: Path | str) -> TraceAttribute
     own = attributes.get(ATTRIBUTE)
     if not isinstance(own, dict):
         raise DipsimError(f"{where}: no attribute '{ATTRIBUTE}'; not a trace, or one that was never completed")
-    if own.get("format_version") != FORMAT_VERSION:
-        raise DipsimError(
-            f"{where}: format_version: got {own.get('format_version')!r:.60}; this dipsim reads {FORMAT_VERSION}"
-        )
+    version = own.get("format_version")
+    if type(version) is not int or version not in FORMAT_VERSIONS:
+        known = " and ".join(map(str, FORMAT_VERSIONS))
+        raise DipsimError(f"{where}: format_version: got {version!r:.60}; this dipsim reads {known}")
     return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
 
 
@@ -285,16 +296,21 @@ def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | 
     return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
 
 
-def _scores(members: Members, site: str, n_tokens: int, model: ModelSpec, where: Path | str) -> StoredArray:
+def _scores(
+    members: Members, site: str, n_tokens: int, model: ModelSpec, kind: Scores, where: Path | str
+) -> StoredArray | CompactScores:
     shape = (n_tokens, model.n_layers, site_columns(model, site))
+    stored, data_type, axes = shape, "float16", "token, layer, column"
+    if kind == "compact":
+        stored, data_type, axes = (padded(n_tokens), shape[1], row_bytes(shape[2])), "uint8", "token, layer, byte"
     array = StoredArray.of(members, f"scores/{site}", str(where))
     if array is None:
         raise DipsimError(f"{where}: scores/{site}: has no {METADATA}; not an array")
-    if array.data_type != "float16" or array.shape != shape:
+    if array.data_type != data_type or array.shape != stored:
         raise DipsimError(
             f"{where}: scores/{site}: got {array.data_type} {list(array.shape)}; "
-            f"must be float16 [token, layer, column] = {list(shape)}"
+            f"must be {data_type} [{axes}] = {list(stored)}"
         )
     # A chunk that is not there would be read as zeros, which would pass for scores.
     array.check_complete()
-    return array
+    return array if kind == "exact" else CompactScores(shape, array)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import zarr
@@ -23,16 +24,20 @@ from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, check_writable, remove_left, replacing, temporary_of
 from dipsim.model import ModelSpec
+from dipsim.trace.arrays import StoredArray
+from dipsim.trace.compact import encoded, padded, row_bytes
 from dipsim.trace.format import (
     ATTRIBUTE,
     CHUNK_TOKENS,
-    FORMAT_VERSION,
+    FORMAT_VERSIONS,
     MOST_CHUNKS,
     MOST_TOKENS,
     MOST_ZIPPED_CHUNKS,
+    Scores,
     TraceAttributes,
     site_columns,
 )
+from dipsim.trace.members import Folder
 from dipsim.trace.plain_chunks import PlainChunks
 from dipsim.version import __version__
 
@@ -56,6 +61,7 @@ class TraceWriter:
         prompt_lengths: tokens before them, one number per sequence.
         source, masking: how the scores came to be, as plain data.
         force: replace what is there already.
+        compact: keep scores in nine bits each, as `trace/compact.py` says, once all of them are there.
 
     Raises:
         DipsimError: the path exists already, has another ending, or the lengths do not add up; on leaving, that scores
@@ -73,8 +79,10 @@ class TraceWriter:
         source: dict[str, Any],
         masking: dict[str, Any],
         force: bool = False,
+        compact: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._compact = compact
         check_trace_output(self.path, force)
         lengths, prompts = [int(n) for n in sequence_lengths], [int(n) for n in prompt_lengths]
         if sum(lengths) != len(token_ids) or min(lengths, default=0) < 1:
@@ -86,8 +94,9 @@ class TraceWriter:
         if len(set(sites)) != len(sites):
             raise DipsimError(f"{path}: sites: got {', '.join(sites)}; each once")
         _check_size(self.path, model.n_layers, len(sites), len(token_ids))
+        scores: Scores = "compact" if compact else "exact"
         attributes = {
-            "format_version": FORMAT_VERSION,
+            "format_version": next(version for version, kind in FORMAT_VERSIONS.items() if kind == scores),
             "model": model.model_dump(),
             "source": source,
             "masking": masking,
@@ -117,20 +126,24 @@ class TraceWriter:
         group = zarr.create_group(LocalStore(self._new), zarr_format=3)
         for name, values in (("token_ids", self._token_ids), ("sequence_ids", self._sequence_ids)):
             group.create_array(name, data=values, config={"write_empty_chunks": True})
+        self._group, self._plainly = group, group if not self._compact else zarr.create_group(folder / "exact")
+        n_tokens = self._token_ids.size
         self._scores = {
-            site: group.create_array(
-                f"scores/{site}",
-                shape=(self._token_ids.size, self._model.n_layers, site_columns(self._model, site)),
-                chunks=(CHUNK_TOKENS, 1, site_columns(self._model, site)),
-                dtype="float16",
-                compressors=_CODECS,
-                chunk_key_encoding=_FLAT,
-                config={"write_empty_chunks": True},
-            )
+            site: self._array(self._plainly, site, n_tokens, site_columns(self._model, site), "float16")
             for site in self._sites
         }
         self._plain = {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
-        self._group = group
+
+    def _array(self, group: zarr.Group, site: str, n_tokens: int, width: int, dtype: str) -> zarr.Array[Any]:
+        return group.create_array(
+            f"scores/{site}",
+            shape=(n_tokens, self._model.n_layers, width),
+            chunks=(CHUNK_TOKENS, 1, width),
+            dtype=dtype,
+            compressors=_CODECS,
+            chunk_key_encoding=_FLAT,
+            config={"write_empty_chunks": True},
+        )
 
     def write(self, site: str, layer: int, start: int, scores: NDArray[np.float16]) -> None:
         """Scores [token, column] of one layer, for the tokens from `start` on.
@@ -169,9 +182,26 @@ class TraceWriter:
             return
         with self._temporary:
             self._check_complete()
+            if self._compact:
+                self._make_compact()
             # Written last: a trace without it was never completed.
             self._group.attrs[ATTRIBUTE] = self._attributes
             self._publish()
+
+    def _make_compact(self) -> None:
+        """Site after site, since which scores share a code depends on all of a block; the exact ones go as they are
+        done with."""
+        n_tokens, exact = self._token_ids.size, self._new.with_name("exact")
+        for site in self._sites:
+            n_columns = site_columns(self._model, site)
+            own = StoredArray.of(Folder(exact, str(self.path)), f"scores/{site}", str(self.path))
+            array = self._array(self._group, site, padded(n_tokens), row_bytes(n_columns), "uint8")
+            stored, made = cast(StoredArray, own), cast(PlainChunks, PlainChunks.of(array))  # as `_array` makes them
+            for start, layer in itertools.product(range(0, n_tokens, CHUNK_TOKENS), range(self._model.n_layers)):
+                stop = min(start + CHUNK_TOKENS, n_tokens)
+                block = stored.read((start, stop), (layer, layer + 1), (0, n_columns))[:, 0]
+                made.write(start, layer, encoded(block.view(np.uint16)))
+            shutil.rmtree(exact / "scores" / site)
 
     def _check_complete(self) -> None:
         for site, written in self._written.items():
