@@ -33,6 +33,10 @@ def cases() -> Iterator[Options]:
     yield from ({"method": "dip-ca", "density": 0.5, **variant} for variant in VARIANTS)
 
 
+def options(asked: argparse.ArgumentParser) -> None:
+    add_place(asked)
+
+
 def tables(given: argparse.Namespace) -> Iterator[Table]:
     place = Place(given)
     rows = sorted(place.rows(cases()), key=lambda row: float(row["lost"]))
@@ -40,4 +44,4 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
 
 
 if __name__ == "__main__":
-    main(__doc__, tables, add_place)
+    main(__doc__, tables, options)

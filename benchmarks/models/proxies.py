@@ -45,6 +45,10 @@ def judged(frame: pd.DataFrame, name: str, methods: str) -> Row:
     }
 
 
+def options(asked: argparse.ArgumentParser) -> None:
+    add_place(asked)
+
+
 def tables(given: argparse.Namespace) -> Iterator[Table]:
     place = Place(given)
     cases = [case for case in (*tradeoff.cases(), *gammas.cases()) if case["method"] != "dense"]
@@ -58,4 +62,4 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
 
 
 if __name__ == "__main__":
-    main(__doc__, tables, add_place)
+    main(__doc__, tables, options)

@@ -30,6 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from benchmarks.command import Table, main
+from dipsim.sparsify.loading import read_text
 
 END = "<|endoftext|>"
 VOCABULARY = 1024
@@ -70,6 +71,14 @@ def split(texts: dict[str, str]) -> tuple[list[str], list[str]]:
         held_out.append(name)
         n_bytes += len(texts[name])
     return [name for name in texts if name not in set(held_out)], held_out
+
+
+def training_text() -> str:
+    """What `tiny` saw; another Python has other documents, so that those held out are told by name and by content."""
+    texts = documents()
+    names, _ = split(texts)
+    held_out = read_text("held-out")
+    return END + END.join(texts[name] for name in names if texts[name] not in held_out)
 
 
 def train_tokenizer(texts: list[str], out: Path) -> Tokenizer:

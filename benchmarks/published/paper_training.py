@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.models.adapt import training_text
+from benchmarks.models.train import training_text
 from dipsim import Dip, HardwareProfile, Predictor, Simulation
 from dipsim.evaluation import adapt
 from dipsim.sparsify.adapters import Recipe, adapted
