@@ -54,6 +54,7 @@ def draw(rows: list[Row], path: Path, title: str) -> None:
             )
         axes.axvline(frame.loc[frame["method"] == "dense", "tok_per_s"].iloc[0], color="grey", linestyle="--")
         axes.set_yscale("log")
+        axes.set_ylim(0.003, 1.2 * MOST_LOST)
         axes.set_xscale("log")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
