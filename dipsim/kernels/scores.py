@@ -63,7 +63,8 @@ def square_share(scores, active):  # type: ignore[no-untyped-def]
     highest = np.uint16(0)
     for i in range(scores.size):
         highest = max(highest, scores[i])
-    shift = max(0, np.int64(highest >> 10) - 11)
+    largest = np.int64(highest) >> 10
+    shift = largest - 11 if largest > 11 else np.int64(0)
     total = np.int64(0)
     kept = np.int64(0)
     for i in range(scores.size):
@@ -73,7 +74,9 @@ def square_share(scores, active):  # type: ignore[no-untyped-def]
         square = (units >> shift) * (units >> shift)
         total += square
         kept += square if active[i] else 0
-    return np.int64(np.float64(kept) / np.float64(max(total, 1)) * 2.0**40) if total else np.int64(1 << 40)
+    if total == 0:
+        return np.int64(1 << 40)
+    return np.int64(np.float64(kept) / np.float64(total) * 2.0**40)
 
 
 @numba.njit(cache=True, nogil=True)
