@@ -39,6 +39,7 @@ from dipsim.methods import Method
 from dipsim.policies import Magnitude
 from dipsim.sparsify.loading import LoadedModel, load_model, read_text, windows
 from dipsim.sparsify.predictors import TwoLayers
+from dipsim.sparsify.pruned import largest
 
 pytestmark = tight_slots
 
@@ -246,6 +247,15 @@ def test_magnitude_pruning_leaves_out_the_smallest_weights_and_puts_them_back(fa
     assert found.to_dict()["mlp_density"] == pytest.approx(0.3, rel=1e-12)
     assert found.to_dict()["mlp_error"] is None
     assert found.to_dict()["retained_magnitude"] is None  # scores do not tell what weights are worth
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("share", [0.001, 0.3, 1.0])
+def test_of_equal_weights_the_first_stay(dtype: torch.dtype, share: float) -> None:
+    weight = torch.from_numpy(np.random.default_rng(5).integers(-4, 5, (13, 17))).to(dtype)
+    best_first = sorted(range(13 * 17), key=lambda i: (-abs(float(weight.flatten()[i])), i))
+    kept = largest(weight, share).flatten().nonzero().flatten().tolist()
+    assert kept == sorted(best_first[: max(1, int(share * 13 * 17))])
 
 
 def test_pruned_weights_come_back_when_the_model_raises() -> None:

@@ -42,13 +42,15 @@ def test_a_phase_that_is_silent_is_told_of_and_one_that_has_ended_is_not(capsys:
 def test_short_phases_say_nothing_until_they_are_long_together(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(terminal, "FIRST_LINE_S", 60.0)
     monkeypatch.setattr(terminal, "_last_line_s", time.monotonic())
     with terminal.progress("one"):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(terminal, "_last_line_s", time.monotonic() - terminal.FIRST_LINE_S)
+    monkeypatch.setattr(terminal, "FIRST_LINE_S", 1.0)
+    monkeypatch.setattr(terminal, "_last_line_s", time.monotonic() - 1)
     with terminal.progress("two"):
-        time.sleep(0.05)
+        time.sleep(0.4)
     assert capsys.readouterr().err == "dipsim: two: 0 s so far\n"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.command import Row, Table, add_runs, main
 from benchmarks.measuring import repeat, spread
-from dipsim import HardwareProfile, kernels
+from dipsim import HardwareProfile, TopK, kernels
 from dipsim.devices import Flash
 
 # Columns, kept, bytes of a column, share of columns missed under dip-ca.
@@ -30,6 +30,8 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     guess = np.array([10, 30], np.int64)
     plain, penalty = np.float32(1), np.float32(0.2)
     begin = [kernels.reweighted_top_k(scores, resident, gamma, k, 15000, chosen) - 10 for gamma in (penalty, plain)]
+    guesses = np.full(kernels.N_GUESSES, begin[1])
+    top_m = TopK(k, lambda token: 0.2, "top-m", m=min(2 * k, n)).choice
     candidates = resident & ~chosen
     n_victims = int(candidates.sum()) // 2
     missed = rng.random((TOKENS, n)) < missed_share
@@ -38,6 +40,7 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     return {
         "selection, dip-ca": lambda: kernels.reweighted_top_k(scores, resident, penalty, k, begin[0], marked),
         "selection, dip": lambda: kernels.reweighted_top_k(scores, resident, plain, k, begin[1], marked),
+        "selection, dip-ca top-m": lambda: kernels.choose_columns(scores, resident, penalty, *top_m, guesses, marked),
         "sums of scores": lambda: kernels.score_sum(scores, chosen),
         "count of a mask": lambda: kernels.count_true(chosen),
         "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, marked),

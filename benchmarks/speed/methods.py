@@ -69,7 +69,7 @@ def works_of(loaded: LoadedModel, ids: np.ndarray) -> dict[str, Callable[[], obj
 
     def evaluated(masking: Method) -> None:
         with limited(1):
-            evaluate(loaded, ids, lambda trace: Simulation(profile, trace, masking, "lfu", dram="0.5x"))
+            evaluate(loaded, ids, lambda trace: Simulation(profile, trace, masking, "lfu", dram="mlp:0.5"))
 
     def captured(sites: tuple[str, ...]) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ LARGEST_FINITE = np.uint16(0x7BFF)
 # Every float16 is a whole multiple of 2**-24, so sums of them are exact as integers in that unit.
 ULP = 2.0**-24
 SHARE_ULP = 2.0**-40  # the unit of shares that are kept as integers
+_FRACTION_BITS, _FRACTION, _LOW = np.uint64(10), np.uint64(0x3FF), np.uint64(0xFFFFFFFF)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -54,44 +55,33 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def square_share(scores, active):  # type: ignore[no-untyped-def]
-    """Share of the active scores in the sum of all squares, in units of 2**-40; all of it where all scores are 0.
+def score_sum(scores, active):  # type: ignore[no-untyped-def]
+    """Sums of all scores and of the active ones, in units of 2**-24, and the active ones' share of all squares, in
+    units of 2**-40 (all of it where all scores are 0): in integers, so that no order matters.
 
-    In integers, so that no order matters: where the largest score has 21 bits above the smallest unit or more, the
-    others lose what is below its 21.
+    Where the largest score has 21 bits above the smallest unit or more, squares lose what is below its 21.
     """
     highest = np.uint16(0)
     for i in range(scores.size):
-        highest = max(highest, scores[i])
-    largest = np.int64(highest) >> 10
-    shift = largest - 11 if largest > 11 else np.int64(0)
-    total = np.int64(0)
-    kept = np.int64(0)
+        highest = scores[i] if scores[i] > highest else highest
+    shift = np.uint64(max(0, int(highest >> 10) - 11))
+    total, kept = np.uint64(0), np.uint64(0)
+    squares, kept_squares = np.uint64(0), np.uint64(0)
     for i in range(scores.size):
-        exponent = np.int64(scores[i]) >> 10
-        fraction = np.int64(scores[i]) & 0x3FF
-        units = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
-        square = (units >> shift) * (units >> shift)
-        total += square
-        kept += square if active[i] else 0
-    if total == 0:
-        return np.int64(1 << 40)
-    return np.int64(np.float64(kept) / np.float64(total) * 2.0**40)
-
-
-@numba.njit(cache=True, nogil=True)
-def score_sum(scores, active):  # type: ignore[no-untyped-def]
-    """Sums of all scores and of the active ones, in units of 2**-24: exact, whatever the order; and `square_share`."""
-    total = np.int64(0)
-    kept = np.int64(0)
-    for i in range(scores.size):
-        exponent = np.int64(scores[i]) >> 10
-        fraction = np.int64(scores[i]) & 0x3FF
+        exponent = np.uint64(scores[i]) >> _FRACTION_BITS
+        is_normal = np.uint64(exponent != 0)
         # Subnormals have no hidden bit and the exponent of the smallest normal.
-        units = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
+        fraction = (np.uint64(scores[i]) & _FRACTION) | (is_normal << _FRACTION_BITS)
+        units = fraction << (exponent - is_normal)
+        # Products of 32 bits, and a mask instead of a branch: so several scores are summed at once.
+        square = ((units >> shift) & _LOW) * ((units >> shift) & _LOW)
+        mask = np.uint64(0) - np.uint64(active[i])
         total += units
-        kept += units if active[i] else 0
-    return total, kept, square_share(scores, active)
+        kept += units & mask
+        squares += square
+        kept_squares += square & mask
+    share = np.float64(kept_squares) / np.float64(squares) if squares else 1.0
+    return np.int64(total), np.int64(kept), np.int64(share * 2.0**40)
 
 
 @numba.njit(cache=True, nogil=True)

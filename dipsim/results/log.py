@@ -113,9 +113,9 @@ class TokenLog:
         masked = [group.site is not None for group in self._groups]
         if not all(group.site in _MAGNITUDES for group in self._groups if group.site):
             return np.full(len(use.n_active), np.nan)
-        kept = (use.kept_squares[..., masked] * SHARE_ULP).prod(axis=2)
-        lost: Float64Array = (1 - kept).mean(axis=1)
-        return lost
+        kept: Float64Array = (use.kept_squares[..., masked] * SHARE_ULP).prod(axis=2)
+        error: Float64Array = (1 - kept).mean(axis=1)
+        return error
 
     def tokens(self) -> pd.DataFrame:
         """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here. It and
