@@ -146,7 +146,10 @@ def test_it_is_no_worse_than_the_papers_rule(tmp_path: Path, kind: Callable[...,
     else:
         reach = 12.7062047 * abs(best[0] - paper[0] - best[1] + paper[1]) / 2  # of two windows
         mean = float(np.mean(best - paper))
-        assert found.loss_interval == pytest.approx((mean - reach, mean + reach), rel=1e-6)
+        assert found.loss_interval == pytest.approx([mean - reach, mean + reach], rel=1e-6)
+    kept = tmp_path / "keeps.json"
+    kept.write_text(json.dumps(found.model_dump()))
+    assert Keeps.load(kept) == found
     assert isinstance(found.keep_input, list) == per_layer
     assert found == allocate(tiny, ids, described(kind), density, **options | {"journal": tmp_path / "again"})
     assert (found.trials, found.model, found.method["name"]) == (5, "tiny", kind(density=density).name)

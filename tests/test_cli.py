@@ -58,6 +58,8 @@ def test_simulate_prints_a_table_and_writes_what_the_library_gives(tmp_path: Pat
         "tiny",
         "--method",
         "dip-ca",
+        "--density",
+        "0.5",
         "--gamma",
         "0.3",
         "--dram",
@@ -445,7 +447,7 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         (["capture", "./no-such", "held-out", "-o", "x.zarr"], "model: no such folder, got './no-such'"),
         (
             ["capture", "tinyy", "held-out", "-o", "x.zarr"],
-            "model: no such folder, got 'tinyy'; a folder, a hub id, or",
+            "model: no such folder, got 'tinyy'; a folder, a .gguf file, a hub id, or",
         ),
         (["demo", "-o", "/dev/null"], "output: got '/dev/null'; must be a folder"),
         (["capture", "tiny", "held-out", "-o", "x.zarr", "--method", "dip-ca", "--density", "0.5"], "capture does not"),

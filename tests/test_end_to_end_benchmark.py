@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import small_model
+from conftest import small_model, tight_slots
 
 from benchmarks.published import end_to_end
 from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
@@ -47,6 +47,7 @@ def test_a_reader_can_judge_it(target: Target) -> None:
 
 
 @streams_attention
+@tight_slots
 @every_target
 def test_can_be_set_up(target: Target) -> None:
     """Within the memory that the device has for a model: else a warning fails this test."""

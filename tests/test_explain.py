@@ -188,7 +188,18 @@ def test_progress_ends_where_it_said(trace: Trace) -> None:
 
 def test_the_command_prints_what_the_library_gives(tmp_path: Path) -> None:
     out = tmp_path / "explained.json"
-    arguments = ["--profile", "oneplus-12-ufs4", "--dram", "0.9x", "--tokens", "40", "--warmup", "8"]
+    arguments = [
+        "--density",
+        "0.5",
+        "--profile",
+        "oneplus-12-ufs4",
+        "--dram",
+        "0.9x",
+        "--tokens",
+        "40",
+        "--warmup",
+        "8",
+    ]
     done = run("explain", "tiny", *arguments, "--json", str(out))
     assert done.returncode == 0, done.stderr
     masking = DipCa(density=0.5)

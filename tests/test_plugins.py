@@ -113,7 +113,7 @@ FLAGS = {"device": ("devices", "flash=mine")}
 AXES = {"device": {"devices.flash": "mine"}}
 CONFIG = {"load": ("loads", ["mine"]), "device": ("devices", {"flash": "mine"})}
 KINDS = pytest.mark.parametrize("kind", FIRST)
-USUAL = {"method": "dip", "policy": "lru", "profile": "oneplus-12-ufs4", "dram": "0.7x", "tokens": 24}
+USUAL = {"method": "dip", "policy": "lru", "profile": "oneplus-12-ufs4", "dram": "0.9x", "tokens": 24}
 
 
 @pytest.fixture(autouse=True)

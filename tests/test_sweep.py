@@ -166,7 +166,9 @@ def test_a_text_is_evaluated_with_the_mask_in_the_loop() -> None:
     from dipsim.sparsify.loading import load_model, read_text, windows
 
     text = {"model": "tiny", "text": "held-out", "tokens": 128, "window_tokens": 64, "prompt_tokens": 8}
-    frame = ds.sweep({"evaluate": text, "method": "dip-ca", "gamma": [0.2, 1.0], "dram": "0.6x"}, workers=1)
+    frame = ds.sweep(
+        {"evaluate": text, "method": "dip-ca", "density": 0.5, "gamma": [0.2, 1.0], "dram": "0.6x"}, workers=1
+    )
     model = load_model("tiny")
     ids = windows(model.tokenizer, read_text("held-out"), 64, n_tokens=128)
     profile = ds.HardwareProfile.load("a18-paper")

@@ -33,7 +33,7 @@ class Keeps(Record):
     density: Share
     loss: float
     loss_of_paper_rule: float
-    loss_interval: tuple[float, float] | None = None
+    loss_interval: list[float] | None = None
     trials: Count
     model: ShortText
     method: dict[str, Any]

@@ -147,7 +147,7 @@ def allocate(
         density=density,
         loss=lowest,
         loss_of_paper_rule=tried[0][1],
-        loss_interval=None if pair is None else pair.loss_interval,
+        loss_interval=None if pair is None or pair.loss_interval is None else [*pair.loss_interval],
         trials=len(tried),
         model=loaded.name,
         method=method,
