@@ -221,6 +221,10 @@ def test_a_file_that_lies_is_one_line(lie: str, llama: Path, tmp_path: Path) -> 
     [
         ({"llama.expert_count": 8}, "num_experts: got 8; mixtures of experts are not modelled"),
         ({"llama.block_count": 100_000}, "num_hidden_layers: got 100000; must be at most 1024"),
+        (
+            {"llama.block_count": 2**31, "llama.attention.sliding_window_pattern": 6},
+            "got 2147483648; must be at most 1024",
+        ),
         ({"llama.block_count": None}, "llama.block_count: got None; must be a count"),
         ({"llama.block_count": 2.0}, "llama.block_count: got 2.0; must be a count"),
         ({"llama.block_count": 3}, "tensor blk.2.attn_output.weight is missing"),

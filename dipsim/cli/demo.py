@@ -31,14 +31,14 @@ METHODS: dict[str, dict[str, float]] = {
 POLICIES = ("lru", "lfu", "belady")
 PROFILES = ("a18-paper", "oneplus-12-ufs4", "iphone-16")
 DRAWN = PROFILES[:2]
-NUMBERS = ("dram.capacity_bytes", "n_tokens", "tok_per_s", "hit_rate", "mlp_density", "retained_magnitude")
+NUMBERS = ("dram.capacity_bytes", "n_tokens", "tok_per_s", "hit_rate", "mlp_density", "mlp_error")
 NOTES = f"""
 The shape of {MODEL}, 4 bits for a weight of MLP and attention, 8 for the LM head: 1.8 GB, of which DRAM holds {DRAM}.
 Scores are made up, like those of {LIKE}, a real model of half the size: hit rates of your model differ.
 a18-paper is the publication's device, whose Flash takes a read of any size at its full rate. Phones take pieces of 1.5
 and 8 kB, as a column has here, at a fraction of it, and dense weights in long reads: skipping columns can cost more
 there than it saves.
-retained magnitude says little of accuracy: 'dipsim evaluate' gives perplexity of a real model under the same masks.
+MLP error, estimated from the scores, is a proxy: 'dipsim evaluate' gives perplexity of a real model under such masks.
 belady is an oracle: it has no row with dip-ca, whose masks depend on what the cache keeps."""
 
 
@@ -129,7 +129,7 @@ def _print_table(frame: pd.DataFrame) -> None:
                 str(method),
                 str(policy),
                 *(three_digits(rate) for rate in runs["tok_per_s"]),
-                *(f"{fidelity[name]:.3f}" for name in ("hit_rate", "mlp_density", "retained_magnitude")),
+                *(f"{fidelity[name]:.3f}" for name in ("hit_rate", "mlp_density", "mlp_error")),
             ]
         )
     columns = [
@@ -138,7 +138,7 @@ def _print_table(frame: pd.DataFrame) -> None:
         *(f"{name} tok/s" for name in PROFILES),
         "hit rate",
         "MLP density",
-        "retained magnitude",
+        "MLP error",
     ]
     title = f"{MODEL}, {frame['n_tokens'].iloc[0]} tokens, {SETTINGS}, --dram {DRAM}"
     table(columns, rows, title=title, left=2)

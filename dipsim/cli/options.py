@@ -45,7 +45,7 @@ Compact = Annotated[
     bool,
     typer.Option(
         "--compact",
-        help="Keep scores in 9 bits instead of 16: 44 % fewer bytes, and hit rates to within .0001.",
+        help="Keep scores in 9 bits instead of 16: 43 % fewer bytes, and hit rates to within .0001.",
         rich_help_panel=RUN,
     ),
 ]

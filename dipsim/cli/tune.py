@@ -162,7 +162,10 @@ def _noise(found: "Tuned") -> str:
     best, default = found.best, found.default
     if best is None or best is default or "loss_by_window" not in best or default["error"] is not None:
         return ""
-    paired = Paired.of(default, best)
+    try:
+        paired = Paired.of(default, best)
+    except DipsimError as error:  # a loss that is not finite
+        return f"not told: {error}"
     return f"{paired}" if paired.differs else f"{paired}: within noise"
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dipsim.errors import DipsimError
 from dipsim.model.gguf_files.file import GgufFile
 from dipsim.model.model_types import SLIDING
-from dipsim.model.refusals import check_experts
+from dipsim.model.refusals import MOST_LAYERS, check_experts
 
 
 class Architecture(NamedTuple):
@@ -87,6 +87,9 @@ def config_of(file: GgufFile) -> dict[str, Any]:
     for key in _NEEDED:
         if type(config.get(_KEYS[key])) is not int:
             raise DipsimError(f"{file.where}: {architecture}.{key}: got {config.get(_KEYS[key])}; must be a count")
+    if config["num_hidden_layers"] > MOST_LAYERS:
+        got = config["num_hidden_layers"]
+        raise DipsimError(f"{file.where}: num_hidden_layers: got {got}; must be at most {MOST_LAYERS}")
     hidden_size, n_heads = config["hidden_size"], config["num_attention_heads"]
     config.setdefault("num_key_value_heads", n_heads)
     if n_heads > 0 and hidden_size % n_heads == 0:

@@ -39,10 +39,6 @@ def _matrices(file: GgufFile, sizes: dict[str, Any]) -> dict[str, tuple[int, int
     d, f, head_dim = sizes["hidden_size"], sizes["intermediate_size"], sizes["head_dim"]
     q, kv = sizes["n_heads"] * head_dim, sizes["n_kv_heads"] * head_dim
     layer = {"attn_output": (d, q), "ffn_down": (d, f)}
-    layer |= (
-        {"ffn_up": (f, d), "ffn_gate": (f, d)} if "blk.0.ffn_gate.weight" in file.tensors else {"ffn_up": (2 * f, d)}
-    )
-    is_fused = "blk.0.attn_qkv.weight" in file.tensors
     has_gates = "blk.0.ffn_gate.weight" in file.tensors
     layer |= {"ffn_up": (f, d), "ffn_gate": (f, d)} if has_gates else {"ffn_up": (2 * f, d)}
     is_fused = "blk.0.attn_qkv.weight" in file.tensors
