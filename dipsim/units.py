@@ -103,7 +103,7 @@ def with_error(value: float, error: float | None) -> str:
     """A number and its standard error to two digits: `25.49 +- 0.61`; four digits of the number where there is none."""
     if error is None or not 0 < error < math.inf or not math.isfinite(value):
         return f"{value:.4g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
+    digits = min(max(0, 1 - math.floor(math.log10(error))), 6)
     return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 

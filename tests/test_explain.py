@@ -94,7 +94,7 @@ def test_what_ifs_are_runs_built_by_hand(trace: Trace, budget: str, prefetch: st
     for name, simulation in by_hand.items():
         result = simulation.run()
         assert rows.loc[name, "token_s"] == result.tokens["token_s"][7], name
-        for key in ("tok_per_s", "hit_rate", "retained_magnitude"):
+        for key in ("tok_per_s", "hit_rate", "retained_magnitude", "mlp_error"):
             assert rows.loc[name, key] == result.to_dict()[key], name
     assert rows["tok_per_s"].nunique() == len(rows)
 

@@ -53,7 +53,7 @@ def explain(
     names = [part.removesuffix("_s").replace("_", " ").replace("flash", "Flash") for part in parts]
     table(["layer", "stage", "time", *names, "missed", "reads", "read"], _stage_rows(found.stages, parts), left=2)
     stdout.print()
-    columns = ["what if", "the token", "faster", "run", "hit rate", "retained magnitude"]
+    columns = ["what if", "the token", "faster", "run", "hit rate", "MLP error"]
     table(columns, _what_if_rows(found))
     stdout.print(NOTE, soft_wrap=True, markup=False)
     if json is not None:
@@ -94,7 +94,7 @@ def _what_if_rows(found: "Explanation") -> list[list[str]]:
             f"{found.token_s / row['token_s']:.2f} x",
             f"{three_digits(row['tok_per_s'])} tok/s",
             f"{row['hit_rate']:.3f}",
-            "" if row["retained_magnitude"] is None else f"{row['retained_magnitude']:.3f}",
+            "" if row["mlp_error"] is None else f"{row['mlp_error']:.3f}",
         ]
         for row in _records(found.what_ifs)
     ]

@@ -18,6 +18,7 @@ from dipsim.results import Explanation, Result
 from dipsim.timeline import PARTS, Looked, OnBlock, OnProgress
 
 Rework = Callable[[Setup], Setup]
+_FIDELITY = ("mlp_error", "retained_magnitude")
 
 
 class Run(Protocol):
@@ -88,13 +89,13 @@ def _what_ifs(
 
 def _row(what_if: str, result: Result, token: int) -> dict[str, Any]:
     numbers = result.to_dict()
-    retained = numbers["retained_magnitude"]
+    fidelity = {name: np.nan if (value := numbers[name]) is None else value for name in _FIDELITY}
     return {
         "what_if": what_if,
         "token_s": float(result.tokens["token_s"].iloc[token]),
         "tok_per_s": float(numbers["tok_per_s"]),
         "hit_rate": float(numbers["hit_rate"]),
-        "retained_magnitude": np.nan if retained is None else retained,
+        **fidelity,
     }
 
 

@@ -30,8 +30,8 @@ class Explanation:
         stages: one row per stage in the order of the token, with `layer` (none for embedding and LM head), `stage`,
             `seconds`, the parts of the critical path that these are the sum of (`flash_latency_s` ...),
             `active_columns`, `missed_columns`, and `flash_reads` and `flash_bytes`, those read ahead for it included.
-        what_ifs: one row per run, the first as it is, with `what_if`, `token_s`, `tok_per_s`, `hit_rate` and
-            `retained_magnitude` (NaN where not modelled).
+        what_ifs: one row per run, the first as it is, with `what_if`, `token_s`, `tok_per_s`, `hit_rate`,
+            `mlp_error`, `retained_magnitude` (NaN where not modelled).
         run: what was simulated, in words.
     """
 

@@ -92,6 +92,7 @@ def _locked(entry: Path, wait: bool = True) -> Iterator[None]:
             if os.fstat(lock).st_nlink:
                 break
             os.close(lock)  # it was removed meanwhile
+            lock = -1
         yield
     finally:
         if lock >= 0:

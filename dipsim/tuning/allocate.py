@@ -138,7 +138,7 @@ def allocate(
     tried = search(loss, splits.ranges, n_trials, seed, journal, name, on_trial)
     best, lowest = min(tried, key=lambda trial: trial[1])
     paper, _ = tried[0]
-    pair = None if best == paper else Paired.of(evaluated(paper).quality(), evaluated(best).quality())
+    interval = None if best == paper else _interval(evaluated(paper), evaluated(best))
     keep_input, keep_glu = splits.at(best)
     method = {key: told for key, told in told_of(planned).items() if key not in ("density", "keep_input", "keep_glu")}
     return Keeps(
@@ -147,7 +147,7 @@ def allocate(
         density=density,
         loss=lowest,
         loss_of_paper_rule=tried[0][1],
-        loss_interval=None if pair is None or pair.loss_interval is None else [*pair.loss_interval],
+        loss_interval=interval,
         trials=len(tried),
         model=loaded.name,
         method=method,
@@ -155,6 +155,14 @@ def allocate(
         bos=begin_with_bos(loaded.tokenizer, ids),
         dipsim_version=__version__,
     )
+
+
+def _interval(paper: Evaluation, best: Evaluation) -> list[float] | None:
+    """Of the difference of their losses; None for one window, or where one is not finite."""
+    if not (math.isfinite(paper.loss) and math.isfinite(best.loss)):
+        return None
+    found = Paired.of(paper.quality(), best.quality()).loss_interval
+    return None if found is None else [*found]
 
 
 def _split(density: float, shift: float) -> tuple[float, float]:
