@@ -105,7 +105,7 @@ def test_both_engines_tell_the_same(
     simulations = [Simulation(profile, trace, masking, engine=engine, **given) for engine in ("compiled", "processes")]
     fast, slow = (simulation.run() for simulation in simulations)
     for name in COUNTS:
-        assert fast.tokens[name].tolist() == slow.tokens[name].tolist(), name
+        assert fast.tokens[name].equals(slow.tokens[name]), name  # NaN where a predictor has no magnitudes
     assert fast.layers.equals(slow.layers)
     scale = float(fast.tokens["token_s"].sum())
     for name in fast.tokens:
