@@ -15,7 +15,7 @@ import pytest
 from conftest import device
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cli import COMMAND, complaint, run
+from test_cli import SILENT_COMMAND, complaint, run
 
 from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace
 from dipsim.evaluation import Evaluation, evaluate
@@ -231,6 +231,6 @@ def test_refusals_of_files(tmp_path: Path) -> None:
 def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('No module named optuna')\n")
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [*COMMAND, "allocate", "tiny", "held-out", "--density", "0.4", "-o", str(tmp_path / "k.json")]
+    command = [*SILENT_COMMAND, "allocate", "tiny", "held-out", "--density", "0.4", "-o", str(tmp_path / "k.json")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
     assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)

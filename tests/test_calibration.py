@@ -768,7 +768,8 @@ HOST = """
 import os, sys
 from pathlib import Path
 from dipsim.calibration import host, job
-from dipsim.cli import main
+from dipsim.cli import main, terminal
+terminal.FIRST_LINE_S = 3600.0
 job.MOUNTS, host._FAR_BYTES, os.getloadavg = Path("mounts"), 2**22, lambda: (0.0, 0.0, 0.0)
 sys.argv = ["dipsim", "calibrate", "host", "-o", "o.toml", "--file-bytes", "1MiB", "--seconds-per-point", "0.01"]
 main()

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tight_slots
-from test_cli import COMMAND, complaint, run
+from test_cli import COMMAND, SILENT_COMMAND, complaint, run
 
 import dipsim as ds
 from dipsim.description import Description
@@ -330,6 +330,6 @@ def test_a_folder_of_something_else_is_refused(whole: tuple[Path, Tuned], tmp_pa
 def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "optuna.py").write_text("raise ModuleNotFoundError('No module named optuna')\n")
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [*COMMAND, "tune", "tiny", "--max-error", "0.3", "-o", str(tmp_path / "tuned")]
+    command = [*SILENT_COMMAND, "tune", "tiny", "--max-error", "0.3", "-o", str(tmp_path / "tuned")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
     assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)
