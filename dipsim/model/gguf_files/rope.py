@@ -13,7 +13,7 @@ from dipsim.model.gguf_files.file import GgufFile, dequantised
 
 # Tensors that are read here, and are no weights of a model.
 FREQUENCIES = ("rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight")
-_SCALED = ("linear", "yarn", "longrope")
+_SCALED = ("linear", "yarn")
 
 
 def rope_of(file: GgufFile, config: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +50,6 @@ def rope_of(file: GgufFile, config: dict[str, Any]) -> dict[str, Any]:
         return rope | {"rope_scaling": scaling | ({} if attention is None else {"attention_factor": attention})}
     if kind == "none":
         return rope
-    if kind not in _SCALED[:2]:
+    if kind not in _SCALED:
         raise DipsimError(f"{file.where}: rope.scaling.type: got '{str(kind)[:40]}'; it cannot be run")
     return rope | {"rope_scaling": {"rope_type": kind, "factor": told["scaling.factor"]}}
