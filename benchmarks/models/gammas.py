@@ -15,7 +15,7 @@ from benchmarks.models.runs import Options, Place, add_place
 
 DENSITIES = (0.4, 0.5, 0.6, 0.7)
 GAMMAS = (0.1, 0.2, 0.35, 0.5, 0.7)
-# At density .5 alone.
+VARIED = (0.5, 0.6, 0.7)
 VARIANTS: tuple[Options, ...] = (
     {"gamma": 0.2, "gamma_warm_up": True},
     {"gamma": 0.2, "exempt_top": 32},
@@ -30,7 +30,8 @@ def cases() -> Iterator[Options]:
     for density in DENSITIES:
         yield {"method": "dip", "density": density}
         yield from ({"method": "dip-ca", "density": density, "gamma": gamma} for gamma in GAMMAS)
-    yield from ({"method": "dip-ca", "density": 0.5, **variant} for variant in VARIANTS)
+    for density in VARIED:
+        yield from ({"method": "dip-ca", "density": density, **variant} for variant in VARIANTS)
 
 
 def options(asked: argparse.ArgumentParser) -> None:
