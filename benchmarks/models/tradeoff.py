@@ -24,6 +24,11 @@ DENSITIES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Some matrices stay dense, so that lower densities do not exist; what ruins a model at one is not tried below.
 OTHERS = {"gate": 0.4, "up": 0.4, "glu": 0.7, "magnitude-pruning": 0.5}
 MADE = {"cats": {"calibration": "cats.zarr"}, "predictor": {"predictor": "predictor.safetensors"}}
+SMALL: tuple[Options, ...] = tuple(
+    {"method": method, "density": density, **({"gamma": 0.2} if method == "dip-ca" else {})}
+    for density in (0.7, 0.5)
+    for method in ("dip", "dip-ca", "gate", "up")
+)
 MOST_LOST = 1.0  # nats that the figure shows
 
 
@@ -68,12 +73,13 @@ def draw(rows: list[Row], path: Path, title: str) -> None:
 
 def options(asked: argparse.ArgumentParser) -> None:
     add_place(asked)
+    asked.add_argument("--small", action="store_true", help="dip, dip-ca, gate and up at densities .5 and .7")
     asked.add_argument("--figure", type=Path, metavar="FILE", help="SVG; its numbers go beside it as CSV")
 
 
 def tables(given: argparse.Namespace) -> Iterator[Table]:
     place, rows = Place(given), []
-    for row in place.rows(cases()):
+    for row in place.rows(({"method": "dense"}, *SMALL) if given.small else cases()):
         rows.append(row)
         if not given.kept:
             yield Table(place.folder.name, rows, is_shown=False)
