@@ -38,7 +38,7 @@ class MixtureType(NamedTuple):
     expert_size_key: str = "intermediate_size"
     shared_key: str | None = None
     shared: int = 0
-    per_token_key: str = "num_experts_per_tok"
+    per_token_key: str = "num_experts_per_tok"  # noqa: S105 - no password
     dense_size_key: str = "intermediate_size"
     attention: str = "heads"
 

@@ -1,4 +1,4 @@
-"""Which Hugging Face configs are refused before anything is built of them: too large, or unknown mixtures of experts."""
+"""Which Hugging Face configs are refused before anything is built of them: too large, or unknown mixtures."""
 
 from __future__ import annotations
 

@@ -119,8 +119,8 @@ def _experts(file: GgufFile, layers: list[_Layer], mixed: list[int], n_experts: 
         shapes_got = {name: one.shape for name, one in own.experts.items()}
         if shapes_got != shapes or (n_experts, d) != getattr(own.attention.get("ffn_gate_inp"), "shape", None):
             raise DipsimError(
-                f"{file.where}: layer {layer}: experts are {str(shapes_got)[:120]}; its metadata say a router and gate, "
-                f"up and down matrices of {n_experts} experts of {d}"
+                f"{file.where}: layer {layer}: experts are {str(shapes_got)[:120]}; its metadata say a router and "
+                f"gate, up and down matrices of {n_experts} experts of {d}"
             )
         sizes.add(size)
     if len(sizes) > 1:

@@ -20,7 +20,8 @@ def sizes_and_bits(file: GgufFile) -> dict[str, Any]:
     """What a ModelSpec holds.
 
     Raises:
-        DipsimError: it is no decoder of attention and gated MLPs or experts, or its tensors are not those that its metadata say.
+        DipsimError: it is no decoder of attention and gated MLPs or experts, or its tensors are not those that its
+            metadata say.
     """
     if has_experts(file):
         return mixture_in(file)
