@@ -204,6 +204,7 @@ def synthetic_scores(
 
 def batch_times(
     n_bytes: NDArray[np.float64],
+    copy_s: NDArray[np.float64],
     costs: NDArray[np.float64],
     bytes_per_s: float,
     latency_s: float,
@@ -226,13 +227,15 @@ def batch_times(
     n_reads, at_rate_s = costs[:, 0], n_bytes / bytes_per_s
     curve_s = np.minimum.accumulate(costs[:, 1:], axis=-1)
     queued_s = np.maximum(at_rate_s, curve_s[:, -1])
-    latencies_s = np.where(n_reads > 0, latency_s, 0.0)
+    latencies_s, depth = np.where(n_reads > 0, latency_s, 0.0), np.clip(n_reads, 1, deepest)
     if has_depths:
         occupied_s = np.maximum(at_rate_s, at_depth(np.full_like(n_reads, deepest)))
-        service_s = np.maximum(at_rate_s, at_depth(np.minimum(n_reads, deepest)))
+        service_s = np.maximum(at_rate_s, at_depth(depth))
     else:
-        occupied_s = np.maximum(queued_s, latencies_s * n_reads / deepest)
-        service_s = np.maximum(latencies_s + queued_s, latencies_s * np.ceil(n_reads / deepest))
+        alone_s = latencies_s * n_reads + at_rate_s
+        occupied_s = np.maximum(queued_s, alone_s / deepest)
+        service_s = np.maximum(latencies_s + queued_s, alone_s / depth)
+    occupied_s, service_s = occupied_s + copy_s / deepest, service_s + copy_s / depth
     return np.stack([queued_s, occupied_s, service_s, np.minimum(latencies_s, service_s)], axis=1)
 
 

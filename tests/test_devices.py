@@ -11,8 +11,8 @@ from dipsim.devices import Compute, Dram, Flash, ReadBatches
 from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
 
-def flash(**fields: Any) -> Flash:
-    return Flash(FlashSpec.parse({"read_bytes_per_s": 1e6} | fields, "test"))
+def flash(io_depth: int | None = None, **fields: Any) -> Flash:
+    return Flash(FlashSpec.parse({"read_bytes_per_s": 1e6} | fields, "test"), io_depth)
 
 
 def fetch(
@@ -35,8 +35,11 @@ CASES: list[tuple[dict[str, Any], list[int], float, int, float, float]] = [
     ({"latency_s": 1e-3}, [3], 10, 1, 10, 1e-3 + 10e-6),
     ({"latency_s": 1e-3}, [3, 4], 10, 1, 20, 1e-3 + 20e-6),  # two neighbours
     ({"latency_s": 1e-3}, [3, 5], 10, 2, 20, 1e-3 + 20e-6),
-    # Three reads, two at a time: two rounds of latency, more than one latency and the transfer.
-    ({"latency_s": 1e-3, "queue_depth": 2}, [1, 3, 5], 10, 3, 30, 2e-3),
+    # Three reads, two at a time: half of their latencies and transfers, more than one latency and all transfers.
+    ({"latency_s": 1e-3, "queue_depth": 2}, [1, 3, 5], 10, 3, 30, 3 * (1e-3 + 10e-6) / 2),
+    ({"latency_s": 1e-3, "queue_depth": 2}, [1, 3], 5000, 2, 10000, 11e-3),  # not more than the transfers need
+    ({"latency_s": 1e-3, "queue_depth": 1}, [1, 3], 5000, 2, 10000, 12e-3),
+    ({"latency_s": 1e-3, "queue_depth": 1, "derate": 0.5}, [1, 3], 5000, 2, 10000, 22e-3),
     ({"latency_s": 1e-3, "queue_depth": 3}, [1, 3, 5], 10, 3, 30, 1e-3 + 30e-6),
     ({"latency_s": 1e-3, "queue_depth": 1}, [1], 10, 1, 10, 1e-3 + 10e-6),
     # Bytes 60 to 70 lie in two pages of 64; 640 to 650 fill one from its start; 64 columns of 10 are ten pages.
@@ -107,11 +110,69 @@ def test_a_depth_that_was_measured_slower_is_not_used() -> None:
     assert fetch(device, list(range(0, 80, 2)), 16).service_s[1] == pytest.approx(40 * 40e-6)
 
 
+def test_depth_1_is_latency_and_transfer_where_it_was_not_measured() -> None:
+    device = flash(read_curve=[[16, 4e5, 4], [64, 8e5, 4]], latency_s=100e-6)
+    assert fetch(device, [0], 16).service_s[1] == pytest.approx(116e-6)  # not the 40 us of one among four
+    assert fetch(device, [0, 2], 16).service_s[1] == pytest.approx(2 * (116e-6 * 40e-6) ** 0.5)  # midway of 1 and 4
+    assert fetch(device, [0, 2, 4, 6], 16).service_s[1] == pytest.approx(4 * 40e-6)
+    # A curve that is slower even among four: alone no read is faster.
+    assert fetch(flash(read_curve=[[16, 4e5, 4]]), [0], 16).service_s[1] == pytest.approx(40e-6)
+
+
+def test_the_runtime_keeps_fewer_in_flight() -> None:
+    """Sixteen reads of 16 bytes: by latency and transfer, and by curves for depths."""
+    apart = list(range(0, 32, 2))
+    for io_depth, depth in ((None, 8), (20, 8), (4, 4), (1, 1)):
+        plain = flash(io_depth, latency_s=1e-3, queue_depth=8)
+        assert fetch(plain, apart, 16).service_s[1] == pytest.approx(16 * (1e-3 + 16e-6) / depth)
+        assert fetch(plain.of_others, apart, 16).service_s[1] == pytest.approx(16 * (1e-3 + 16e-6) / 8)
+        measured = flash(io_depth, latency_s=1e-3, queue_depth=8, read_curve=DEPTHS, read_bytes_per_s=1e9)
+        assert fetch(measured, apart, 16).service_s[1] == pytest.approx(16 * 160e-6 * 0.25 ** (np.log2(depth) / 4))
+    assert fetch(flash(1), apart, 16).service_s[1] == pytest.approx(16 * 16e-6)  # ideal: bytes alone
+
+
+@pytest.mark.parametrize(
+    ("column_bytes", "pieces", "is_aligned", "n_reads", "n_bytes", "copied_bytes"),
+    [
+        (64, (1,), True, 1, 64, 0),  # whole pages, each read to where it belongs
+        (64, (1,), False, 1, 80, 64),  # from the middle of a page on: one more, and all is copied
+        (48, (1,), False, 1, 64, 48),
+        (40, (1,), True, 1, 48, 40),  # in two pages and a half
+        (96, (1, 1, 1), True, 3, 96, 0),
+        (96, (1, 1, 1), False, 3, 3 * 48, 96),
+        (96, (2, 1), True, 2, 96, 0),
+        (96, (2, 1), False, 2, 80 + 48, 96),
+        (72, (2, 1), True, 2, 48 + 32, 24),  # 48 bytes are whole pages, 24 are not
+        (96, (3,), False, 1, 112, 96),
+    ],
+)
+def test_pieces_are_reads_and_what_is_not_whole_pages_is_copied(
+    column_bytes: float, pieces: tuple[int, ...], is_aligned: bool, n_reads: int, n_bytes: float, copied_bytes: float
+) -> None:
+    """The second column alone in a file of two, in pages of 16; copies at 0.1 MB/s, by as many as there are reads."""
+    wanted = np.array([[False, True], [False, False]])
+    for more, depth in (({}, n_reads), ({"queue_depth": 1}, 1)):
+        device = flash(page_bytes=16, copy_bytes_per_s=1e5, latency_s=1e-3, **more)
+        batch = device.columns(wanted, np.array([1.0, 0.0]), column_bytes, pieces, is_aligned=is_aligned)
+        assert (batch.n_reads[0], batch.n_bytes[0], batch.wanted_bytes[0]) == (n_reads, n_bytes, column_bytes)
+        alone_s = n_reads * 1e-3 + n_bytes * 1e-6
+        read_s = max(1e-3 + n_bytes * 1e-6, alone_s / depth)
+        assert batch.service_s[0] == pytest.approx(read_s + copied_bytes / 1e5 / depth)
+        assert batch.service_s[1] == 0
+        assert sum(own[0] for own in device.losses(batch).values()) == pytest.approx(batch.service_s[0])
+
+
+def test_bytes_that_need_no_pages_are_not_copied() -> None:
+    device = flash(copy_bytes_per_s=1e5, latency_s=1e-3)
+    assert fetch(device, [1], 10, is_aligned=False).service_s[1] == pytest.approx(1e-3 + 10e-6)
+
+
 def test_losses_by_hand() -> None:
-    """Two columns of 10 bytes in a page of 16 each: 32 bytes moved at 1 MB/s, 100 us a page, two rounds of 1 ms."""
+    """Two columns of 10 bytes in a page of 16 each: 32 bytes moved at 1 MB/s, 100 us a page; one after another, 1 ms and
+    16 us each."""
     device = flash(latency_s=1e-3, queue_depth=1, page_bytes=16, read_curve=CURVE)
     lost = {cause: own[1] for cause, own in device.losses(fetch(device, [0, 8])).items()}
-    bandwidth, moved, queued, service = 20e-6, 32e-6, 2 * 100e-6, 2e-3
+    bandwidth, moved, queued, service = 20e-6, 32e-6, 2 * 100e-6, 2 * (1e-3 + 16e-6)
     assert lost == pytest.approx(
         {
             "bandwidth": bandwidth,
@@ -129,7 +190,7 @@ def test_layouts_move_columns_and_take_them_apart() -> None:
     together[[4, 90]] = [90, 4]  # column 90 lies where 4 did
     assert fetch(device, [3, 90], 20, places=together).n_reads[1] == 1
     # Two matrices: half of each column in either region, and a page of 20 for each half of 10.
-    apart = fetch(device, [4], 20, n_regions=2)
+    apart = fetch(device, [4], 20, pieces=(1, 1))
     assert (apart.n_reads[1], apart.n_bytes[1], apart.wanted_bytes[1]) == (2, 40, 20)
 
 

@@ -83,6 +83,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
             "gap_bytes": draw(st.sampled_from([0, 16, 50])),
             "max_read_bytes": draw(st.sampled_from([None, 32])),
             "derate": draw(st.sampled_from([1.0, 0.67])),
+            "copy_bytes_per_s": draw(st.sampled_from([None, 1e6])),
         }
     compute: dict[str, Any] = {
         "ops_per_s": rate(),
@@ -129,6 +130,7 @@ BETTER: list[tuple[str, Any]] = [
     ("flash.latency_s", lambda value: value / 2),
     ("flash.queue_depth", lambda value: None if value is None else value * 2),
     ("flash.derate", lambda value: 1.0),
+    ("flash.copy_bytes_per_s", lambda value: None),
     ("dram.read_bytes_per_s", lambda value: value * 3),
     ("compute.ops_per_s", lambda value: value * 3),
     ("compute.dram_bytes_per_s", lambda value: None),
@@ -162,6 +164,7 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("flash", "gap_bytes", 64),
     ("flash", "max_read_bytes", 16),
     ("flash", "derate", 0.5),
+    ("flash", "copy_bytes_per_s", 1e6),
     ("dram", "capacity_bytes", 1400),
     ("dram", "reserved_bytes", 300),
     ("dram", "read_bytes_per_s", 1e6),

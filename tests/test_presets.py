@@ -25,6 +25,8 @@ PRESETS = [
     "oneplus-12-ufs4-high",
     "oneplus-12-ufs4-hot",
     "oneplus-12-ufs4-low",
+    "oneplus-15r",
+    "oneplus-15r-hot",
     "raspberry-pi-5-nvme",
     "raspberry-pi-5-nvme-gen3",
     "raspberry-pi-5-sd",

@@ -196,6 +196,14 @@ class Description(Record):
             makes="layout",
         ),
     ] = pydantic.Field(default_factory=dict)
+    io_depth: Annotated[
+        Whole | None,
+        Option(
+            "Reads that the runtime keeps in flight (its I/O threads); as many as a step has, and the device takes, by "
+            "default.",
+            FLASH,
+        ),
+    ] = None
     prefetch: Annotated[
         ShortText,
         Option(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
@@ -63,22 +64,39 @@ class ReadBatches:
 class Flash:
     """Flash storage. A batch of reads that are submitted together takes
 
-        max(latency_s + sum of t(B), latency_s * ceil(reads / queue_depth))
+        max(latency_s + sum of t(B), sum of (latency_s + B / read_bytes_per_s) / depth)
 
-    where t(B) is what the curve says of a read of B bytes at a full queue. With a curve for each measured depth, the
-    sum is taken at the batch's own, the smaller of its reads and `queue_depth`, and holds the latency already:
-    between two depths it follows a power of the depth (exact where the rate grows in proportion, and where it is
-    saturated), and more in flight is never slower, since a runtime may keep fewer. All bytes take at least their time
-    at `read_bytes_per_s`, at which sequential streams go. `derate` scales every rate.
+    where t(B) is what the curve says of a read of B bytes at a full queue, and the depth is the smallest of the reads,
+    `queue_depth` and `io_depth`: a read alone takes its latency and its transfer, and so many pass side by side. With
+    a curve for each measured depth, the sum is taken at the batch's own, and holds the latency already: between two
+    depths it follows a power of the depth (exact where the rate grows in proportion, and where it is saturated), and
+    more in flight is never slower, since a runtime may keep fewer. Where depth 1 was not measured, its curve is
+    latency and transfer of a read. All bytes take at least their time at `read_bytes_per_s`, at which sequential
+    streams go. `derate` scales every rate.
+
+    What is copied out of buffers, at `copy_bytes_per_s`, adds its time divided by the depth: who reads copies before
+    reading again, and alike reads come in step.
+
+    Args:
+        spec: the storage.
+        io_depth: reads that the runtime keeps in flight; None for as many as there are.
     """
 
-    def __init__(self, spec: FlashSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: FlashSpec, io_depth: int | None = None) -> None:
+        self._spec, self._io_depth = spec, io_depth
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
+        self._deepest = float(min(spec.queue_depth or np.inf, io_depth or np.inf))
         curves = spec.curves or {None: []}
-        self._depths = np.array([depth or 1 for depth in curves], np.float64)
         self._has_depths = None not in curves
+        self._lacks_depth_1 = self._has_depths and 1 not in curves
+        depths = [1] * self._lacks_depth_1 + [depth or 1 for depth in curves]
+        self._depths = np.array(depths, np.float64)
         self._curves = [np.array(points, np.float64).reshape(-1, 2) for points in curves.values()]
+
+    @cached_property
+    def of_others(self) -> Flash:
+        """The same storage as other apps use it, which keep as many reads in flight as they like."""
+        return Flash(self._spec)
 
     @property
     def forms_reads(self) -> bool:
@@ -97,15 +115,16 @@ class Flash:
         """Batches of so many reads of one size, each from a place of its own."""
         moved = self._whole_pages(np.array([row_bytes]))
         costs = n_rows[..., None] * self._costs(moved)[:, 0]
-        return self._batches(n_rows * row_bytes, n_rows * moved, costs)
+        return self._batches(n_rows * row_bytes, n_rows * moved, costs, np.zeros_like(n_rows))
 
     def columns(
         self,
         wanted: BoolArray,
         n_wanted: Float64Array,
         column_bytes: float,
-        n_regions: int = 1,
+        pieces: tuple[int, ...] = (1,),
         places: Int32Array = BY_INDEX,
+        is_aligned: bool = True,
     ) -> ReadBatches:
         """Batches that fetch the wanted columns of one group, one for each token.
 
@@ -113,21 +132,28 @@ class Flash:
             wanted: bool [token, column].
             n_wanted: how many of them are set, [token].
             column_bytes: bytes of a column; may be fractional.
-            n_regions: regions of the file, each from a page's start, in which an equal piece of every column lies.
+            pieces: parts of every column that lie in each region of the file, of as many as they are together.
             places: int32 [column], where each column lies in a region; empty for the order of their indices.
+            is_aligned: whether regions begin with a page, or in the middle of one.
         """
         wanted_bytes = n_wanted * column_bytes
         if not self.forms_reads:
             return self.streams(wanted_bytes)
-        region = self._region(wanted.shape[1], column_bytes / n_regions)
-        totals = n_regions * kernels.batch_reads(wanted, places, *region)
-        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:])
+        totals, n_copied = 0.0, 0
+        for piece, n_regions in Counter(pieces).items():
+            piece_bytes = column_bytes * piece / sum(pieces)
+            region = self._region(wanted.shape[1], piece_bytes, is_aligned)
+            totals = totals + n_regions * kernels.batch_reads(wanted, places, *region)
+            n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
+        copied_bytes = wanted_bytes * (n_copied / sum(pieces))
+        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:], copied_bytes)
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
         """Seconds of each batch by what they are due to; together they are `service_s`.
 
         `bandwidth` moves the wanted bytes at `read_bytes_per_s`, `amplification` the others; `small_reads` is what
-        reads cost beyond that even in a full queue, `latency` what waiting for the first and too few in flight do.
+        reads cost beyond that even in a full queue, `latency` what waiting for the first, too few in flight and copying
+        do.
         """
         at_rate_s = batches.n_bytes / self._bytes_per_s
         bandwidth_s = batches.wanted_bytes / self._bytes_per_s
@@ -143,22 +169,27 @@ class Flash:
         one = self.rows(n_bytes, np.ones(1))
         return float(one.n_bytes[0]), float(one.occupied_s[0])
 
-    def _batches(self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array) -> ReadBatches:
+    def _batches(
+        self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copied_bytes: Float64Array
+    ) -> ReadBatches:
         """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
         spec, shape = self._spec, n_bytes.shape
         flat = costs.reshape(-1, costs.shape[-1]).copy()
         flat[:, 1:] /= spec.derate
         times: Float64Array = np.empty((len(flat), 4))
         kernels.time_batches(
-            *(n_bytes.reshape(-1), flat, np.empty(flat.shape[1] - 1)),
-            *(self._bytes_per_s, spec.latency_s, float(spec.queue_depth or np.inf), self._depths, self._has_depths),
+            *(n_bytes.reshape(-1), copied_bytes.reshape(-1) / (spec.copy_bytes_per_s or np.inf)),
+            *(flat, np.empty(flat.shape[1] - 1)),
+            *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
             times,
         )
         n_reads, of_batches = flat[:, 0].reshape(shape), times.T.reshape(4, *shape)
         return ReadBatches(n_reads, wanted_bytes, n_bytes, *of_batches)
 
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
-    def _region(self, n_columns: int, column_bytes: float) -> tuple[Int32Array, Int32Array, int, Float64Array]:
+    def _region(
+        self, n_columns: int, column_bytes: float, is_aligned: bool
+    ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
         A unit is a page, or a column where the profile has no pages: either way reads are whole numbers of them.
@@ -167,7 +198,9 @@ class Flash:
         edges = np.arange(n_columns + 1)
         starts, stops = edges[:-1], edges[1:]
         if self._spec.page_bytes is not None:
-            starts, stops = np.floor(starts * column_bytes / unit_bytes), np.ceil(stops * column_bytes / unit_bytes)
+            first = 0 if is_aligned else unit_bytes // 2
+            starts = np.floor((starts * column_bytes + first) / unit_bytes)
+            stops = np.ceil((stops * column_bytes + first) / unit_bytes)
         moved = np.arange(stops[-1] + 1) * unit_bytes
         costs = np.concatenate([moved[None], self._costs(moved)])
         return starts.astype(np.int32), stops.astype(np.int32), int(self._spec.gap_bytes // unit_bytes), costs
@@ -177,7 +210,16 @@ class Flash:
         first_bytes = np.minimum(n_bytes, self._longest_bytes)
         rest_s = (n_bytes - first_bytes) / self._spec.read_bytes_per_s
         n_reads = np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else n_bytes > 0
-        return np.stack([n_reads, *(_curve_seconds(points, first_bytes) + rest_s for points in self._curves)])
+        seconds = [_curve_seconds(points, first_bytes) + rest_s for points in self._curves]
+        if self._lacks_depth_1:
+            alone_s = n_reads * self._spec.latency_s + n_bytes / self._spec.read_bytes_per_s
+            seconds.insert(0, np.maximum(alone_s, seconds[0]))
+        return np.stack([n_reads, *seconds])
+
+    def _is_copied(self, piece_bytes: float, is_aligned: bool) -> bool:
+        """Whether pieces of columns cannot be read to where they belong, because their reads are widened to pages."""
+        page_bytes = self._spec.page_bytes
+        return page_bytes is not None and not (is_aligned and piece_bytes % page_bytes == 0)
 
     @property
     def _longest_bytes(self) -> float:

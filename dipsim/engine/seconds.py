@@ -53,7 +53,7 @@ class Formulas:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.flash = Flash(setup.profile.flash)
+        self.flash = Flash(setup.profile.flash, setup.io_depth)
         self.dram = Dram(setup.profile.dram, setup.unit)
         self.compute = Compute(setup.unit)
 

@@ -11,6 +11,7 @@ from dipsim.cache import NoColumns, PinnedColumns, Replay, Tokens, Usage, replay
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
+from dipsim.layouts import is_aligned, pieces_of
 from dipsim.methods import in_layer
 from dipsim.planning.future import Future
 from dipsim.planning.setup import Setup
@@ -90,7 +91,7 @@ class GroupUse:
         self._future = None if self._is_pinned else future
         self._replay = self._of_cache()
         self._ahead = ReadAhead(setup, layer, self.group)
-        self._n_regions = 1 if setup.layout.bundled else self.group.n_matrices
+        self._pieces, self._is_aligned = pieces_of(setup.layout, self.group), is_aligned(setup.layout)
         self._places = setup.places.get((layer, self.group.name), BY_INDEX)
 
     @property
@@ -155,7 +156,7 @@ class GroupUse:
         column_bytes = self.group.bytes_in(self.layer)
         if not column_bytes:
             return ReadBatches.empty(len(wanted))
-        return self._flash.columns(wanted, n_wanted, column_bytes, self._n_regions, self._places)
+        return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned)
 
 
 def _count(flags: BoolArray) -> Float64Array:

@@ -21,17 +21,18 @@ def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def time_batches(n_bytes, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, out):  # type: ignore[no-untyped-def]
+def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, out):  # type: ignore[no-untyped-def]
     """Times of batches, as of `dipsim.devices.Flash`.
 
     Args:
         n_bytes: moved by each, [batch].
+        copy_s: for which copying out of buffers takes who reads, all its reads together, [batch].
         costs: of all its reads, [batch, cost]: their number, then their seconds at each measured depth, ascending.
         curve_s: room for the latter, [depth].
         bytes_per_s: of sequential reading.
         latency_s: until a batch's first data.
         deepest: most reads in flight; infinite for no limit.
-        depths: the measured ones, or one where these are not told.
+        depths: the measured ones, from 1 on, or one where these are not told.
         has_depths: whether they are.
         out: [batch, 4], to be filled: in the fullest queue, while nobody else is served, in all, until the first data.
     """
@@ -44,10 +45,14 @@ def time_batches(n_bytes, costs, curve_s, bytes_per_s, latency_s, deepest, depth
             curve_s[c] = lowest_s
         queued_s = max(at_rate_s, lowest_s)
         first_s = latency_s if n_reads > 0 else 0.0
+        depth = max(min(n_reads, deepest), 1.0)
         if has_depths:
             occupied_s = max(at_rate_s, _at_depth(curve_s, depths, deepest))
-            service_s = max(at_rate_s, _at_depth(curve_s, depths, min(n_reads, deepest)))
+            service_s = max(at_rate_s, _at_depth(curve_s, depths, depth))
         else:
-            occupied_s = max(queued_s, first_s * n_reads / deepest)
-            service_s = max(first_s + queued_s, first_s * math.ceil(n_reads / deepest))
+            alone_s = first_s * n_reads + at_rate_s
+            occupied_s = max(queued_s, alone_s / deepest)
+            service_s = max(first_s + queued_s, alone_s / depth)
+        occupied_s += copy_s[i] / deepest
+        service_s += copy_s[i] / depth
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = queued_s, occupied_s, service_s, min(first_s, service_s)

@@ -2,15 +2,28 @@
 
 from dipsim.layouts.by_index import Column
 from dipsim.layouts.coactivation import Coactivation
-from dipsim.layouts.protocol import Layout, layouts, make, name_and_options, order_columns, register_layout
+from dipsim.layouts.gguf import Gguf
+from dipsim.layouts.protocol import (
+    Layout,
+    is_aligned,
+    layouts,
+    make,
+    name_and_options,
+    order_columns,
+    pieces_of,
+    register_layout,
+)
 
 __all__ = [
     "Coactivation",
     "Column",
+    "Gguf",
     "Layout",
+    "is_aligned",
     "layouts",
     "make",
     "name_and_options",
     "order_columns",
+    "pieces_of",
     "register_layout",
 ]

@@ -14,11 +14,16 @@ import numpy as np
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int32Array
+from dipsim.model.groups import Group
 from dipsim.registry import Registry, blaming
 
 
 class Layout(Protocol):
-    """Where the columns of a (layer, group) lie. One instance serves all of them."""
+    """Where the columns of a (layer, group) lie. One instance serves all of them.
+
+    Two attributes may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
+    `aligned`: a region begins with a page, rather than in the middle of one; True by default.
+    """
 
     @property
     def bundled(self) -> bool:
@@ -68,6 +73,22 @@ def name_and_options(layout: Layout) -> tuple[str, dict[str, Any]]:
     """The layout as plain data, such that `make(name, **options)` is the same; the class's own name where it is not
     registered."""
     return layouts.name_and_options(layout)
+
+
+def pieces_of(layout: Layout, group: Group) -> tuple[int, ...]:
+    """Matrices of the group in each region that a column has a piece in; each piece is a read of its own."""
+    n = group.n_matrices
+    has_gate_and_up = n == 3 or {"gate", "up"} <= {*group.name.split("_")}
+    if layout.bundled:
+        return (n,)
+    if getattr(layout, "fused", False) and has_gate_and_up:
+        return (2,) + (1,) * (n - 2)
+    return (1,) * n
+
+
+def is_aligned(layout: Layout) -> bool:
+    """Whether regions begin with a page."""
+    return bool(getattr(layout, "aligned", True))
 
 
 def order_columns(layout: Layout, active: BoolArray) -> Int32Array:

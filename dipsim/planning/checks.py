@@ -40,6 +40,12 @@ def check_engine(engine: str, loads: Sequence[object], devices: Mapping[str, obj
         raise DipsimError("engine: got 'compiled' with loads or devices of one's own; only 'processes' runs these")
 
 
+def check_io_depth(io_depth: int | None) -> None:
+    """Refuses fewer reads in flight than one."""
+    if io_depth is not None and io_depth < 1:
+        raise DipsimError(f"io_depth: got {io_depth}; must be a whole number, at least 1")
+
+
 def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
     """Refuses a model that the trace's scores do not fit."""
     for name, of in _SHAPE.items():

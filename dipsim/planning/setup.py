@@ -38,6 +38,7 @@ class Setup:
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
         unit: the compute unit that is used.
         layout: how columns lie in the weight file.
+        io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
         engine: what simulates, one of `ENGINES`.
@@ -67,6 +68,7 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    io_depth: int | None = None
     engine: str = "auto"
     loads: tuple[Load, ...] = ()
     devices: Mapping[str, type] = field(default_factory=dict)

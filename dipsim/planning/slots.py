@@ -13,6 +13,7 @@ from dipsim.budgets import BudgetRequest, HitCurve, allot, pin_dense
 from dipsim.devices import Dram, Flash
 from dipsim.errors import DipsimWarning
 from dipsim.kernels import Float64Array
+from dipsim.layouts import pieces_of
 from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
@@ -54,13 +55,14 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
 def saved_s_per_hit(setup: Setup, group: Group) -> float:
     """Seconds that a hit saves, at least 0: the column's read among many from Flash, with what that costs DRAM, less
     its read from DRAM."""
-    flash, dram = Flash(setup.profile.flash), Dram(setup.profile.dram, setup.unit)
-    n_regions = 1 if setup.layout.bundled else group.n_matrices
-    moved_bytes, flash_s = flash.one_of_many(group.column_bytes / n_regions)
+    flash, dram = Flash(setup.profile.flash, setup.io_depth), Dram(setup.profile.dram, setup.unit)
+    pieces = pieces_of(setup.layout, group)
+    reads = [flash.one_of_many(group.column_bytes * n / group.n_matrices) for n in pieces]
+    moved_bytes, flash_s = (sum(own) for own in zip(*reads, strict=True))
     # What costs DRAM its time: a column that it holds, and one that Flash delivers.
-    held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, n_regions * moved_bytes])
+    held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, moved_bytes])
     _, (hit_s, miss_s) = dram.transfers(held, delivered)
-    return float(max(n_regions * flash_s + miss_s - hit_s, 0.0))
+    return float(max(flash_s + miss_s - hit_s, 0.0))
 
 
 def warn_where_policies_agree(setup: Setup) -> None:

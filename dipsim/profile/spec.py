@@ -42,6 +42,8 @@ class FlashSpec(Record):
         gap_bytes: bytes between two reads, whole pages each, that are read too rather than skipped.
         max_read_bytes: a longer read is split; what goes on after the first piece is sequential. None for no limit.
         derate: share of all rates that is left, for example of a hot phone.
+        copy_bytes_per_s: at which each of the reads in flight is copied out of its buffer, where its place in the file
+            or its length is no whole number of pages; None for no time.
     """
 
     read_bytes_per_s: Positive
@@ -52,6 +54,7 @@ class FlashSpec(Record):
     gap_bytes: CountOrZero = 0
     max_read_bytes: Count | None = None
     derate: Share = 1.0
+    copy_bytes_per_s: Positive | None = None
 
     @pydantic.field_validator("read_curve", mode="before")
     @classmethod

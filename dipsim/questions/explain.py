@@ -77,7 +77,11 @@ def _what_ifs(
 
     reads = result.tokens["flash_reads"].sum() > 0
     depth_matters = flash.latency_s > 0 or any(depth is not None for depth in flash.curves)
-    if reads and flash.queue_depth is not None and depth_matters:
+    io_depth, most = setup.io_depth, float(flash.queue_depth or np.inf)
+    if reads and io_depth is not None and io_depth < most and depth_matters:
+        more = 2 * io_depth
+        yield f"{more} reads in flight instead of {io_depth}", lambda: rework(replace(setup, io_depth=more))
+    elif reads and flash.queue_depth is not None and depth_matters:
         deeper = 2 * flash.queue_depth
         yield f"queue depth {deeper} instead of {flash.queue_depth}", lambda: on_flash(queue_depth=deeper)
     if reads and flash.latency_s > 0:

@@ -14,7 +14,7 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
-from dipsim.planning.checks import check_counts, check_engine, check_kinds, check_method, check_shape
+from dipsim.planning.checks import check_counts, check_engine, check_io_depth, check_kinds, check_method, check_shape
 from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
@@ -72,6 +72,7 @@ class Simulation:
         check_counts(trace, n_tokens, given["warmup"], n_positions)
         new_policy = policy_factory(policy)
         check_method(masking, trace, model, new_policy())
+        check_io_depth(given["io_depth"])
         layout = named("layout", given["layout"], layouts)
         prefetcher = named("prefetch", given["prefetch"], prefetchers)
         ahead_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
@@ -100,6 +101,7 @@ class Simulation:
             layout=layout,
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
+            io_depth=given["io_depth"],
             engine=engine,
             loads=loads,
             devices=devices,

@@ -24,7 +24,7 @@ class Measure:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._flash = Flash(setup.profile.flash)
+        self._flash = Flash(setup.profile.flash, setup.io_depth)
         # Of Flash and DRAM: what jobs so far have still to do after the last token.
         self._begun = {"flash": _Begun(FLASH), "dram": _Begun(DRAM)}
 

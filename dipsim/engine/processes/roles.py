@@ -31,7 +31,7 @@ class FlashDevice(Device):
         n_bytes, reads = amount_of(n_bytes, "flash.read: n_bytes"), amount_of(n_reads, "flash.read: n_reads")
         if reads < 1 or reads % 1:
             raise DipsimError(f"flash.read: n_reads: got {n_reads!r}; must be a whole number, at least 1")
-        batch = self.formulas.rows(n_bytes / reads, np.array([reads]))
+        batch = self.formulas.of_others.rows(n_bytes / reads, np.array([reads]))
         # What a read takes beyond its turn in a full queue passes while others are served.
         service_s = float(batch.service_s[0])
         hidden_s = service_s - float(batch.occupied_s[0])
