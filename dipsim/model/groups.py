@@ -55,6 +55,12 @@ def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
     return Group(name, site, n_columns, len(matrices), weights, weights * model.mlp_weight_bytes)
 
 
+def competing(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """The groups whose columns compete for the cache: the masked ones, or all of a method that masks none."""
+    all_dense = all(group.site is None for group in groups)
+    return tuple(group for group in groups if all_dense or group.site is not None)
+
+
 def site_width(model: ModelSpec, site: Site) -> int:
     """Scores of one token and layer at a site."""
     return model.hidden_size if site == "mlp_input" else model.intermediate_size

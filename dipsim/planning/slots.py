@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -17,10 +18,13 @@ from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
 from dipsim.planning.setup import Setup
+from dipsim.policies import Fifo, Lru
+from dipsim.units import scaled
 
 
 def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dict[str, list[int]]:
-    """Group name -> slots per layer; none where the policy keeps nothing.
+    """Group name -> slots per layer; none where the policy keeps nothing, and the most that could be there where all
+    layers share a cache, which no budget divides.
 
     Args:
         setup: the run; its slots are not looked at.
@@ -31,9 +35,15 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
         DipsimError: the budget broke the rules, or the trace turns out to be damaged.
     """
     cache_bytes = Fraction(setup.dram.cache_bytes)
-    if setup.keeps_nothing:
-        pinned, _ = pin_dense(setup.model, setup.groups, cache_bytes)
-        return {group.name: pinned.get(group.name, [0] * setup.model.n_layers) for group in setup.groups}
+    if setup.keeps_nothing or setup.shares:
+        pinned, left_bytes = pin_dense(setup.model, setup.groups, cache_bytes)
+        most = {
+            group.name: 0
+            if setup.keeps_nothing
+            else min(group.n_columns, math.floor(left_bytes / Fraction(group.column_bytes)))
+            for group in setup.groups
+        }
+        return {name: pinned.get(name, [n] * setup.model.n_layers) for name, n in most.items()}
 
     @cache
     def active_bytes() -> dict[str, Float64Array]:
@@ -62,7 +72,7 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
 
 def warn_where_policies_agree(setup: Setup) -> None:
     """Says where there is no room for anything but what each token uses, so that it does not matter who would leave."""
-    if setup.admission != "always" or setup.keeps_nothing or not setup.dram.cache_bytes:
+    if setup.admission != "always" or setup.keeps_nothing or not setup.dram.cache_bytes or setup.shares:
         return
     said = []
     for group in setup.cached_groups:
@@ -81,6 +91,27 @@ def warn_where_policies_agree(setup: Setup) -> None:
             DipsimWarning,
             stacklevel=4,
         )
+
+
+def warn_of_cliff(setup: Setup) -> None:
+    """Says where all layers share a cache that has no room for what one token uses."""
+    if not setup.shares or setup.keeps_nothing:
+        return
+    n_active = active_columns(setup)
+    token_bytes = sum(float(n_active[group.name].sum()) * group.column_bytes for group in setup.cached_groups)
+    if (room_bytes := float(setup.competed_bytes)) >= token_bytes:
+        return
+    policy = setup.new_policy()
+    finds_nothing = type(policy) in (Lru, Fifo) and setup.admission == "always"
+    outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
+    if not finds_nothing:
+        outcome = "most columns have left when their layer's turn comes again"
+    warnings.warn(
+        f"cache_scope: a token uses {scaled(token_bytes, 'B')} of columns, the cache that all layers share holds "
+        f"{scaled(room_bytes, 'B')}: {outcome}; choose cache_scope 'layer', another policy or more memory",
+        DipsimWarning,
+        stacklevel=4,
+    )
 
 
 def _range(numbers: Sequence[int]) -> str:

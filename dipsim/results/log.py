@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -130,8 +130,8 @@ class TokenLog:
             frame["squared_error"] = np.nan
         return frame
 
-    def layers(self, groups: Sequence[Group], slots: dict[str, list[int]]) -> pd.DataFrame:
-        """One row per layer and group, over the counted tokens."""
+    def layers(self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]) -> pd.DataFrame:
+        """One row per layer and group, over the counted tokens; `slots` is None where all layers share a cache."""
         parts = [
             pd.DataFrame(
                 {
