@@ -1,12 +1,13 @@
 """What is resident: a weight cache of one (layer, group), or of all of them, with any policy and either admission."""
 
-from dipsim.cache.replay import PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
+from dipsim.cache.replay import NoColumns, PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
 from dipsim.cache.shared import SharedCache
 from dipsim.cache.weight_cache import ADMISSIONS, Admission, WeightCache
 
 __all__ = [
     "ADMISSIONS",
     "Admission",
+    "NoColumns",
     "PinnedColumns",
     "Replay",
     "SharedCache",

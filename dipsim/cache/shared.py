@@ -64,7 +64,7 @@ class SharedCache:
         self.place = _place(self.parts, capacity_bytes)
         self.capacity = math.floor(capacity_bytes * _PARTS_OF_A_BYTE)
         widths = [part.group.n_columns for part in self.parts]
-        self.costs: Int64Array = np.repeat([_cost(part.group) for part in self.parts], widths)
+        self.costs: Int64Array = np.repeat([_cost(part) for part in self.parts], widths)
         self.edges: Int64Array = np.array(self.place.edges, np.int64)
         top_ks = [None if part.group.site is None else top_k_of(masking, part.layer, part.group) for part in self.parts]
         masked = [top_k for top_k, part in zip(top_ks, self.parts, strict=True) if part.group.site is not None]
@@ -266,14 +266,14 @@ def _empty(tokens: Tokens, n_columns: int) -> Usage:
     return Usage(active, np.empty(shape, np.bool_), np.zeros((tokens.n_tokens, 5), np.int64), held)
 
 
-def _cost(group: Group) -> int:
-    return max(1, math.floor(Fraction(group.column_bytes) * _PARTS_OF_A_BYTE))
+def _cost(part: Part) -> int:
+    return max(1, math.floor(Fraction(part.group.bytes_in(part.layer)) * _PARTS_OF_A_BYTE))
 
 
 def _place(parts: Sequence[Part], capacity_bytes: Fraction) -> Place:
     """All columns side by side, and as many slots as columns of mean bytes fit."""
     n_columns = sum(part.group.n_columns for part in parts)
-    n_bytes = sum(part.group.n_columns * Fraction(part.group.column_bytes) for part in parts)
+    n_bytes = sum(part.group.n_columns * Fraction(part.group.bytes_in(part.layer)) for part in parts)
     slots = min(n_columns, math.floor(n_columns * capacity_bytes / n_bytes))
     own = tuple((part.layer, part.group.name, part.group.n_columns) for part in parts)
     return Place(n_columns, slots, 0, "shared", own)

@@ -86,7 +86,8 @@ def plan_around(
     if not 0 <= own_bytes < float("inf"):
         raise DipsimError(f"cache_bytes: got {cache_bytes}; must be at least 0 and finite")
     dense = [group for group in groups if group not in competing(groups)]
-    own_bytes += model.n_layers * sum(group.n_columns * group.column_bytes for group in dense)
+    layers = range(model.n_layers)
+    own_bytes += sum(group.columns_in(layer) * group.bytes_in(layer) for group in dense for layer in layers)
     pinned_bytes = model.pinned_bytes + model.n_layers * sum(own.n_bytes for own in beside)
     kv_bytes = float(model.kv_bytes(n_positions).sum())
     capacity_bytes = pinned_bytes + kv_bytes + 2 * ahead_bytes + own_bytes

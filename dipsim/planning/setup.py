@@ -83,9 +83,9 @@ class Setup:
     resident_layers: frozenset[int] = frozenset()
 
     def is_pinned(self, layer: int, group: Group) -> bool:
-        """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked
-        ones."""
-        return layer in self.resident_layers or group not in self.cached_groups
+        """Whether the group's slots never change hands there: its layer is resident or lacks it, or it is dense beside
+        masked ones."""
+        return layer in self.resident_layers or not group.columns_in(layer) or group not in self.cached_groups
 
     @property
     def cached_groups(self) -> tuple[Group, ...]:
@@ -101,14 +101,16 @@ class Setup:
     def cached_stages(self) -> list[tuple[int, Group]]:
         """Layer and group of all slots that a policy fills, in the order of a token."""
         layers = [layer for layer in range(self.model.n_layers) if layer not in self.resident_layers]
-        return [(layer, group) for layer in layers for group in self.cached_groups]
+        return [(layer, group) for layer in layers for group in self.cached_groups if group.columns_in(layer)]
 
     @property
     def competed_bytes(self) -> Fraction:
         """Bytes for the columns that come and go: those of the cache, less what dense groups beside masked ones have
         pinned."""
         pinned = [group for group in self.groups if group not in self.cached_groups]
-        pinned_bytes = sum(sum(self.slots[group.name]) * Fraction(group.column_bytes) for group in pinned)
+        pinned_bytes = sum(
+            n * Fraction(group.bytes_in(layer)) for group in pinned for layer, n in enumerate(self.slots[group.name])
+        )
         return Fraction(self.dram.cache_bytes) - pinned_bytes
 
     @property
@@ -125,7 +127,9 @@ class Setup:
         """The same run with all columns of some layers in DRAM, on top of what it holds."""
         resident = self.resident_layers | set(layers)
         slots = {
-            group.name: [group.n_columns if layer in resident else n for layer, n in enumerate(self.slots[group.name])]
+            group.name: [
+                group.columns_in(layer) if layer in resident else n for layer, n in enumerate(self.slots[group.name])
+            ]
             for group in self.groups
         }
         return replace(self, slots=slots, resident_layers=frozenset(resident))

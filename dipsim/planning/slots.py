@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -37,18 +36,18 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
     cache_bytes = Fraction(setup.dram.cache_bytes)
     if setup.keeps_nothing or setup.shares:
         pinned, left_bytes = pin_dense(setup.model, setup.groups, cache_bytes)
-        most = {
-            group.name: 0
-            if setup.keeps_nothing
-            else min(group.n_columns, math.floor(left_bytes / Fraction(group.column_bytes)))
-            for group in setup.groups
-        }
-        return {name: pinned.get(name, [n] * setup.model.n_layers) for name, n in most.items()}
+        left_bytes = Fraction(0) if setup.keeps_nothing else left_bytes
+        request, layers = BudgetRequest(setup.model, setup.groups, left_bytes), range(setup.model.n_layers)
+        most = {own.name: [request.fitting(own, left_bytes, layer) for layer in layers] for own in setup.groups}
+        return most | pinned
 
     @cache
     def active_bytes() -> dict[str, Float64Array]:
         n_active = active_columns(setup)
-        return {group.name: n_active[group.name] * group.column_bytes for group in setup.cached_groups}
+        return {
+            group.name: n_active[group.name] * [group.bytes_in(layer) for layer in range(setup.model.n_layers)]
+            for group in setup.cached_groups
+        }
 
     @cache  # a pass over the trace, however often it is asked for
     def hit_curves() -> dict[str, list[HitCurve]]:
@@ -78,12 +77,12 @@ def warn_where_policies_agree(setup: Setup) -> None:
     for group in setup.cached_groups:
         if group.site is None:
             continue
-        n_kept = [n_kept_by(setup.masking, layer, group) for layer in range(setup.model.n_layers)]
-        pairs = zip(setup.slots[group.name], n_kept, strict=True)
+        layers = [layer for layer in range(setup.model.n_layers) if group.columns_in(layer)]
+        pairs = [(setup.slots[group.name][layer], n_kept_by(setup.masking, layer, group)) for layer in layers]
         tight = [(slots, kept) for slots, kept in pairs if kept is not None and slots <= kept]
-        if 2 * len(tight) > setup.model.n_layers:
+        if 2 * len(tight) > len(layers):
             slots, kept = (_range(numbers) for numbers in zip(*tight, strict=True))
-            where = f"{len(tight)} of {setup.model.n_layers} layers"
+            where = f"{len(tight)} of {len(layers)} layers"
             said.append(f"group '{group.name}' has {slots} in {where} for {kept} active columns")
     if said:
         warnings.warn(
@@ -98,7 +97,11 @@ def warn_of_cliff(setup: Setup) -> None:
     if not setup.shares or setup.keeps_nothing:
         return
     n_active = active_columns(setup)
-    token_bytes = sum(float(n_active[group.name].sum()) * group.column_bytes for group in setup.cached_groups)
+    token_bytes = sum(
+        float(n) * group.bytes_in(layer)
+        for group in setup.cached_groups
+        for layer, n in enumerate(n_active[group.name])
+    )
     if (room_bytes := float(setup.competed_bytes)) >= token_bytes:
         return
     policy = setup.new_policy()

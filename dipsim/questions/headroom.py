@@ -103,10 +103,15 @@ class _SharedOracle:
         self._setup = setup
         self._missed = missed
         self._future = future
-        self._stages = [(layer, group) for layer in range(setup.model.n_layers) for group in setup.cached_groups]
+        self._stages = [
+            (layer, group)
+            for layer in range(setup.model.n_layers)
+            for group in setup.cached_groups
+            if group.columns_in(layer)
+        ]
         widths = [group.n_columns for _, group in self._stages]
         self._edges = np.cumsum([0, *widths])
-        self._column_bytes = np.array([group.column_bytes for _, group in self._stages])
+        self._column_bytes = np.array([group.bytes_in(layer) for layer, group in self._stages])
         self._capacity_bytes = float(setup.competed_bytes)
         self._kept: BoolArray = np.zeros(self._edges[-1], np.bool_)
         self._waiting = np.zeros(0, np.int64)

@@ -274,8 +274,8 @@ class Simulation:
         """
         if self._draft.shares and self.masking.looks_at_residency:
             raise DipsimError(
-                f"cache_scope: got 'shared' with method '{self.masking.name}' and a running model; a layer's masks would "
-                "depend on layers that are yet to run: choose 'layer', or a method that does not look at residency"
+                f"cache_scope: got 'shared' with method '{self.masking.name}' and a running model; masks would depend on "
+                "layers that are yet to run: choose 'layer', or a method that does not look at residency"
             )
         if not self.masking.looks_at_residency:  # no cache is asked: a budget may measure what these masks record
             return LoopMasks(self._draft)
