@@ -179,6 +179,14 @@ class Description(Record):
             CACHE,
         ),
     ] = "layer"
+    prompt: Annotated[
+        ShortText | None,
+        Option(
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; 'cold': the cache is "
+            "empty after it.",
+            CACHE,
+        ),
+    ] = None
     budget: Annotated[
         ShortText,
         Option(

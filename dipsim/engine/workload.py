@@ -118,22 +118,33 @@ class GroupUse:
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, self.group)
 
     def inputs(self, index: int, block: Block) -> Inputs:
-        """What a block of the trace gives; a new sequence begins with cold caches."""
+        """What a block of the trace gives."""
         setup, group = self._setup, self.group
-        if block.start == setup.trace.sequences[block.sequence].start:
-            self._replay.start()
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, self.layer)
         before = None
         if group.site is not None and self._ahead.looks_at_layer_before:
             before = setup.trace.read(group.site, block.start, block.stop, self.layer - 1)
         masks = setup.masks.read(index, self.layer, group) if setup.masks else None
         next_use = self._future.next_use(index, self.layer, group, scores) if self._future else None
-        if next_use is not None and self.part is not None:  # which counts from the start of the sequence
-            start = setup.trace.sequences[block.sequence].start
-            next_use = np.where(next_use == NEVER, next_use, next_use - start)
+        next_use = self._since(block.sequence, next_use)
         has_missed = setup.missed is not None and masks is not None and not self._is_pinned
         missed = setup.missed.read(index, self.layer, group) if setup.missed and has_missed else None
         return Inputs(scores, masks, missed, next_use, before)
+
+    def first_use(self, index: int, sequence: int) -> Int32Array | None:
+        """The token that uses each column first, int32 [column], for a policy that needs it.
+
+        Args:
+            index: the first block of the sequence.
+            sequence: index in the trace.
+        """
+        return self._since(sequence, self._future.first_use(index, self.layer, self.group)) if self._future else None
+
+    def _since(self, sequence: int, next_use: Int32Array | None) -> Int32Array | None:
+        """Tokens of the trace as a shared cache counts them: from the start of the sequence."""
+        if next_use is None or self.part is None:
+            return next_use
+        return np.where(next_use == NEVER, next_use, next_use - self._setup.trace.sequences[sequence].start)
 
     def use(self, block: Block, inputs: Inputs) -> Usage:
         """Masks and misses of the next tokens.
@@ -161,16 +172,18 @@ class GroupUse:
         demanded, n_demanded = usage.missed, usage.counts[:, 1].astype(np.float64)
         if self._setup.reads_ahead:
             ahead = self._ahead.columns(block, inputs.scores, inputs.layer_before, usage)
-            work.ahead.fill(where, self._reads(ahead, _count(ahead)))
+            work.ahead.fill(where, self.reads(ahead))
             demanded = usage.missed & ~ahead
             work.n_used_ahead[where] = n_demanded - _count(demanded)
             n_demanded = _count(demanded)
-        work.demanded.fill(where, self._reads(demanded, n_demanded))
+        work.demanded.fill(where, self.reads(demanded, n_demanded))
 
-    def _reads(self, wanted: BoolArray, n_wanted: Float64Array) -> ReadBatches:
+    def reads(self, wanted: BoolArray, n_wanted: Float64Array | None = None) -> ReadBatches:
+        """The batches that fetch some columns, bool [token, column]; how many they are, where that is known."""
         column_bytes = self.group.bytes_in(self.layer)
         if not column_bytes:
             return ReadBatches.empty(len(wanted))
+        n_wanted = _count(wanted) if n_wanted is None else n_wanted
         return self._flash.columns(wanted, n_wanted, column_bytes, self._n_regions, self._places)
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from dipsim.description import default_of
-from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.errors import DipsimError, DipsimWarning, choose
 from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
@@ -83,6 +83,18 @@ def check_shared(scope: str, budget: str, trace: Trace, n_tokens: int, groups: S
             DipsimWarning,
             stacklevel=3,
         )
+
+
+def check_prompt(given: str | None, trace: Trace) -> bool:
+    """Whether prompts warm the caches: by default where the trace has their scores.
+
+    Raises:
+        DipsimError: neither `warm` nor `cold`, or warm without these scores.
+    """
+    prompt = choose("prompt", given or ("warm" if trace.has_prompt else "cold"), ("warm", "cold"))
+    if prompt == "warm" and not trace.has_prompt:
+        raise DipsimError(f"prompt: got 'warm'; {trace.path} does not say what its prompts use: choose 'cold'")
+    return prompt == "warm"
 
 
 def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:

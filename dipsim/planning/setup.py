@@ -43,6 +43,7 @@ class Setup:
         layout: how columns lie in the weight file.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        warms: whether prompts warm the caches, from scores that the trace has of them.
         cache_scope: whether each (layer, group) has a cache of its own, or all share one.
         engine: what simulates, one of `ENGINES`.
         loads: who else uses the machine.
@@ -71,6 +72,7 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    warms: bool = False
     cache_scope: Scope = "layer"
     engine: str = "auto"
     loads: tuple[Load, ...] = ()

@@ -14,7 +14,15 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
-from dipsim.planning.checks import check_counts, check_engine, check_kinds, check_method, check_shape, check_shared
+from dipsim.planning.checks import (
+    check_counts,
+    check_engine,
+    check_kinds,
+    check_method,
+    check_prompt,
+    check_shape,
+    check_shared,
+)
 from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, plan_around
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
@@ -107,6 +115,7 @@ class Simulation:
             layout=layout,
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
+            warms=check_prompt(given["prompt"], trace),
             cache_scope=scope,
             engine=engine,
             loads=loads,
@@ -249,6 +258,7 @@ class Simulation:
             tokens=log.tokens(),
             layers=log.layers(setup.groups, setup.told_slots),
             ttft_s=tuple(log.ttft_s),
+            of_prompts=log.of_prompts,
             dram=setup.dram,
             profile=setup.profile,
             config=self.config,
@@ -274,8 +284,8 @@ class Simulation:
         """
         if self._draft.shares and self.masking.looks_at_residency:
             raise DipsimError(
-                f"cache_scope: got 'shared' with method '{self.masking.name}' and a running model; masks would depend on "
-                "layers that are yet to run: choose 'layer', or a method that does not look at residency"
+                f"cache_scope: got 'shared' with method '{self.masking.name}' and a running model; masks would depend "
+                "on layers that are yet to run: choose 'layer', or a method that does not look at residency"
             )
         if not self.masking.looks_at_residency:  # no cache is asked: a budget may measure what these masks record
             return LoopMasks(self._draft)

@@ -87,6 +87,19 @@ class Trace:
         """Longest sequence, its prompt included."""
         return max(s.stop - s.start + s.prompt_length for s in self.sequences)
 
+    @property
+    def has_prompt(self) -> bool:
+        """Whether scores of the prompts' tokens are there too; see `prompt_scores`."""
+        return False
+
+    def prompt_scores(self, site: str, sequence: int, layer: int) -> Uint16Array:
+        """Scores of a sequence's prompt in one layer as float16 bit patterns, uint16 [prompt token, column].
+
+        Raises:
+            DipsimError: they are not there.
+        """
+        raise DipsimError(f"{self.path}: no scores of the prompts at site '{site}'")
+
     def __repr__(self) -> str:
         return (
             f"Trace('{self.path}', {self.model.name}, {self.n_tokens} tokens in {len(self.sequences)} sequences, "
