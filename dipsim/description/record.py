@@ -182,8 +182,7 @@ class Description(Record):
     prompt: Annotated[
         ShortText | None,
         Option(
-            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; 'cold': the cache is "
-            "empty after it.",
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; 'cold': it is empty.",
             CACHE,
         ),
     ] = None
