@@ -182,7 +182,7 @@ class Description(Record):
     prompt: Annotated[
         ShortText | None,
         Option(
-            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; 'cold': it is empty.",
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; or 'cold'.",
             CACHE,
         ),
     ] = None
