@@ -97,20 +97,17 @@ def warn_of_cliff(setup: Setup) -> None:
     if not setup.shares or setup.keeps_nothing:
         return
     n_active = active_columns(setup)
-    token_bytes = sum(
-        float(n) * group.bytes_in(layer)
-        for group in setup.cached_groups
-        for layer, n in enumerate(n_active[group.name])
-    )
-    if (room_bytes := float(setup.competed_bytes)) >= token_bytes:
+    parts = [float(n_active[own.name][layer]) * own.bytes_in(layer) for layer, own in setup.cached_stages]
+    if (room_bytes := float(setup.competed_bytes)) >= sum(parts):
         return
-    policy = setup.new_policy()
-    finds_nothing = type(policy) in (Lru, Fifo) and setup.admission == "always"
-    outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
-    if not finds_nothing:
-        outcome = "most columns have left when their layer's turn comes again"
+    # What the other layers use, which is as much for every token, is all that there is room for.
+    is_flushed = room_bytes <= sum(parts) - max(parts) and setup.admission == "always"
+    is_flushed &= all(n_kept_by(setup.masking, layer, own) is not None for layer, own in setup.cached_stages)
+    outcome = "most columns have left when their layer's turn comes again"
+    if is_flushed and type(setup.new_policy()) in (Lru, Fifo):
+        outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
     warnings.warn(
-        f"cache_scope: a token uses {scaled(token_bytes, 'B')} of columns, the cache that all layers share holds "
+        f"cache_scope: a token uses {scaled(sum(parts), 'B')} of columns, the cache that all layers share holds "
         f"{scaled(room_bytes, 'B')}: {outcome}; choose cache_scope 'layer', another policy or more memory",
         DipsimWarning,
         stacklevel=4,
