@@ -111,6 +111,57 @@ class Cache:
                 self.count[c] = 0
 
 
+class SharedCache:
+    """One cache of all layers by the book: batches one after another, columns named by any key, each at its cost.
+
+    `batches` are all of them, the future that belady sees.
+    """
+
+    def __init__(
+        self, costs: dict[int, Fraction], capacity: Fraction, policy: str, admission: str, batches: Sequence[list[int]]
+    ) -> None:
+        self.costs, self.capacity, self.policy, self.admission = costs, capacity, policy, admission
+        self.batches = batches
+        self.resident: set[int] = set()
+        self.last, self.count, self.entered = (
+            dict.fromkeys(costs, -1),
+            dict.fromkeys(costs, 0),
+            dict.fromkeys(costs, -1),
+        )
+
+    def priority(self, column: int, now: int) -> tuple[float, ...]:
+        """Higher is kept; the last tie evicts the lower index first."""
+        if self.policy == "belady":
+            later = (b for b in range(now + 1, len(self.batches)) if column in self.batches[b])
+            return (-next(later, math.inf), column)
+        own = {"lru": (self.last,), "fifo": (self.entered,)}.get(self.policy, (self.count, self.last))
+        return (*(number[column] for number in own), column)
+
+    def cost(self, columns: set[int]) -> Fraction:
+        return sum((self.costs[column] for column in columns), Fraction(0))
+
+    def look_up(self, now: int, scores: dict[int, float]) -> set[int]:
+        """What batch `now` misses; then the state after it."""
+        active = set(self.batches[now])
+        missed = active - self.resident
+        for column in active:
+            self.last[column], self.count[column] = now, self.count[column] + 1
+        for column in missed:
+            self.entered[column] = now
+        before, kept = self.resident, self.resident | missed
+        protected = active if self.admission == "always" else set()
+        while self.cost(kept) > self.capacity and kept - protected:
+            kept.remove(min(kept - protected, key=lambda column: self.priority(column, now)))
+        for column in sorted(missed, key=lambda column: (scores[column], -column)):
+            if self.cost(kept) > self.capacity:
+                kept.discard(column)
+        self.resident = kept
+        if self.policy == "lfu-in-cache":
+            for column in (before | missed) - kept:
+                self.count[column] = 0
+        return missed
+
+
 def read_sizes(wanted: Mask, column_bytes: float, page_bytes: int, gap_bytes: int = 0) -> list[int]:
     """Bytes of each read: every page of a wanted column, joined where at most `gap_bytes` of pages lie between."""
     pages = sorted(

@@ -58,6 +58,7 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "policy": policy,
         "admission": draw(st.sampled_from(["always", "priority"])),
         "dram": draw(st.sampled_from(["0.75x", "0.85x", "0.95x", "1.2x"])),
+        "cache_scope": draw(st.sampled_from(["layer", "layer", "shared"])),
         "overlap": draw(st.sampled_from(["none", "io", "pipelined", "pipelined"])),
         "layout": draw(st.sampled_from(["column", "coactivation"])),
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),

@@ -1,6 +1,7 @@
-"""What is resident: the weight cache of one (layer, group), with any policy and either admission."""
+"""What is resident: a weight cache of one (layer, group), or of all of them, with any policy and either admission."""
 
 from dipsim.cache.replay import NoColumns, PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
+from dipsim.cache.shared import SharedCache
 from dipsim.cache.weight_cache import ADMISSIONS, Admission, WeightCache
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "NoColumns",
     "PinnedColumns",
     "Replay",
+    "SharedCache",
     "Tokens",
     "Usage",
     "WeightCache",

@@ -19,7 +19,7 @@ from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
 from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
-_RANKINGS: dict[type, int] = {
+RANKINGS: dict[type, int] = {
     Lru: kernels.LAST_USE,
     Lfu: kernels.USE_COUNT,
     LfuInCache: kernels.USE_COUNT_IN_CACHE,
@@ -27,7 +27,7 @@ _RANKINGS: dict[type, int] = {
     Belady: kernels.NEXT_USE,
 }
 # What kernels take where there is nothing.
-_NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
+NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
 _NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
 _NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
 
@@ -55,7 +55,7 @@ class Tokens(NamedTuple):
 
     Attributes:
         n_tokens: how many.
-        first_token: index of the first in its sequence.
+        first_token: index of the first in its sequence; -1 for its prompt, which is one token with a mask.
         scores: float16 bit patterns [token, column]; None where the group is dense.
         next_use: int32 [token, column] for a policy that needs it.
         masks: bool [token, column], to be used instead of choosing.
@@ -93,7 +93,7 @@ class Replay(Protocol):
 def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
     """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
     top_k = None if group.site is None else top_k_of(masking, place.layer, group)
-    own, ranking = in_layer(masking, place.layer), _RANKINGS.get(type(policy))
+    own, ranking = in_layer(masking, place.layer), RANKINGS.get(type(policy))
     if ranking is not None and (top_k is not None or group.site is None):
         return CompiledReplay(place, ranking, admission, top_k)
     if ranking is not None and not own.looks_at_residency:
@@ -158,14 +158,18 @@ class PlainReplay(Replay):
         self._cache = cache
         self._masking = masking
         self._group = group
+        self._n_before = 0
 
     def start(self) -> None:
         """The cache is empty."""
+        self._n_before = 0
         self._cache.start()
 
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
         n_tokens, first_token, scores, next_use, masks, tells_held = tokens
+        if first_token < 0:
+            self._n_before = 1
         resident = self._cache.resident
         shape = n_tokens, resident.size
         active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
@@ -186,7 +190,7 @@ class PlainReplay(Replay):
             with blaming(self._cache.policy, lambda: f"policy {type(self._cache.policy).__name__}"):
                 if next_use is not None:
                     self._cache.policy.foresee(next_use[t])
-                self._cache.update(active[t], own, first_token + t)
+                self._cache.update(active[t], own, first_token + t + self._n_before)
         counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
         return Usage(active, missed, counts, held)
 
@@ -243,13 +247,13 @@ class CompiledReplay(Replay):
         gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
         choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
         kernels.replay_tokens(
-            _NO_SCORES if scores is None else scores,
+            NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
             *choice,
             self._ranking,
             self._admission == "priority",
             self._place.slots,
-            first_token,
+            first_token + 1,  # a prompt comes before the first
             _NO_NEXT_USE if next_use is None else next_use,
             self._resident,
             self._uses,

@@ -1,4 +1,4 @@
-"""What is resident: the weight cache of one (layer, group), with any policy and either admission."""
+"""What is resident: one weight cache, of one (layer, group) or of all, with any policy and either admission."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADMISSIONS: tuple[Admission, ...] = ("always", "priority")
 
 
 class WeightCache:
-    """Columns of one (layer, group) in DRAM.
+    """Columns of one (layer, group) in DRAM, or of all of them.
 
     Args:
         place: columns of the group and slots, the most of them that fit.
@@ -25,24 +25,37 @@ class WeightCache:
         admission: `always`: the active columns enter and victims are resident inactive columns; if the misses do
             not fit even then, the highest-scoring ones are admitted. `priority`: of resident and active columns the
             best are kept (bypass).
+        costs: int64 [column], what each takes of the capacity; a slot unless given. Columns that are active together
+            cost the same.
+        capacity: of the cache; its slots unless given.
 
     Attributes:
         resident: bool [column].
     """
 
-    def __init__(self, place: Place, policy: Policy, admission: Admission = "always") -> None:
+    def __init__(
+        self,
+        place: Place,
+        policy: Policy,
+        admission: Admission = "always",
+        costs: Int64Array | None = None,
+        capacity: int | None = None,
+    ) -> None:
         self.place = place
         self.policy = policy
         self.admission = admission
         self.resident: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._victims: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._n_resident = 0
+        self._costs: Int64Array = np.ones(place.n_columns, np.int64) if costs is None else costs
+        self._dearest = int(self._costs.max())
+        self._capacity = place.slots if capacity is None else capacity
+        self._used = 0  # of the capacity
         self._start_policy()
 
     def start(self) -> None:
         """A new sequence: nothing is resident."""
         self.resident[:] = False
-        self._n_resident = 0
+        self._used = 0
         self._start_policy()
 
     def _start_policy(self) -> None:
@@ -58,7 +71,7 @@ class WeightCache:
                 group is dense, then lower indices are.
             token: index in the sequence.
         """
-        if self.place.slots == 0:
+        if self._capacity == 0:
             return
         if self.policy.needs_scores and scores is not None:
             values = np.empty(scores.size, np.float32)
@@ -70,25 +83,40 @@ class WeightCache:
         self.policy.on_insert(missed, token)
         if self.admission == "priority":
             self.resident[missed] = True
-            gone = self._evict(self.resident, self._n_resident + missed.size - self.place.slots)
+            self._used += self._cost(missed)
+            gone = self._evict(self.resident, self._used - self._capacity)
         else:
-            gone = self._admit(active, missed, columns.size - missed.size, scores)
+            gone = self._admit(active, missed, scores)
         if gone.size:
             self.policy.on_evict(gone, token)
-        self._n_resident += missed.size - gone.size
 
-    def _admit(self, active: BoolArray, missed: Int64Array, n_hits: int, scores: Uint16Array | None) -> Int64Array:
+    def _cost(self, columns: Int64Array) -> int:
+        return int(self._costs[columns].sum())
+
+    def _admit(self, active: BoolArray, missed: Int64Array, scores: Uint16Array | None) -> Int64Array:
         """Misses enter and inactive columns make room; returns who leaves or is refused."""
-        room = self.place.slots - self._n_resident
-        n_victims = min(missed.size - room, self._n_resident - n_hits)
-        victims = self._evict(self.resident & ~active, n_victims)
-        admitted = self._highest_scoring(missed, room + victims.size, scores)
+        if missed.size == 0:
+            return missed
+        victims = self._evict(self.resident & ~active, self._used + self._cost(missed) - self._capacity)
+        admitted = self._highest_scoring(missed, (self._capacity - self._used) // int(self._costs[missed[0]]), scores)
         self.resident[missed[admitted]] = True
+        self._used += self._cost(missed[admitted])
         return np.concatenate([victims, missed[~admitted]])
 
-    def _evict(self, candidates: BoolArray, n_victims: int) -> Int64Array:
-        if n_victims <= 0:
-            return np.empty(0, np.int64)
+    def _evict(self, candidates: BoolArray, excess: int) -> Int64Array:
+        """Candidates leave, one after another, until the excess is gone, or they are."""
+        gone = [np.empty(0, np.int64)]
+        n_left = int(candidates.sum()) if excess > 0 else 0
+        while excess > 0 and n_left:
+            # As many as are needed if all are of the dearest.
+            victims = self._leave(candidates, min(n_left, -(-excess // self._dearest)))
+            gone.append(victims)
+            excess -= self._cost(victims)
+            n_left -= victims.size
+            candidates = candidates & self.resident
+        return np.sort(np.concatenate(gone))
+
+    def _leave(self, candidates: BoolArray, n_victims: int) -> Int64Array:
         self.policy.victims(candidates, n_victims, self._victims)
         victims = np.flatnonzero(self._victims)
         if victims.size != n_victims or not candidates[victims].all():
@@ -97,6 +125,7 @@ class WeightCache:
                 f"must be exactly {n_victims} of the candidates"
             )
         self.resident[victims] = False
+        self._used -= self._cost(victims)
         return victims
 
     def _highest_scoring(self, missed: Int64Array, n: int, scores: Uint16Array | None) -> BoolArray:

@@ -22,6 +22,7 @@ from dipsim.cli.drift import drift
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
+from dipsim.cli.import_routes import import_app
 from dipsim.cli.plot import plot
 from dipsim.cli.plugged import add_plugged
 from dipsim.cli.plugin import take_plugins
@@ -61,6 +62,7 @@ app.command()(train_predictor)
 app.command()(drift)
 app.command()(allocate)
 app.command()(adapt)
+app.add_typer(import_app, name="import")
 app.add_typer(calibrate_app, name="calibrate")
 add_plugged(catalogue.list_app, catalogue.show_app)
 app.add_typer(catalogue.list_app, name="list")

@@ -163,6 +163,29 @@ class Description(Record):
             CACHE,
         ),
     ] = None
+    cache_bytes: Annotated[
+        ShortText | float | None,
+        Option(
+            "Memory for the columns that come and go, as 4000MiB, instead of --dram: attention, LM head, KV cache and "
+            "groups that are not masked lie beside it.",
+            CACHE,
+        ),
+    ] = None
+    cache_scope: Annotated[
+        ShortText,
+        Option(
+            "'layer': each group of each layer has a part of the cache; 'shared': one cache of the same bytes for all, "
+            "in which budgets divide nothing.",
+            CACHE,
+        ),
+    ] = "layer"
+    prompt: Annotated[
+        ShortText | None,
+        Option(
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; or 'cold'.",
+            CACHE,
+        ),
+    ] = None
     budget: Annotated[
         ShortText,
         Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dipsim.engine.jobs import Jobs
+from dipsim.engine.prompts import Prompt
 from dipsim.engine.seconds import Stages, Timed
 from dipsim.engine.workload import Work
 
@@ -19,6 +20,7 @@ class Done:
         stages: what was asked of the devices.
         timed: the same in seconds, each part alone.
         jobs: what the devices did.
+        prompt: what a prompt used that warms the caches; None of any other.
     """
 
     sequence: int
@@ -26,3 +28,4 @@ class Done:
     stages: Stages
     timed: Timed
     jobs: Jobs
+    prompt: Prompt | None = None

@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from dipsim import kernels
+from dipsim.cache import SharedCache, Usage
 from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
+from dipsim.engine.prompts import Prompt, begin
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.stages import TokenStages, earlier_positions
-from dipsim.engine.workload import GroupUse, Work
+from dipsim.engine.workload import GroupUse, Inputs, Work, uses_of
 from dipsim.kernels.stages import IO, NONE, PIPELINED
 from dipsim.planning.future import Future
 from dipsim.planning.setup import Setup
@@ -42,8 +46,7 @@ class Compiled:
         self._formulas = Formulas(setup)
         self._stages = TokenStages(setup, self._formulas)
         future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
-        layers, groups = range(setup.model.n_layers), range(len(setup.groups))
-        self._uses = [[GroupUse(setup, self._formulas.flash, layer, g, future) for g in groups] for layer in layers]
+        self._uses, self._shared = uses_of(setup, self._formulas.flash, future)
         # Other people's policies and prefetchers are called in one order, whatever the number of threads.
         self._is_plain = any(use.replay.is_plain for uses in self._uses for use in uses)
         self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
@@ -51,10 +54,11 @@ class Compiled:
 
     def blocks(self) -> Iterator[Done]:
         """Prompts and blocks of tokens, in the order of the trace."""
-        for work in self._works():
+        for prompt, work in self._works():
             block, sequence = work.use.block, self._setup.trace.sequences[work.use.block.sequence]
             if block.start == sequence.start and sequence.prompt_length > 0:
-                yield self._timed(block.sequence, None, self._stages.prompt(sequence.prompt_length))
+                stages = self._stages.prompt(sequence.prompt_length, prompt)
+                yield replace(self._timed(block.sequence, None, stages), prompt=prompt)
             stages = self._stages.tokens(work, earlier_positions(self._setup.trace, block))
             yield self._timed(block.sequence, work, stages)
 
@@ -74,14 +78,14 @@ class Compiled:
         )
         return Done(sequence, work, stages, timed, jobs)
 
-    def _works(self) -> Iterator[Work]:
+    def _works(self) -> Iterator[tuple[Prompt | None, Work]]:
         """Block after block of the trace; the next one is worked on while the caller is busy with this one."""
         blocks = enumerate(self._setup.trace.blocks(self._setup.n_tokens))
         if n_threads() == 1:
             yield from (self._use(index, block, map) for index, block in blocks)
             return
         with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(n_threads()) as pool:
-            upcoming: Pending[Work] | None = None
+            upcoming: Pending[tuple[Prompt | None, Work]] | None = None
             for index, block in blocks:
                 following = ahead.submit(self._use, index, block, map if self._is_plain else pool.map)
                 if upcoming is not None:
@@ -90,18 +94,42 @@ class Compiled:
             if upcoming is not None:
                 yield upcoming.result()
 
-    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> Work:
-        setup = self._setup
+    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> tuple[Prompt | None, Work]:
+        """A block, and the prompt before it where that warms the caches."""
+        setup, prompt = self._setup, None
+        if block.start == setup.trace.sequences[block.sequence].start:
+            prompt = begin(setup, self._uses, index, block.sequence)
         work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+        if self._shared is not None:
+            self._use_together(index, work, for_each, self._shared)
+            return prompt, work
         for _ in for_each(partial(self._use_layer, index, work), self._uses):
             pass
-        return work
+        return prompt, work
+
+    def _use_together(
+        self, index: int, work: Work, for_each: Callable[..., Iterable[Any]], shared: SharedCache
+    ) -> None:
+        """All layers of a block where they share a cache: token after token, and in each of them layer after layer."""
+        block, uses = work.use.block, [use for layer in self._uses for use in layer]
+        inputs: list[Inputs] = list(for_each(lambda use: use.inputs(index, block), uses))
+        asked = [i for i, use in enumerate(uses) if use.part is not None and inputs[i].missed is None]
+        answers = shared.run([uses[i].tokens(block, inputs[i]) for i in asked]) if asked else []
+        usages = dict(zip(asked, answers, strict=True))
+
+        def finish(i: int) -> None:
+            self._finish(index, work, uses[i], inputs[i], usages[i] if i in usages else uses[i].use(block, inputs[i]))
+
+        for _ in for_each(finish, range(len(uses))):
+            pass
 
     def _use_layer(self, index: int, work: Work, uses: list[GroupUse]) -> None:
         block = work.use.block
         for use in uses:
             inputs = use.inputs(index, block)
-            usage = use.use(block, inputs)
-            if self._setup.record is not None:
-                self._setup.record.write(index, use.layer, use.group, usage.active)
-            use.fetch(block, inputs, usage, work)
+            self._finish(index, work, use, inputs, use.use(block, inputs))
+
+    def _finish(self, index: int, work: Work, use: GroupUse, inputs: Inputs, usage: Usage) -> None:
+        if self._setup.record is not None:
+            self._setup.record.write(index, use.layer, use.group, usage.active)
+        use.fetch(work.use.block, inputs, usage, work)

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from dipsim.devices import ReadBatches
+from dipsim.engine.prompts import Prompt
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.workload import Work
 from dipsim.kernels import Float64Array
@@ -82,9 +83,20 @@ class TokenStages:
             self._n_scored_of[layer][g],
         )
 
-    def prompt(self, n_tokens: int) -> Stages:
-        """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""
+    def prompt(self, n_tokens: int, prompt: Prompt | None = None) -> Stages:
+        """As one row: every weight once, operations for each token of the prompt. Where it warms the caches, in each
+        layer the columns that it used, and operations for those tokens alone that use a column."""
         setup = self._setup
+        if prompt is not None:
+            n_held = prompt.n_active - prompt.n_missed
+            groups = Stages(
+                batches=prompt.demanded,
+                dram_bytes=n_held * self._column_bytes,
+                n_ops_dram=(prompt.n_uses - prompt.n_uses_missed) * self._column_ops,
+                n_ops_flash=prompt.n_uses_missed * self._column_ops,
+                n_scored=0.0 * n_held,
+            )
+            return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
         n_columns = self._n_columns[None]
         n_hits = np.zeros_like(n_columns)
         for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Self
 
 import numpy as np
 
-from dipsim.cache import NoColumns, PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
+from dipsim.cache import NoColumns, PinnedColumns, Replay, SharedCache, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
 from dipsim.layouts import is_aligned, pieces_of
 from dipsim.methods import in_layer
-from dipsim.planning.future import Future
+from dipsim.planning.future import NEVER, Future
 from dipsim.planning.setup import Setup
 from dipsim.policies import Place
 from dipsim.results import BlockUse
@@ -81,15 +82,24 @@ class GroupUse:
         layer: the layer.
         g: place of the group among those of the layer.
         future: for a policy that looks ahead.
+        shared: the cache that all layers share; None where each has its own.
+
+    Attributes:
+        part: which part of the shared cache it is; None where it has its own.
     """
 
-    def __init__(self, setup: Setup, flash: Flash, layer: int, g: int, future: Future | None) -> None:
+    def __init__(
+        self, setup: Setup, flash: Flash, layer: int, g: int, future: Future | None, shared: SharedCache | None = None
+    ) -> None:
         self.layer, self.g, self.group = layer, g, setup.groups[g]
         self._setup = setup
         self._flash = flash
         self._is_pinned = setup.is_pinned(layer, self.group)
         self._future = None if self._is_pinned else future
-        self._replay = self._of_cache()
+        self.part = None
+        if shared is not None and not self._is_pinned:
+            self.part = setup.cached_stages.index((layer, self.group))
+        self._replay = self._of_cache() if shared is None or self.part is None else shared.replay(self.part)
         self._ahead = ReadAhead(setup, layer, self.group)
         self._pieces, self._is_aligned = pieces_of(setup.layout, self.group), is_aligned(setup.layout)
         self._places = setup.places.get((layer, self.group.name), BY_INDEX)
@@ -109,19 +119,33 @@ class GroupUse:
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, self.group)
 
     def inputs(self, index: int, block: Block) -> Inputs:
-        """What a block of the trace gives; a new sequence begins with cold caches."""
+        """What a block of the trace gives."""
         setup, group = self._setup, self.group
-        if block.start == setup.trace.sequences[block.sequence].start:
-            self._replay.start()
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, self.layer)
         before = None
         if group.site is not None and self._ahead.looks_at_layer_before:
             before = setup.trace.read(group.site, block.start, block.stop, self.layer - 1)
         masks = setup.masks.read(index, self.layer, group) if setup.masks else None
         next_use = self._future.next_use(index, self.layer, group, scores) if self._future else None
+        next_use = self._since(block.sequence, next_use)
         has_missed = setup.missed is not None and masks is not None and not self._is_pinned
         missed = setup.missed.read(index, self.layer, group) if setup.missed and has_missed else None
         return Inputs(scores, masks, missed, next_use, before)
+
+    def first_use(self, index: int, sequence: int) -> Int32Array | None:
+        """The token that uses each column first, int32 [column], for a policy that needs it.
+
+        Args:
+            index: the first block of the sequence.
+            sequence: index in the trace.
+        """
+        return self._since(sequence, self._future.first_use(index, self.layer, self.group)) if self._future else None
+
+    def _since(self, sequence: int, next_use: Int32Array | None) -> Int32Array | None:
+        """Tokens of the trace as a shared cache counts them: from the start of the sequence."""
+        if next_use is None or self.part is None:
+            return next_use
+        return np.where(next_use == NEVER, next_use, next_use - self._setup.trace.sequences[sequence].start)
 
     def use(self, block: Block, inputs: Inputs) -> Usage:
         """Masks and misses of the next tokens.
@@ -132,10 +156,13 @@ class GroupUse:
         """
         if inputs.missed is not None and inputs.masks is not None:
             return usage_of(inputs.masks, inputs.missed, inputs.scores)
+        return self._replay.run(self.tokens(block, inputs))
+
+    def tokens(self, block: Block, inputs: Inputs) -> Tokens:
+        """What the cache is told of these tokens."""
         first_token = block.start - self._setup.trace.sequences[block.sequence].start
         n_tokens, reads_ahead = block.stop - block.start, self._setup.reads_ahead
-        tokens = Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead)
-        return self._replay.run(tokens)
+        return Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead)
 
     def fetch(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> None:
         """Fills in what these tokens use and read, some of it ahead of its use."""
@@ -146,17 +173,30 @@ class GroupUse:
         demanded, n_demanded = usage.missed, usage.counts[:, 1].astype(np.float64)
         if self._setup.reads_ahead:
             ahead = self._ahead.columns(block, inputs.scores, inputs.layer_before, usage)
-            work.ahead.fill(where, self._reads(ahead, _count(ahead)))
+            work.ahead.fill(where, self.reads(ahead))
             demanded = usage.missed & ~ahead
             work.n_used_ahead[where] = n_demanded - _count(demanded)
             n_demanded = _count(demanded)
-        work.demanded.fill(where, self._reads(demanded, n_demanded))
+        work.demanded.fill(where, self.reads(demanded, n_demanded))
 
-    def _reads(self, wanted: BoolArray, n_wanted: Float64Array) -> ReadBatches:
+    def reads(self, wanted: BoolArray, n_wanted: Float64Array | None = None) -> ReadBatches:
+        """The batches that fetch some columns, bool [token, column]; how many they are, where that is known."""
         column_bytes = self.group.bytes_in(self.layer)
         if not column_bytes:
             return ReadBatches.empty(len(wanted))
+        n_wanted = _count(wanted) if n_wanted is None else n_wanted
         return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned)
+
+
+def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[list[GroupUse]], SharedCache | None]:
+    """Every group of every layer, and the cache that they share, if they do."""
+    shared = None
+    if setup.shares and setup.cached_stages:
+        policy, bytes_for_all = setup.new_policy(), setup.competed_bytes
+        capacity_bytes = Fraction(0) if setup.keeps_nothing else bytes_for_all
+        shared = SharedCache(setup.cached_stages, setup.masking, policy, setup.admission, capacity_bytes)
+    layers, groups = range(setup.model.n_layers), range(len(setup.groups))
+    return [[GroupUse(setup, flash, layer, g, future, shared) for g in groups] for layer in layers], shared
 
 
 def _count(flags: BoolArray) -> Float64Array:

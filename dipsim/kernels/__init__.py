@@ -38,6 +38,7 @@ with own_place():
     )
     from dipsim.kernels.selection import top_k
     from dipsim.kernels.shared import share_tokens
+    from dipsim.kernels.shared_replay import share_replay
     from dipsim.kernels.stack_distances import stack_distances
     from dipsim.kernels.stages import time_stages
     from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
@@ -80,6 +81,7 @@ __all__ = [
     "reweighted_top_k",
     "score_sum",
     "score_values",
+    "share_replay",
     "share_tokens",
     "stack_distances",
     "synthetic_scores",

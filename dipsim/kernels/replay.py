@@ -51,7 +51,7 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
-def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
+def refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if scores.size and n_admitted > 0:
         # One more than the score, so that a missed column of score 0 still beats one that is not missed.
@@ -90,7 +90,7 @@ def _admit(  # type: ignore[no-untyped-def]
     n_admitted = room + n_victims
     if n_admitted < n_missed:
         refused = np.empty(missed.size, np.bool_)
-        _refuse(scores, missed, n_admitted, guess, refused)
+        refuse(scores, missed, n_admitted, guess, refused)
         for i in range(gone.size):
             gone[i] |= refused[i]
     for i in range(resident.size):

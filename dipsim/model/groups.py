@@ -76,6 +76,12 @@ def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
     return Group(name, site, n_columns, len(matrices), weights, weights * model.mlp_weight_bytes)
 
 
+def competing(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    """The groups whose columns compete for the cache: the masked ones, or all of a method that masks none."""
+    all_dense = all(group.site is None for group in groups)
+    return tuple(group for group in groups if all_dense or group.site is not None)
+
+
 def expert_groups(model: ModelSpec) -> tuple[Group, ...]:
     """The groups of a mixture: experts by the router, then what every token uses, shared experts and whole MLPs of
     layers without experts.

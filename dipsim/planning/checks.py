@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
-from dipsim.errors import DipsimError
+from dipsim.description import default_of
+from dipsim.errors import DipsimError, DipsimWarning, choose
 from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
+from dipsim.model.groups import Group
 from dipsim.policies import Policy
 from dipsim.profile import HardwareProfile
 from dipsim.registry import ships_with_dipsim
 from dipsim.trace import Trace
+
+# The times of policies are exact below this.
+_MOST_BATCHES = 2**26
 
 _SHAPE: dict[str, Callable[[ModelSpec], object]] = {
     "n_layers": lambda model: model.n_layers,
@@ -67,6 +73,39 @@ def check_counts(trace: Trace, n_tokens: int, n_warm_up: int, n_positions: int) 
         )
     if n_positions < trace.n_positions:
         raise DipsimError(f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions")
+
+
+def check_shared(scope: str, budget: str, trace: Trace, n_tokens: int, groups: Sequence[Group]) -> None:
+    """Refuses sequences with more look-ups of a shared cache than can be told apart, and says that no budget counts.
+
+    Raises:
+        DipsimError: one of the sequences is too long.
+    """
+    if scope != "shared":
+        return
+    longest = 1 + max(min(s.stop, n_tokens) - s.start for s in trace.sequences)
+    if (n_batches := longest * trace.model.n_layers * len(groups)) >= _MOST_BATCHES:
+        raise DipsimError(
+            f"cache_scope: got 'shared' with {n_batches:,} look-ups in one sequence; must be below {_MOST_BATCHES:,}"
+        )
+    if budget != default_of("budget"):
+        warnings.warn(
+            f"budget: '{budget}' divides a cache among layers and groups; with cache_scope 'shared' it does nothing",
+            DipsimWarning,
+            stacklevel=3,
+        )
+
+
+def check_prompt(given: str | None, trace: Trace) -> bool:
+    """Whether prompts warm the caches: by default where the trace has their scores.
+
+    Raises:
+        DipsimError: neither `warm` nor `cold`, or warm without these scores.
+    """
+    prompt = choose("prompt", given or ("warm" if trace.has_prompt else "cold"), ("warm", "cold"))
+    if prompt == "warm" and not trace.has_prompt:
+        raise DipsimError(f"prompt: got 'warm'; {trace.path} does not say what its prompts use: choose 'cold'")
+    return prompt == "warm"
 
 
 def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:

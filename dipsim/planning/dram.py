@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.methods import Method, added_weights
 from dipsim.model import ModelSpec
-from dipsim.model.groups import expert_groups
+from dipsim.model.groups import Group, competing, expert_groups
 from dipsim.prefetchers import Prefetcher
 from dipsim.profile import HardwareProfile
 from dipsim.units import parse_bytes, parse_dram, scaled
@@ -62,17 +62,61 @@ def dram_plan(
     Raises:
         DipsimError: `dram` is no budget, or what must fit into it does not.
     """
-    usable_bytes = profile.dram.capacity_bytes - profile.dram.reserved_bytes
-    capacity_bytes = usable_bytes if dram is None else bytes_meant(dram, model, n_positions)
-    if capacity_bytes > usable_bytes:
+    capacity_bytes = _usable_bytes(profile) if dram is None else bytes_meant(dram, model, n_positions)
+    _warn_beyond(profile, capacity_bytes)
+    beside_bytes = model.n_layers * sum(own.n_bytes for own in beside)
+    return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes, beside_bytes)
+
+
+def plan_around(
+    profile: HardwareProfile,
+    model: ModelSpec,
+    cache_bytes: str | float,
+    n_positions: int,
+    ahead_bytes: float,
+    beside: tuple[Beside, ...],
+    groups: tuple[Group, ...],
+) -> DramPlan:
+    """The plan for so many bytes of cache beside all else, dense groups beside masked ones among it.
+
+    Raises:
+        DipsimError: these are no bytes.
+    """
+    own_bytes = parse_bytes(cache_bytes, "cache_bytes") if isinstance(cache_bytes, str) else float(cache_bytes)
+    if not 0 <= own_bytes < float("inf"):
+        raise DipsimError(f"cache_bytes: got {cache_bytes}; must be at least 0 and finite")
+    dense = [group for group in groups if group not in competing(groups)]
+    layers = range(model.n_layers)
+    own_bytes += sum(group.columns_in(layer) * group.bytes_in(layer) for group in dense for layer in layers)
+    pinned_bytes = model.pinned_bytes + model.n_layers * sum(own.n_bytes for own in beside)
+    kv_bytes = float(model.kv_bytes(n_positions).sum())
+    capacity_bytes = pinned_bytes + kv_bytes + 2 * ahead_bytes + own_bytes
+    _warn_beyond(profile, capacity_bytes)
+    return DramPlan(capacity_bytes, pinned_bytes, kv_bytes, own_bytes, 0.0, 2 * ahead_bytes)
+
+
+def check_one_budget(dram: str | float | None) -> None:
+    """Refuses `dram` beside `cache_bytes`.
+
+    Raises:
+        DipsimError: it is given.
+    """
+    if dram is not None:
+        raise DipsimError(f"cache_bytes: got it beside dram {dram!r}; give one of them, the other follows from it")
+
+
+def _usable_bytes(profile: HardwareProfile) -> float:
+    return profile.dram.capacity_bytes - profile.dram.reserved_bytes
+
+
+def _warn_beyond(profile: HardwareProfile, capacity_bytes: float) -> None:
+    if capacity_bytes > (usable_bytes := _usable_bytes(profile)):
         warnings.warn(
             f"dram: {scaled(capacity_bytes, 'B')} is more than the {scaled(usable_bytes, 'B')} that '{profile.name}' "
             "has for a model",
             DipsimWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    beside_bytes = model.n_layers * sum(own.n_bytes for own in beside)
-    return plan_dram(model, capacity_bytes, n_positions, stream_pinned, 2 * ahead_bytes, beside_bytes)
 
 
 def bytes_meant(dram: str | float, model: ModelSpec, n_positions: int) -> float:

@@ -51,8 +51,23 @@ class Future:
             group: one of its cached groups.
             scores: of the block, [token, column]; None where the group is dense.
         """
+        return self._walk(index, layer, group, scores, self._beyond(index, layer, group))
+
+    def first_use(self, index: int, layer: int, group: Group) -> Int32Array:
+        """int32 [column]: the first token of the trace that uses the column, in this block or later.
+
+        Args:
+            index: the block.
+            layer: the layer.
+            group: one of its cached groups.
+        """
+        first = self._beyond(index, layer, group)
+        self._walk(index, layer, group, self._scores(index, layer, group), first)
+        return first
+
+    def _beyond(self, index: int, layer: int, group: Group) -> Int32Array:
         data = os.pread(self._file.fileno(), 4 * group.n_columns, self._offset(index, layer, group))
-        return self._walk(index, layer, group, scores, np.frombuffer(data, np.int32).copy())
+        return np.frombuffer(data, np.int32).copy()
 
     def _save_beyond(self, index: int, after: dict[tuple[int, str], Int32Array]) -> None:
         setup, block = self._setup, self._blocks[index]

@@ -22,7 +22,7 @@ def warn_of_empty_caches(setup: Setup, budget: str, n_positions: int) -> None:
         n_positions: positions of the KV cache.
     """
     cache_bytes = setup.dram.cache_bytes
-    if setup.keeps_nothing or (cache_bytes and budget != "uniform"):
+    if setup.keeps_nothing or setup.shares or (cache_bytes and budget != "uniform"):
         return
     slots = allot("uniform", BudgetRequest(setup.model, setup.groups, Fraction(cache_bytes)))
     empty = [f"'{group.name}'" for group in setup.cached_groups if not any(slots[group.name])]

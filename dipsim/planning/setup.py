@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Literal, Self
 
 from dipsim.cache import Admission
@@ -12,7 +13,7 @@ from dipsim.layouts import Layout
 from dipsim.loads import Load
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
-from dipsim.model.groups import Group
+from dipsim.model.groups import Group, competing
 from dipsim.planning.dram import Beside, DramPlan
 from dipsim.planning.recorded_masks import RecordedMasks
 from dipsim.policies import Policy
@@ -21,6 +22,8 @@ from dipsim.profile import ComputeUnit, HardwareProfile
 from dipsim.trace import Trace
 
 Overlap = Literal["none", "io", "pipelined"]
+Scope = Literal["layer", "shared"]
+SCOPES: tuple[Scope, ...] = ("layer", "shared")
 OVERLAPS: tuple[Overlap, ...] = ("none", "io", "pipelined")
 ENGINES = ("auto", "processes", "compiled")
 ROLES = ("flash", "dram", "compute")  # of devices
@@ -32,7 +35,7 @@ class Setup:
 
     Attributes:
         slots: group name -> slots of the weight cache per layer; columns pinned, for a dense group beside masked ones;
-            empty until a budget has been asked.
+            empty until a budget has been asked. Of a shared cache, the most that could be there.
         new_policy: makes the policy of one cache.
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
@@ -41,6 +44,8 @@ class Setup:
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        warms: whether prompts warm the caches, from scores that the trace has of them.
+        cache_scope: whether each (layer, group) has a cache of its own, or all share one.
         engine: what simulates, one of `ENGINES`.
         loads: who else uses the machine.
         devices: role -> class of a device that is not dipsim's own.
@@ -69,6 +74,8 @@ class Setup:
     prefetcher: Prefetcher
     prefetch_bytes: float
     io_depth: int | None = None
+    warms: bool = False
+    cache_scope: Scope = "layer"
     engine: str = "auto"
     loads: tuple[Load, ...] = ()
     devices: Mapping[str, type] = field(default_factory=dict)
@@ -87,8 +94,38 @@ class Setup:
     @property
     def cached_groups(self) -> tuple[Group, ...]:
         """Groups whose slots a policy fills, but in resident layers."""
-        all_dense = all(group.site is None for group in self.groups)
-        return tuple(group for group in self.groups if all_dense or group.site is not None)
+        return competing(self.groups)
+
+    @property
+    def shares(self) -> bool:
+        """Whether all layers share one cache."""
+        return self.cache_scope == "shared"
+
+    @property
+    def cached_stages(self) -> list[tuple[int, Group]]:
+        """Layer and group of all slots that a policy fills, in the order of a token."""
+        layers = [layer for layer in range(self.model.n_layers) if layer not in self.resident_layers]
+        return [(layer, group) for layer in layers for group in self.cached_groups if group.columns_in(layer)]
+
+    @property
+    def competed_bytes(self) -> Fraction:
+        """Bytes for the columns that come and go: those of the cache, less what dense groups beside masked ones have
+        pinned."""
+        pinned = [group for group in self.groups if group not in self.cached_groups]
+        pinned_bytes = sum(
+            n * Fraction(group.bytes_in(layer)) for group in pinned for layer, n in enumerate(self.slots[group.name])
+        )
+        return Fraction(self.dram.cache_bytes) - pinned_bytes
+
+    @property
+    def told_slots(self) -> dict[str, list[int | None]]:
+        """`slots`, but for those that no (layer, group) has to itself."""
+        if not self.shares:
+            return {name: [*slots] for name, slots in self.slots.items()}
+        return {
+            group.name: [n if self.is_pinned(layer, group) else None for layer, n in enumerate(self.slots[group.name])]
+            for group in self.groups
+        }
 
     def with_resident(self, layers: Iterable[int]) -> Self:
         """The same run with all columns of some layers in DRAM, on top of what it holds."""

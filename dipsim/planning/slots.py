@@ -18,10 +18,13 @@ from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
 from dipsim.planning.setup import Setup
+from dipsim.policies import Fifo, Lru
+from dipsim.units import scaled
 
 
 def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dict[str, list[int]]:
-    """Group name -> slots per layer; none where the policy keeps nothing.
+    """Group name -> slots per layer; none where the policy keeps nothing, and the most that could be there where all
+    layers share a cache, which no budget divides.
 
     Args:
         setup: the run; its slots are not looked at.
@@ -32,9 +35,12 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
         DipsimError: the budget broke the rules, or the trace turns out to be damaged.
     """
     cache_bytes = Fraction(setup.dram.cache_bytes)
-    if setup.keeps_nothing:
-        pinned, _ = pin_dense(setup.model, setup.groups, cache_bytes)
-        return {group.name: pinned.get(group.name, [0] * setup.model.n_layers) for group in setup.groups}
+    if setup.keeps_nothing or setup.shares:
+        pinned, left_bytes = pin_dense(setup.model, setup.groups, cache_bytes)
+        left_bytes = Fraction(0) if setup.keeps_nothing else left_bytes
+        request, layers = BudgetRequest(setup.model, setup.groups, left_bytes), range(setup.model.n_layers)
+        most = {own.name: [request.fitting(own, left_bytes, layer) for layer in layers] for own in setup.groups}
+        return most | pinned
 
     @cache
     def active_bytes() -> dict[str, Float64Array]:
@@ -67,7 +73,7 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
 
 def warn_where_policies_agree(setup: Setup) -> None:
     """Says where there is no room for anything but what each token uses, so that it does not matter who would leave."""
-    if setup.admission != "always" or setup.keeps_nothing or not setup.dram.cache_bytes:
+    if setup.admission != "always" or setup.keeps_nothing or not setup.dram.cache_bytes or setup.shares:
         return
     said = []
     for group in setup.cached_groups:
@@ -86,6 +92,28 @@ def warn_where_policies_agree(setup: Setup) -> None:
             DipsimWarning,
             stacklevel=4,
         )
+
+
+def warn_of_cliff(setup: Setup) -> None:
+    """Says where all layers share a cache that has no room for what one token uses."""
+    if not setup.shares or setup.keeps_nothing:
+        return
+    n_active = active_columns(setup)
+    parts = [float(n_active[own.name][layer]) * own.bytes_in(layer) for layer, own in setup.cached_stages]
+    if (room_bytes := float(setup.competed_bytes)) >= sum(parts):
+        return
+    # What the other layers use, which is as much for every token, is all that there is room for.
+    is_flushed = room_bytes <= sum(parts) - max(parts) and setup.admission == "always"
+    is_flushed &= all(n_kept_by(setup.masking, layer, own) is not None for layer, own in setup.cached_stages)
+    outcome = "most columns have left when their layer's turn comes again"
+    if is_flushed and type(setup.new_policy()) in (Lru, Fifo):
+        outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
+    warnings.warn(
+        f"cache_scope: a token uses {scaled(sum(parts), 'B')} of columns, the cache that all layers share holds "
+        f"{scaled(room_bytes, 'B')}: {outcome}; choose cache_scope 'layer', another policy or more memory",
+        DipsimWarning,
+        stacklevel=4,
+    )
 
 
 def _range(numbers: Sequence[int]) -> str:

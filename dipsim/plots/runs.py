@@ -160,7 +160,7 @@ def of_groups(frame: pd.DataFrame) -> pd.DataFrame:
     for column in columns:
         group = column.removeprefix(prefix)
         own = frame[frame[column].notna()]
-        slots = own[f"slots.{group}"].map(np.mean) if f"slots.{group}" in own else np.nan
+        slots = own[f"slots.{group}"].map(_mean) if f"slots.{group}" in own else np.nan
         found.append(own.assign(group=group, hit_rate=own[column], slots=slots))
     return pd.concat(found, ignore_index=True)
 
@@ -253,3 +253,8 @@ def _values(values: pd.Series[Any]) -> str:
     different = values[~_code(values).duplicated()]
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in islice(different, _MOST_SHOWN)]
     return ", ".join(shown) + (" ..." if len(different) > _MOST_SHOWN else "")
+
+
+def _mean(slots: object) -> float:
+    """Of what layers have to themselves: NaN where they share a cache."""
+    return float(np.asarray(slots, np.float64).mean())

@@ -1,6 +1,7 @@
 """What a cache asks of its eviction policy, and how a policy is found by name.
 
-A cache calls its policy in this order for every token (the access loop is written once, in `dipsim.cache`):
+A cache calls its policy in this order for every token (the access loop is written once, in `dipsim.cache`), and one
+that all layers share for every (token, layer, group):
 
     foresee    only if `needs_future`
     on_scores  only if `needs_scores`, and where the group has scores
@@ -12,12 +13,17 @@ A cache calls its policy in this order for every token (the access loop is writt
 A policy that ranks columns by one number derives from `ScorePolicy` and fills `priority`; one that keeps a queue
 implements the protocol `Policy` itself. Either may be plain Python or call compiled code. A policy with options is a
 dataclass: its fields are what `--policy-option` sets and what a result's configuration records.
+
+In a cache that all layers share, columns are those of all layers side by side, `token` and the next uses count batches
+(`place.n_batches` of them to a token), and scores of other layers are their latest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -30,16 +36,39 @@ from dipsim.registry import Registry
 
 @dataclass(frozen=True)
 class Place:
-    """The cache that a policy serves: columns and slots of one group in one layer."""
+    """Where a cache is: columns and slots of one group in one layer, or of all of them.
+
+    Attributes:
+        n_columns: columns that may be in it.
+        slots: how many fit at once; as many of mean bytes, where columns differ.
+        layer, group: whose they are; 0 and `shared` where all layers share the cache.
+        parts: of a cache that all layers share: layer, group and number of columns, in the order of look-ups.
+    """
 
     n_columns: int
     slots: int
     layer: int = 0
     group: str = ""
+    parts: tuple[tuple[int, str, int], ...] = ()
+
+    @property
+    def n_batches(self) -> int:
+        """How often a token looks columns up."""
+        return max(1, len(self.parts))
+
+    @cached_property
+    def edges(self) -> tuple[int, ...]:
+        """Where each part's columns begin, and where the last one's end."""
+        return tuple(accumulate((n for _, _, n in self.parts), initial=0)) if self.parts else (0, self.n_columns)
+
+    def part_at(self, token: int) -> slice:
+        """The columns that are looked up at this `token`, as a policy is told it."""
+        part = token % self.n_batches
+        return slice(self.edges[part], self.edges[part + 1])
 
 
 class Policy(Protocol):
-    """What a cache asks of its policy. One instance serves one (layer, group).
+    """What a cache asks of its policy. One instance serves one cache: that of one (layer, group), or of all.
 
     One that sets `keeps_nothing = True` gets no slots; no other need have that.
     """

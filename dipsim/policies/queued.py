@@ -40,6 +40,9 @@ class QueuePolicy(Policy):
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Reuse of resident columns."""
+        if self._entering.size:  # nobody had to leave for them: their bytes are fewer than the mean
+            queues.enter(self.kind, *self._queues, self._entering)
+            self._entering = _NONE
         queues.touch(self.kind, *self._queues, columns)
 
     def on_insert(self, columns: Int64Array, token: int) -> None:

@@ -73,11 +73,12 @@ class LfuDecay(ScorePolicy):
     def start(self, place: Place) -> None:
         """Nothing has been used."""
         super().start(place)
+        self._fading = _fading(self.half_life * place.n_batches)
         self._last_use: Float64Array = np.full(place.n_columns, -1.0)
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the faded count: it stays below 1 / (1 - fading), however long the sequence."""
-        self.priority *= _fading(self.half_life)
+        self.priority *= self._fading
         self.priority[columns] += 1
         self._last_use[columns] = token
 
@@ -152,16 +153,16 @@ class Static(ScorePolicy):
             return
         super().start(place)
         self._place = place
-        self._tokens_left = self.calibration_tokens
+        self._batches_left = self.calibration_tokens * place.n_batches
         if self.path is not None:
             self.priority = load_use_counts(self.path, place)
-            self._tokens_left = 0
+            self._batches_left = 0
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the use count of the calibration."""
-        if self._tokens_left > 0:
+        if self._batches_left > 0:
             self.priority[columns] += 1
-            self._tokens_left -= 1
+            self._batches_left -= 1
 
 
 @register_policy("magnitude")
@@ -184,11 +185,16 @@ class Magnitude(ScorePolicy):
     def __post_init__(self) -> None:
         _check_half_life(self.half_life)
 
+    def start(self, place: Place) -> None:
+        """Nothing has been seen."""
+        super().start(place)
+        self._place = place
+
     def on_scores(self, scores: Float32Array, token: int) -> None:
         """Priority is the average score."""
-        fading = _fading(self.half_life)
-        self.priority *= fading
-        self.priority += (1 - fading) * scores.astype(np.float64)
+        fading, own = _fading(self.half_life), self._place.part_at(token)
+        self.priority[own] *= fading
+        self.priority[own] += (1 - fading) * scores[own].astype(np.float64)
 
 
 @register_policy("magnitude-blend")
@@ -226,12 +232,13 @@ class MagnitudeBlend(ScorePolicy):
     def start(self, place: Place) -> None:
         """Nothing has been seen."""
         super().start(place)
+        self._place = place
         self._scores: Float32Array | None = None
         self._long, self._short = np.zeros((2, place.n_columns))
 
     def on_scores(self, scores: Float32Array, token: int) -> None:
         """Kept until it is known how many columns are active."""
-        self._scores = scores
+        self._scores = scores[self._place.part_at(token)]
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the blend."""
@@ -241,12 +248,13 @@ class MagnitudeBlend(ScorePolicy):
         threshold = np.partition(values, values.size - columns.size)[values.size - columns.size]
         values /= max(threshold, _LEAST_SCORE)
         np.minimum(values, _MOST_THRESHOLDS, out=values)
+        own = self._place.part_at(token)
         for average, half_life in ((self._long, self.half_life), (self._short, self.short_half_life)):
             fading = _fading(half_life)
-            average *= fading
-            average += (1 - fading) * values
-        self.priority = self._long + self.short_weight * self._short
-        self.priority += self.last_weight * values
+            average[own] *= fading
+            average[own] += (1 - fading) * values
+        self.priority[own] = self._long[own] + self.short_weight * self._short[own]
+        self.priority[own] += self.last_weight * values
 
 
 def _fading(half_life: float) -> float:

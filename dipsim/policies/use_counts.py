@@ -31,19 +31,23 @@ def load_use_counts(path: str, place: Place) -> Float64Array:
     Raises:
         DipsimError: the file has none for the place, is damaged, or has other than one finite count for each column.
     """
-    name = _array_name(place.layer, place.group)
+    parts = place.parts or ((place.layer, place.group, place.n_columns),)
+    return np.concatenate([_use_counts(path, _array_name(layer, group), n) for layer, group, n in parts])
+
+
+def _use_counts(path: str, name: str, n_columns: int) -> Float64Array:
     with Archive(Path(path), path, _MOST_INDEX_BYTES) as archive:
-        data = archive.read(f"{name}.npy", _MOST_HEADER_BYTES + _MOST_COUNT_BYTES * place.n_columns)
+        data = archive.read(f"{name}.npy", _MOST_HEADER_BYTES + _MOST_COUNT_BYTES * n_columns)
         if data is None:
             names = ["".join(entry.filename.removesuffix(".npy").split()) for entry in archive.entries[:100]]
             raise DipsimError(f"{path}: has no array '{name}'{suggestion(name, names)}")
     try:
-        shape, counts = _counts(data.tobytes(), place.n_columns)
+        shape, counts = _counts(data.tobytes(), n_columns)
     except Exception as error:  # numpy's reader of headers raises anything, tokenize's errors among it
         raise DipsimError(f"{path}: array '{name}' cannot be read: {' '.join(str(error).split())[:200]}") from None
     if counts is None or not np.isfinite(counts).all():
         raise DipsimError(
-            f"{path}: array '{name}', got shape {shape}; must be one finite count for each of {place.n_columns} columns"
+            f"{path}: array '{name}', got shape {shape}; must be one finite count for each of {n_columns} columns"
         )
     return counts
 

@@ -10,7 +10,6 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int32Array
-from dipsim.planning.dram import DramPlan
 from dipsim.planning.future import Future
 from dipsim.planning.recorded_masks import RecordedMasks
 from dipsim.planning.setup import Setup
@@ -113,7 +112,7 @@ class _SharedOracle:
         widths = [group.n_columns for _, group in self._stages]
         self._edges = np.cumsum([0, *widths])
         self._column_bytes = np.array([group.bytes_in(layer) for layer, group in self._stages])
-        self._capacity_bytes = _cache_bytes(setup, setup.dram)
+        self._capacity_bytes = float(setup.competed_bytes)
         self._kept: BoolArray = np.zeros(self._edges[-1], np.bool_)
         self._waiting = np.zeros(0, np.int64)
         self._state = np.zeros(2)
@@ -148,11 +147,3 @@ class _SharedOracle:
         )
         for s, (layer, group) in enumerate(self._stages):
             self._missed.write(index, layer, group, missed[:, self._edges[s] : self._edges[s + 1]])
-
-
-def _cache_bytes(setup: Setup, plan: DramPlan) -> float:
-    """Bytes for the columns that come and go: those of the plan, less what is pinned for good."""
-    pinned = [group for group in setup.groups if group not in setup.cached_groups]
-    return plan.cache_bytes - sum(
-        slots * group.bytes_in(layer) for group in pinned for layer, slots in enumerate(setup.slots[group.name])
-    )

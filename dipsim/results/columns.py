@@ -154,6 +154,17 @@ COLUMNS = {
     ),
     "dram.streamed_pinned_bytes": Meaning("pinned, streamed", "B", "pinned weights without room, read for every token"),
     "dram.prefetch_bytes": Meaning("prefetch buffers", "B", "bytes of DRAM kept for what is read ahead"),
+    "prompt_hit_rate": Meaning(
+        "hit rate of prompts",
+        "",
+        "hits / columns looked up, each once in a prompt and layer, where prompts warm caches",
+    ),
+    "cumulative_hit_rate_by_group": Meaning(
+        "hit rates with prompts", "", "in columns of their own; nothing where prompts leave caches cold"
+    ),
+    "cumulative_hit_rate_by_group.*": Meaning(
+        "hit rate with prompts, *", "", "hits / active columns of the group, look-ups of prompts among them"
+    ),
     "slots": Meaning("slots", "", "columns that the cache holds, mean of the layers", axis="slots of a layer (mean)"),
     "slots.*": Meaning("slots by layer, *", "", "columns that the cache holds, layer by layer", kind="list"),
     "token_s": Meaning("time of a token", "s", "seconds of one token", "lower", "time of a token"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -57,11 +57,14 @@ class TokenLog:
 
     Attributes:
         ttft_s: seconds of each prompt phase.
+        of_prompts: group name -> columns that prompts looked up, and those of them that were there; empty where prompts
+            leave the caches cold.
         n_active, n_hits: group name -> columns summed over the counted tokens, int64 [layer].
     """
 
     def __init__(self, groups: Sequence[Group], model: ModelSpec) -> None:
         self.ttft_s: list[float] = []
+        self.of_prompts: dict[str, tuple[int, int]] = {}
         self.n_active: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
         self.n_hits: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
         self._groups = groups
@@ -70,9 +73,19 @@ class TokenLog:
         self._n_mlp_weights = model.mlp_weights
         self._blocks: list[pd.DataFrame] = []
 
-    def add_prompt(self, seconds: float) -> None:
-        """The prompt phase of a sequence took this long."""
+    def add_prompt(self, seconds: float, counts: tuple[Int64Array, Int64Array] | None = None) -> None:
+        """The prompt phase of a sequence took this long.
+
+        Args:
+            seconds: its own.
+            counts: columns that it looked up and those that were missed, [layer, group]; None if it looked up none.
+        """
         self.ttft_s.append(seconds)
+        if counts is not None:
+            for g, group in enumerate(self._groups):
+                n_active, n_missed = (int(count[:, g].sum()) for count in counts)
+                before, hits_before = self.of_prompts.get(group.name, (0, 0))
+                self.of_prompts[group.name] = before + n_active, hits_before + n_active - n_missed
 
     def add(
         self, use: BlockUse, positions: Int64Array, is_warm_up: BoolArray, measured: dict[str, Float64Array]
@@ -131,8 +144,9 @@ class TokenLog:
             frame["squared_error"] = np.nan
         return frame
 
-    def layers(self, groups: Sequence[Group], slots: dict[str, list[int]]) -> pd.DataFrame:
-        """One row per layer and group that the layer has, over the counted tokens."""
+    def layers(self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]) -> pd.DataFrame:
+        """One row per layer and group that the layer has, over the counted tokens; `slots` is None in a cache that all
+        layers share."""
         parts = [
             pd.DataFrame(
                 {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,8 @@ class Result:
         tokens: one row per token; the warm-up ones are marked in `warm_up` and left out of everything else.
         layers: one row per layer and group.
         ttft_s: seconds of each prompt phase.
+        of_prompts: group name -> columns that prompts looked up, and those of them that were there; empty where prompts
+            leave the caches cold.
         dram: bytes of DRAM by use.
         profile: the device.
         config: everything needed to run it again: `Simulation.from_config(config)`.
@@ -44,6 +46,7 @@ class Result:
     profile: HardwareProfile
     config: dict[str, Any]
     measure_headroom: Callable[[Callable[[int, int], None]], Headroom]
+    of_prompts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def headroom(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
@@ -84,6 +87,7 @@ class Result:
             "hit_rate_by_group": {
                 group: rows["hits"].sum() / rows["active_columns"].sum() for group, rows in by_group.items()
             },
+            **self._of_prompts(by_group),
             "bytes_per_token": {"flash": tokens["flash_bytes"].mean(), "dram": tokens["dram_bytes"].mean()},
             "flash_reads_per_token": None if flash is None else flash["reads_per_token"],
             "flash": flash,
@@ -131,6 +135,21 @@ class Result:
         """How far the MLPs' outputs are off, estimated from scores; None where these do not tell."""
         squared = self.counted["squared_error"]
         return None if squared.isna().any() else float(squared.mean()) ** 0.5
+
+    def _of_prompts(self, by_group: dict[str, pd.DataFrame]) -> dict[str, Any]:
+        """Hits of the prompts' look-ups, and of these and the tokens' together."""
+        if not self.of_prompts:
+            return {"prompt_hit_rate": None, "cumulative_hit_rate_by_group": None}
+        n_active, n_hits = (sum(counts) for counts in zip(*self.of_prompts.values(), strict=True))
+        both = {
+            group: (n + rows["active_columns"].sum(), hits + rows["hits"].sum())
+            for group, rows in by_group.items()
+            for n, hits in [self.of_prompts[group]]
+        }
+        return {
+            "prompt_hit_rate": n_hits / n_active,
+            "cumulative_hit_rate_by_group": {group: hits / n for group, (n, hits) in both.items()},
+        }
 
     def _busy_s(self) -> dict[str, float | None]:
         busy: dict[str, float | None] = {name: self.counted[f"{name}_s"].sum() for name in ("flash", "dram", "compute")}

@@ -14,12 +14,21 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
-from dipsim.planning.checks import check_counts, check_engine, check_io_depth, check_kinds, check_method, check_shape
-from dipsim.planning.dram import beside_layers, bytes_ahead, dram_plan
+from dipsim.planning.checks import (
+    check_counts,
+    check_engine,
+    check_io_depth,
+    check_kinds,
+    check_method,
+    check_prompt,
+    check_shape,
+    check_shared,
+)
+from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, plan_around
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
-from dipsim.planning.setup import ENGINES, OVERLAPS, Setup
-from dipsim.planning.slots import slots_of, warn_where_policies_agree
+from dipsim.planning.setup import ENGINES, OVERLAPS, SCOPES, Setup
+from dipsim.planning.slots import slots_of, warn_of_cliff, warn_where_policies_agree
 from dipsim.policies import Policy, policies
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
@@ -83,14 +92,21 @@ class Simulation:
         engine = choose("engine", given["engine"], ENGINES)
         loads, devices = named_loads(given["loads"]), named_devices(given["devices"])
         check_engine(engine, loads, devices)
+        groups, scope = groups_of(masking, model), choose("cache_scope", given["cache_scope"], SCOPES)
+        check_shared(scope, given["budget"], trace, n_tokens, groups)
+        if given["cache_bytes"] is None:
+            plan = dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside)
+        else:
+            check_one_budget(given["dram"])
+            plan = plan_around(profile, model, given["cache_bytes"], n_positions, ahead_bytes, beside, groups)
         budgets[given["budget"]]  # an unknown one is refused before anything is measured for it
         self._draft = Setup(
             profile=profile,
             trace=trace,
             model=model,
             masking=masking,
-            groups=groups_of(masking, model),
-            dram=dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside),
+            groups=groups,
+            dram=plan,
             slots={},
             new_policy=new_policy,
             admission=choose("admission", given["admission"], ADMISSIONS),
@@ -102,6 +118,8 @@ class Simulation:
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
             io_depth=given["io_depth"],
+            warms=check_prompt(given["prompt"], trace),
+            cache_scope=scope,
             engine=engine,
             loads=loads,
             devices=devices,
@@ -241,8 +259,9 @@ class Simulation:
         log = log_of(setup, on_progress, timeline, look)
         return Result(
             tokens=log.tokens(),
-            layers=log.layers(setup.groups, setup.slots),
+            layers=log.layers(setup.groups, setup.told_slots),
             ttft_s=tuple(log.ttft_s),
+            of_prompts=log.of_prompts,
             dram=setup.dram,
             profile=setup.profile,
             config=self.config,
@@ -263,8 +282,14 @@ class Simulation:
         """Chooses the masks of whole sequences from caches like those of the run.
 
         Raises:
-            DipsimError: the budget broke its contract, or measures a trace that is only planned.
+            DipsimError: the budget broke its contract, or measures a trace that is only planned; or all layers share a
+                cache, and masks depend on what it holds.
         """
+        if self._draft.shares and self.masking.looks_at_residency:
+            raise DipsimError(
+                f"cache_scope: got 'shared' with method '{self.masking.name}' and a running model; masks would depend "
+                "on layers that are yet to run: choose 'layer', or a method that does not look at residency"
+            )
         if not self.masking.looks_at_residency:  # no cache is asked: a budget may measure what these masks record
             return LoopMasks(self._draft)
         slots = slots_of(self._draft, self._given["budget"], lambda n_tokens: None)
@@ -280,6 +305,7 @@ class Simulation:
         if self._worked_out is None:
             self._worked_out = self._rework(self._draft, on_tokens)
             warn_where_policies_agree(self._worked_out)
+            warn_of_cliff(self._worked_out)
         return self._worked_out
 
     def _rework(self, setup: Setup, on_tokens: Callable[[int], None] = lambda n_tokens: None) -> Setup:

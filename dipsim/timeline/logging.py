@@ -63,7 +63,8 @@ def log_of(
         if timeline is not None:
             timeline.draw(done)
         if done.work is None:
-            log.add_prompt(measure.prompt(done))
+            counts = None if done.prompt is None else (done.prompt.n_active[0], done.prompt.n_missed[0])
+            log.add_prompt(measure.prompt(done), counts)
             continue
         block = done.work.use.block
         positions = np.arange(block.start, block.stop) - setup.trace.sequences[block.sequence].start

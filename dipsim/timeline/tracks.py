@@ -163,6 +163,7 @@ class CacheTracks:
         is_pinned = [[setup.is_pinned(layer, group) for group in setup.groups] for layer in range(len(self._slots))]
         self._at_start = np.where(is_pinned, self._slots, 0)
         self._resident = self._at_start.copy()
+        self._shared_bytes = float(setup.competed_bytes) if setup.shares else None
         self._told: dict[str, float] = {}
 
     def start(self) -> None:
@@ -179,9 +180,12 @@ class CacheTracks:
         self.tell(at_s)
 
     def tell(self, at_s: float) -> None:
-        """Draws the bytes of each group over all layers, where they have changed."""
+        """Draws the bytes of each group over all layers, or of all that share a cache, where they have changed."""
         n_bytes = (self._resident * self._column_bytes).sum(axis=0)
         told = dict(zip((group.name for group in self._groups), n_bytes.tolist(), strict=True))
+        if self._shared_bytes is not None:
+            pinned_bytes = float((self._at_start * self._column_bytes).sum())
+            told = {"all layers": pinned_bytes + min(self._shared_bytes, sum(told.values()) - pinned_bytes)}
         if told != self._told:
             self._events.counter("resident bytes", at_s, told)
             self._told = told

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from dipsim.model import ModelSpec
 from dipsim.model.groups import site_width
-from dipsim.schema import Counts, Record
+from dipsim.schema import Count, Counts, Record
 
 Scores = Literal["exact", "compact"]
 # What a trace's arrays hold: scores as they are, or what `compact` makes of them, which earlier readers refuse.
@@ -20,13 +20,15 @@ MOST_TOKENS, MOST_CHUNKS, MOST_ZIPPED_CHUNKS = 2**24, 2**20, 150_000
 
 class TraceAttributes(Record):
     """The attribute `dipsim` of a trace's group. `source` and `masking` are told to people; acted upon is
-    only `source`'s `bos`: `true` where every sequence begins with the BOS token."""
+    only `source`'s `bos`: `true` where every sequence begins with the BOS token. `chosen_per_token` is there where the
+    scores of so many columns of each token are known, those that were used, and the others stand as 0."""
 
     format_version: int
     model: ModelSpec
     source: Any = None
     masking: Any = None
     prompt_lengths: Counts
+    chosen_per_token: Count | None = None
     dipsim_version: str | None = None
 
 

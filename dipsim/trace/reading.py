@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,23 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipsim import kernels, shipped
-from dipsim.documents import parse_json
 from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
-from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES, StoredArray
+from dipsim.trace.arrays import StoredArray
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
-from dipsim.trace.compact import CompactScores, padded, row_bytes
-from dipsim.trace.format import (
-    ATTRIBUTE,
-    CHUNK_TOKENS,
-    FORMAT_VERSIONS,
-    MOST_TOKENS,
-    Scores,
-    TraceAttributes,
-    site_columns,
+from dipsim.trace.compact import CompactScores
+from dipsim.trace.contents import (
+    group_attributes,
+    one_line,
+    parsed_attributes,
+    read_vector,
+    stored_scores,
+    stored_vector,
 )
-from dipsim.trace.members import Members, open_members
+from dipsim.trace.format import CHUNK_TOKENS, FORMAT_VERSIONS, MOST_TOKENS
+from dipsim.trace.members import open_members
 from dipsim.trace.remote import local_copy
 
 _VECTORS = ("token_ids", "sequence_ids")
@@ -65,6 +64,7 @@ class Trace:
         sites: the sites it has scores for.
         sequences: its sequences, in order.
         token_ids: int32 [token].
+        chosen_per_token: of how many columns of a token the scores are known, those that were used; None of all.
     """
 
     path: Path | str
@@ -76,6 +76,8 @@ class Trace:
     token_ids: NDArray[np.int32]
     _scores: dict[str, StoredArray | CompactScores]
     _drift: Any = None
+    chosen_per_token: int | None = None
+    _prompt: Mapping[str, StoredArray | CompactScores] = field(default_factory=dict)
 
     @property
     def n_tokens(self) -> int:
@@ -86,6 +88,11 @@ class Trace:
     def n_positions(self) -> int:
         """Longest sequence, its prompt included."""
         return max(s.stop - s.start + s.prompt_length for s in self.sequences)
+
+    @property
+    def has_prompt(self) -> bool:
+        """Whether scores of the prompts' tokens are there too; see `prompt_scores`."""
+        return bool(self._prompt)
 
     def __repr__(self) -> str:
         return (
@@ -104,20 +111,35 @@ class Trace:
         """
         where, found = path if "://" in str(path) else Path(path), _find(path)
         members = open_members(found, str(where))
-        attributes = _group_attributes(members, f"{where}: not a readable Zarr v3 group")
-        parsed = _attributes(attributes, where)
-        vectors = {name: _vector(members, name, where) for name in _VECTORS}
+        attributes = group_attributes(members, f"{where}: not a readable Zarr v3 group")
+        parsed = parsed_attributes(attributes, where)
+        vectors = {name: stored_vector(members, name, where) for name in _VECTORS}
         n_tokens, n_ids = (vector.shape[0] for vector in vectors.values())
         if n_tokens != n_ids:
             raise DipsimError(f"{where}: sequence_ids: got {n_ids} for {n_tokens} tokens; must be as many as token_ids")
         kind = FORMAT_VERSIONS[parsed.format_version]
-        sites = members.folders("scores")
-        scores = {site: _scores(members, site, n_tokens, parsed.model, kind, where) for site in sites}
-        token_ids, sequence_ids = (_read_vector(vector, where) for vector in vectors.values())
+        sites, prompted = members.folders("scores"), members.folders("prompt")
+        scores = {site: stored_scores(members, f"scores/{site}", n_tokens, parsed.model, kind, where) for site in sites}
+        token_ids, sequence_ids = (read_vector(vector, where) for vector in vectors.values())
         sequences = _sequences(sequence_ids, parsed.prompt_lengths, where)
-        drift = attributes.get(DRIFT_ATTRIBUTE)
+        n_prompt = sum(parsed.prompt_lengths)
+        if n_prompt > MOST_TOKENS:
+            raise DipsimError(f"{where}: prompt_lengths: got {n_prompt:,} tokens in all; at most {MOST_TOKENS:,}")
         return cls(
-            where, parsed.model, parsed.source, parsed.masking, tuple(scores), sequences, token_ids, scores, drift
+            where,
+            parsed.model,
+            parsed.source,
+            parsed.masking,
+            tuple(scores),
+            sequences,
+            token_ids,
+            scores,
+            attributes.get(DRIFT_ATTRIBUTE),
+            parsed.chosen_per_token,
+            {
+                site: stored_scores(members, f"prompt/{site}", n_prompt, parsed.model, "exact", where)
+                for site in prompted
+            },
         )
 
     @classmethod
@@ -155,23 +177,43 @@ class Trace:
                 f"{self.path}: no scores at site '{site}', got {', '.join(self.sites) or 'none'}; capture them: "
                 f"dipsim capture MODEL TEXT --sites {','.join([*self.sites, site])} -o OUT"
             )
-        array, first_layer = self._scores[site], layer or 0
+        bits = self._clean(f"scores/{site}", self._scores[site], start, stop, layer)
+        return bits if layer is None else bits[:, 0]
+
+    def prompt_scores(self, site: str, sequence: int, layer: int) -> Uint16Array:
+        """Scores of a sequence's prompt in one layer as float16 bit patterns, uint16 [prompt token, column]; all of a
+        token's are 0 where the layer did not run it (the last layer of an engine that wants the last token alone).
+
+        Raises:
+            DipsimError: they are not there or damaged, or a score is NaN, infinite or negative.
+        """
+        if site not in self._prompt:
+            raise DipsimError(f"{self.path}: no scores of the prompts at site '{site}'")
+        start = sum(own.prompt_length for own in self.sequences[:sequence])
+        stop = start + self.sequences[sequence].prompt_length
+        return self._clean(f"prompt/{site}", self._prompt[site], start, stop, layer)[:, 0]
+
+    def _clean(
+        self, name: str, array: StoredArray | CompactScores, start: int, stop: int, layer: int | None
+    ) -> Uint16Array:
+        """A block of an array, [token, layer, column]; see `read`."""
+        first_layer = layer or 0
         layers = (first_layer, array.shape[1] if layer is None else layer + 1)
         try:
             scores = array.read((start, stop), layers, (0, array.shape[2]))
         except DipsimError:
             raise
         except Exception as error:  # codecs raise anything when bytes are not what they should be
-            raise DipsimError(f"{self.path}: scores/{site} is damaged: {_one_line(error)}") from None
+            raise DipsimError(f"{self.path}: {name} is damaged: {one_line(error)}") from None
         bits: Uint16Array = scores.view(np.uint16)
         bad = kernels.clean_scores(bits.reshape(-1))
         if bad >= 0:
             token, found, column = np.unravel_index(bad, bits.shape)
             raise DipsimError(
-                f"{self.path}: scores/{site}: token {start + int(token)}, layer {first_layer + int(found)}, column "
+                f"{self.path}: {name}: token {start + int(token)}, layer {first_layer + int(found)}, column "
                 f"{column}: got {scores[token, found, column]}; scores are finite and not negative"
             )
-        return bits if layer is None else bits[:, 0]
+        return bits
 
     @cached_property
     def certificates(self) -> tuple[Certificate, ...]:
@@ -230,59 +272,6 @@ def _find(path: str | Path) -> Path:
     return Path(path)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _group_attributes(members: Members, where: str) -> dict[str, Any]:
-    text = members.read(METADATA, MOST_METADATA_BYTES)
-    if text is None:
-        raise DipsimError(f"{where}: has no {METADATA}")
-    group = parse_json(bytes(text), f"{where}: {METADATA}")
-    if not isinstance(group, dict) or group.get("zarr_format") != 3 or group.get("node_type") != "group":
-        raise DipsimError(f"{where}: {METADATA}: must say zarr_format 3 and node_type 'group'")
-    attributes = group.get("attributes", {})
-    if not isinstance(attributes, dict):
-        raise DipsimError(f"{where}: {METADATA}: attributes: got {type(attributes).__name__}; must be a table")
-    return attributes
-
-
-def _attributes(attributes: dict[str, Any], where: Path | str) -> TraceAttributes:
-    own = attributes.get(ATTRIBUTE)
-    if not isinstance(own, dict):
-        raise DipsimError(f"{where}: no attribute '{ATTRIBUTE}'; not a trace, or one that was never completed")
-    version = own.get("format_version")
-    if type(version) is not int or version not in FORMAT_VERSIONS:
-        known = " and ".join(map(str, FORMAT_VERSIONS))
-        raise DipsimError(f"{where}: format_version: got {version!r:.60}; this dipsim reads {known}")
-    return TraceAttributes.parse(own, f"{where}: attribute '{ATTRIBUTE}'")
-
-
-def _vector(members: Members, name: str, where: Path | str) -> StoredArray:
-    array = StoredArray.of(members, name, str(where))
-    if array is None:
-        raise DipsimError(f"{where}: array '{name}' is missing")
-    if array.data_type != "int32" or len(array.shape) != 1 or array.shape[0] > MOST_TOKENS:
-        raise DipsimError(
-            f"{where}: {name}: got {array.data_type} {list(array.shape)}; must be int32 [token], at most "
-            f"{MOST_TOKENS:,} of them"
-        )
-    if not isinstance(array.fill_value, int) or not -(2**31) <= array.fill_value < 2**31:
-        raise DipsimError(f"{where}: {name}: fill_value: got {str(array.fill_value)[:60]}; must be an int32")
-    return array
-
-
-def _read_vector(array: StoredArray, where: Path | str) -> NDArray[np.int32]:
-    try:
-        # what no chunk was written for is what their writer meant
-        ids: NDArray[np.int32] = array.read((0, array.shape[0]), missing=array.fill_value)
-    except DipsimError:
-        raise
-    except Exception as error:  # codecs raise anything when bytes are not what they should be
-        raise DipsimError(f"{where}: {array.name} is damaged: {_one_line(error)}") from None
-    return ids
-
-
 def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | str) -> tuple[Sequence, ...]:
     inner = np.flatnonzero(np.diff(ids)) + 1
     n_sequences = inner.size + 1
@@ -294,23 +283,3 @@ def _sequences(ids: NDArray[np.int32], prompt_lengths: list[int], where: Path | 
     edges = [0, *inner.tolist(), ids.size]
     pairs = zip(itertools.pairwise(edges), prompt_lengths, strict=True)
     return tuple(Sequence(start, stop, prompt) for (start, stop), prompt in pairs)
-
-
-def _scores(
-    members: Members, site: str, n_tokens: int, model: ModelSpec, kind: Scores, where: Path | str
-) -> StoredArray | CompactScores:
-    shape = (n_tokens, model.n_layers, site_columns(model, site))
-    stored, data_type, axes = shape, "float16", "token, layer, column"
-    if kind == "compact":
-        stored, data_type, axes = (padded(n_tokens), shape[1], row_bytes(shape[2])), "uint8", "token, layer, byte"
-    array = StoredArray.of(members, f"scores/{site}", str(where))
-    if array is None:
-        raise DipsimError(f"{where}: scores/{site}: has no {METADATA}; not an array")
-    if array.data_type != data_type or array.shape != stored:
-        raise DipsimError(
-            f"{where}: scores/{site}: got {array.data_type} {list(array.shape)}; "
-            f"must be {data_type} [{axes}] = {list(stored)}"
-        )
-    # A chunk that is not there would be read as zeros, which would pass for scores.
-    array.check_complete()
-    return array if kind == "exact" else CompactScores(shape, array)

@@ -62,6 +62,8 @@ class TraceWriter:
         source, masking: how the scores came to be, as plain data.
         force: replace what is there already.
         compact: keep scores in nine bits each, as `trace/compact.py` says, once all of them are there.
+        chosen_per_token: of how many columns the scores are known, where the others are written as 0.
+        with_prompt: scores of the prompts' tokens are written too, by `write_prompt`.
 
     Raises:
         DipsimError: the path exists already, has another ending, or the lengths do not add up; on leaving, that scores
@@ -80,6 +82,8 @@ class TraceWriter:
         masking: dict[str, Any],
         force: bool = False,
         compact: bool = False,
+        chosen_per_token: int | None = None,
+        with_prompt: bool = False,
     ) -> None:
         self.path = Path(path)
         self._compact = compact
@@ -93,7 +97,8 @@ class TraceWriter:
             raise DipsimError(f"{path}: prompt lengths: got {len(prompts)} for {len(lengths)} sequences; one for each")
         if len(set(sites)) != len(sites):
             raise DipsimError(f"{path}: sites: got {', '.join(sites)}; each once")
-        _check_size(self.path, model.n_layers, len(sites), len(token_ids))
+        n_prompt = sum(prompts) if with_prompt else 0
+        _check_size(self.path, model.n_layers, len(sites), len(token_ids) + n_prompt)
         scores: Scores = "compact" if compact else "exact"
         attributes = {
             "format_version": next(version for version, kind in FORMAT_VERSIONS.items() if kind == scores),
@@ -103,14 +108,20 @@ class TraceWriter:
             "prompt_lengths": prompts,
             "dipsim_version": __version__,
         }
+        if chosen_per_token is not None:
+            attributes["chosen_per_token"] = chosen_per_token
         parsed = TraceAttributes.parse(attributes, f"{path}: attribute '{ATTRIBUTE}'")
-        self._attributes = parsed.model_dump(mode="json")
+        self._attributes = parsed.model_dump(mode="json", exclude=None if chosen_per_token else {"chosen_per_token"})
         self._model = model
         self._sites = tuple(sites)
         self._token_ids = np.asarray(token_ids, np.int32)
         self._sequence_ids = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         self._temporary = ExitStack()
-        self._written = {site: np.zeros((model.n_layers, len(token_ids)), np.bool_) for site in self._sites}
+        # Arrays of scores, and the tokens of each.
+        self._n_tokens = {f"scores/{site}": len(token_ids) for site in self._sites}
+        if n_prompt:
+            self._n_tokens |= {f"prompt/{site}": n_prompt for site in self._sites}
+        self._written = {name: np.zeros((model.n_layers, n), np.bool_) for name, n in self._n_tokens.items()}
 
     def __enter__(self) -> Self:
         remove_left(self.path.parent, self.path.name)
@@ -127,16 +138,16 @@ class TraceWriter:
         for name, values in (("token_ids", self._token_ids), ("sequence_ids", self._sequence_ids)):
             group.create_array(name, data=values, config={"write_empty_chunks": True})
         self._group, self._plainly = group, group if not self._compact else zarr.create_group(folder / "exact")
-        n_tokens = self._token_ids.size
-        self._scores = {
-            site: self._array(self._plainly, site, n_tokens, site_columns(self._model, site), "float16")
-            for site in self._sites
-        }
-        self._plain = {site: PlainChunks.of(scores) for site, scores in self._scores.items()}
+        self._scores = {}
+        for name, n_tokens in self._n_tokens.items():
+            folder_of, _, site = name.partition("/")
+            at = self._plainly if folder_of == "scores" else group
+            self._scores[name] = self._array(at, name, n_tokens, site_columns(self._model, site), "float16")
+        self._plain = {name: PlainChunks.of(scores) for name, scores in self._scores.items()}
 
-    def _array(self, group: zarr.Group, site: str, n_tokens: int, width: int, dtype: str) -> zarr.Array[Any]:
+    def _array(self, group: zarr.Group, name: str, n_tokens: int, width: int, dtype: str) -> zarr.Array[Any]:
         return group.create_array(
-            f"scores/{site}",
+            name,
             shape=(n_tokens, self._model.n_layers, width),
             chunks=(CHUNK_TOKENS, 1, width),
             dtype=dtype,
@@ -151,13 +162,23 @@ class TraceWriter:
         Raises:
             DipsimError: no such site or place, or a score is NaN, infinite or negative.
         """
-        where, stop = f"{self.path}: scores/{site}", start + len(scores)
-        if site not in self._sites or not (
-            0 <= layer < self._model.n_layers and 0 <= start < stop <= self._token_ids.size
-        ):
+        self._write(f"scores/{site}", layer, start, scores)
+
+    def write_prompt(self, site: str, layer: int, start: int, scores: NDArray[np.float16]) -> None:
+        """The same of the prompts' tokens, those of all sequences one after another. All of a token's are 0 where the
+        layer did not run it.
+
+        Raises:
+            DipsimError: as `write`.
+        """
+        self._write(f"prompt/{site}", layer, start, scores)
+
+    def _write(self, name: str, layer: int, start: int, scores: NDArray[np.float16]) -> None:
+        where, stop, n_tokens = f"{self.path}: {name}", start + len(scores), self._n_tokens.get(name, 0)
+        if not (0 <= layer < self._model.n_layers and 0 <= start < stop <= n_tokens):
             raise DipsimError(
                 f"{where}: got layer {layer}, tokens {start} to {stop}; the trace has sites {', '.join(self._sites)}, "
-                f"{self._model.n_layers} layers, {self._token_ids.size} tokens"
+                f"{self._model.n_layers} layers, {n_tokens} tokens"
             )
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             exact = np.array(scores, np.float16, order="C")
@@ -168,11 +189,11 @@ class TraceWriter:
                 f"{where}: token {start + int(token)}, layer {layer}, column {column}: got {scores[token, column]}; "
                 "scores are finite and not negative"
             )
-        plain = self._plain[site]
+        plain = self._plain[name]
         n_written = plain.write(start, layer, exact.view(np.uint16)) if plain is not None else 0
         if start + n_written < stop:
-            self._scores[site][start + n_written : stop, layer] = exact[n_written:]
-        self._written[site][layer, start:stop] = True
+            self._scores[name][start + n_written : stop, layer] = exact[n_written:]
+        self._written[name][layer, start:stop] = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -195,7 +216,7 @@ class TraceWriter:
         for site in self._sites:
             n_columns = site_columns(self._model, site)
             own = StoredArray.of(Folder(exact, str(self.path)), f"scores/{site}", str(self.path))
-            array = self._array(self._group, site, padded(n_tokens), row_bytes(n_columns), "uint8")
+            array = self._array(self._group, f"scores/{site}", padded(n_tokens), row_bytes(n_columns), "uint8")
             stored, made = cast(StoredArray, own), cast(PlainChunks, PlainChunks.of(array))  # as `_array` makes them
             for start, layer in itertools.product(range(0, n_tokens, CHUNK_TOKENS), range(self._model.n_layers)):
                 stop = min(start + CHUNK_TOKENS, n_tokens)
@@ -204,11 +225,11 @@ class TraceWriter:
             shutil.rmtree(exact / "scores" / site)
 
     def _check_complete(self) -> None:
-        for site, written in self._written.items():
+        for name, written in self._written.items():
             if not written.all():
                 layer, token = np.argwhere(~written)[0]
                 raise DipsimError(
-                    f"{self.path}: scores/{site}: {np.count_nonzero(~written)} of {written.size} tokens x layers were "
+                    f"{self.path}: {name}: {np.count_nonzero(~written)} of {written.size} tokens x layers were "
                     f"never written, the first at layer {layer}, token {token}"
                 )
 

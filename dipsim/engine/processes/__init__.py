@@ -23,7 +23,7 @@ from dipsim.engine.processes.machine import Machine
 from dipsim.engine.processes.roles import ComputeDevice, DramDevice, FlashDevice
 from dipsim.engine.processes.stages import Overlaps
 from dipsim.engine.seconds import Formulas
-from dipsim.engine.workload import GroupUse
+from dipsim.engine.workload import uses_of
 from dipsim.loads import loads
 from dipsim.planning.future import Future
 from dipsim.planning.setup import Setup
@@ -49,10 +49,8 @@ class Processes:
         formulas = Formulas(setup)
         machine = Machine(env, setup, formulas)
         future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
-        caches = [
-            [CacheProcess(env, GroupUse(setup, formulas.flash, layer, g, future)) for g in range(len(setup.groups))]
-            for layer in range(setup.model.n_layers)
-        ]
+        uses, _ = uses_of(setup, formulas.flash, future)
+        caches = [[CacheProcess(env, use) for use in layer] for layer in uses]
         overlaps = Overlaps(env, machine, setup.overlap)
         self._loop = Loop(env, setup, formulas, overlaps, caches, self._watch)
         for load in setup.loads:

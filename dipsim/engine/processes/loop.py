@@ -15,6 +15,7 @@ from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Watch
 from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
+from dipsim.engine.prompts import Prompt, begin
 from dipsim.engine.seconds import Formulas, Stages, Timed
 from dipsim.engine.stages import TokenStages, earlier_positions
 from dipsim.engine.workload import Inputs, Work
@@ -36,6 +37,7 @@ class Part:
         jobs: filled in stage by stage.
         index, work: of tokens: the block's place, and what they use, filled in as masks are chosen.
         begun: reads ahead, and what they write.
+        prompt: what a prompt used that warms the caches.
     """
 
     sequence: int
@@ -45,6 +47,7 @@ class Part:
     index: int = 0
     work: Work | None = None
     begun: list[Job] = field(default_factory=list)
+    prompt: Prompt | None = None
 
     @property
     def unfinished(self) -> list[Job]:
@@ -128,6 +131,7 @@ class Loop:
         self._env, self._setup, self._formulas = env, setup, formulas
         self._stages = TokenStages(setup, formulas)
         self._overlaps, self._caches, self._watch = overlaps, caches, watch
+        self._uses = [[cache.use for cache in layer] for layer in caches]
         self._n_in_layer = 1 + len(setup.groups)
 
     def parts(self) -> Iterator[Part]:
@@ -135,8 +139,12 @@ class Loop:
         setup = self._setup
         for index, block in enumerate(setup.trace.blocks(setup.n_tokens)):
             sequence = setup.trace.sequences[block.sequence]
-            if block.start == sequence.start and sequence.prompt_length > 0:
-                yield self._part(block.sequence, self._stages.prompt(sequence.prompt_length), 0)
+            if block.start == sequence.start:
+                prompt = begin(setup, self._uses, index, block.sequence)
+                if sequence.prompt_length > 0:
+                    part = self._part(block.sequence, self._stages.prompt(sequence.prompt_length, prompt), 0)
+                    part.prompt = prompt
+                    yield part
             work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
             stages = self._stages.tokens(work, earlier_positions(setup.trace, block))
             part = self._part(block.sequence, stages, setup.model.n_layers if setup.reads_ahead else 0)
@@ -159,7 +167,7 @@ class Loop:
     def done(self, part: Part) -> Done:
         """What a part has become."""
         if part.work is None:
-            return Done(part.sequence, None, part.stages, part.timed, part.jobs)
+            return Done(part.sequence, None, part.stages, part.timed, part.jobs, part.prompt)
         stages = self._stages.tokens(part.work, earlier_positions(self._setup.trace, part.work.use.block))
         return Done(part.sequence, part.work, stages, self._formulas.of_stages(stages), part.jobs)
 
