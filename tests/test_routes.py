@@ -107,7 +107,7 @@ def test_the_general_form_in_any_order(tmp_path: Path, ending: str) -> None:
     found = rows(2)
     table = general(found).sample(frac=1, random_state=3)[["weight", "expert", "prompt", "layer", "token", "sequence"]]
     path = tmp_path / f"a.{ending}"
-    table.to_csv(path, index=False) if ending == "csv" else table.astype({"prompt": bool}).to_parquet(path)
+    table.to_csv(path, index=False) if ending == "csv" else table.astype({"prompt": bool}).to_parquet(path, index=False)
     trace = import_routes(path, tmp_path / "a.zarr", MODEL)
     check(trace, found, 2)
     assert trace.model.mixture.expert_bytes is None
@@ -148,8 +148,8 @@ N = len(HEADER)
 N_ROWS = len(rows())
 BAD = {
     "hole, a row": (changed(N, None), r"line 7: sequence 0, token 0, layer 1: got 1 experts; 2 in every other place"),
-    "hole, a layer": (lambda lines: lines[:-2], r"line 37: .*token 6, layer 1: is the first of 1 .*layer 2 is missing"),
-    "hole, a token": (lambda lines: [*lines[:-8], *lines[-4:]], r"line 31: .*token 5 of the sequence is missing"),
+    "hole, a layer": (lambda lines: lines[:-2], r"line 27: .*token 6, layer 1: is the first of 1 .*layer 2 is missing"),
+    "hole, a token": (lambda lines: [*lines[:-8], *lines[-4:]], r"line 23: .*token 5 of the sequence is missing"),
     "expert": (changed(N + 1, "0,0,0,1,1,6,.5,0,0"), r"line 8: expert: got 6; must be a whole number from 0 to 5"),
     "half": (changed(N + 1, "0,0,0,1,1,1.5,.5,0,0"), r"line 8: expert: got 1.5; must be a whole"),
     "layer": (changed(N + 1, "0,0,0,3,1,1,.5,0,0"), r"line 8: layer: got 3; must be a whole number from 0 to 2"),
@@ -166,12 +166,12 @@ BAD = {
     "used": (changed(1, HEADER[1].replace("used=2", "used=3")), r"line 2: says 3 experts for a token; got 2"),
     "dense": (changed(2, "# layer=0 expert_bytes=9 dense_bytes=1"), r"no experts in layer 0; .* says 9 bytes"),
     "fat": (
-        changed(3, "# layer=1 expert_bytes=30000 dense_bytes=1"),
+        lambda lines: [line.replace("3000", "30000") for line in lines],
         r"4,800 weights; .* says 30,000 bytes in layer 1, 50 bits each",
     ),
     "decoded first": (
         lambda lines: [*lines, "0,0,9,1,0,1,.5,0,0"],
-        r"line 39: .*token 9, layer 1: got 1 experts",
+        r"line 31: .*token 9, layer 1: got 1 experts",
     ),
 }
 
@@ -219,10 +219,10 @@ def test_bad_parquet(tmp_path: Path) -> None:
     with pytest.raises(DipsimError, match=r"a.parquet: not a Parquet file of numbers"):
         import_routes(tmp_path / "a.parquet", tmp_path / "a.zarr", MODEL)
     table = general(rows())
-    table.assign(expert=table.expert.astype(str).replace("3", "x")).to_parquet(tmp_path / "b.parquet")
+    table.assign(expert=table.expert.astype(str).replace("3", "x")).to_parquet(tmp_path / "b.parquet", index=False)
     with pytest.raises(DipsimError, match=r"b.parquet: not a Parquet file of numbers"):
         import_routes(tmp_path / "b.parquet", tmp_path / "a.zarr", MODEL)
-    table.assign(weight=[None, *table.weight[1:]]).to_parquet(tmp_path / "c.parquet")
+    table.assign(weight=[None, *table.weight[1:]]).to_parquet(tmp_path / "c.parquet", index=False)
     with pytest.raises(DipsimError, match=r"c.parquet: row 1: weight: got nothing or NaN"):
         import_routes(tmp_path / "c.parquet", tmp_path / "a.zarr", MODEL)
 

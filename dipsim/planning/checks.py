@@ -97,6 +97,6 @@ def _check_chosen(masking: Method, group: Group, trace: Trace, n_chosen: int) ->
     n_kept = masking.n_kept(group) if top_k is None else top_k.k
     if n_kept is not None and n_kept > n_chosen:
         raise DipsimError(
-            f"method '{masking.name}' takes {n_kept} columns of '{group.name}' for each token; {known}: take {n_chosen} "
-            f"at most (--experts-per-token {n_chosen})"
+            f"method '{masking.name}' takes {n_kept} columns of '{group.name}' for each token; {known}: "
+            f"take {n_chosen} at most (--experts-per-token {n_chosen})"
         )
