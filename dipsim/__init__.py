@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         Dense,
         Dip,
         DipCa,
+        Experts,
+        ExpertsCa,
         Gate,
         Glu,
         MagnitudePruning,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
         register_method,
         top_k,
     )
-    from dipsim.model import ModelSpec
+    from dipsim.model import Mixture, ModelSpec
     from dipsim.model.groups import Group, mlp_group
     from dipsim.policies import Policy, ScorePolicy, register_policy
     from dipsim.prefetchers import register_prefetcher
@@ -61,6 +63,8 @@ _HOMES = {
     "Dense": "methods",
     "Dip": "methods",
     "DipCa": "methods",
+    "Experts": "methods",
+    "ExpertsCa": "methods",
     "Gate": "methods",
     "Glu": "methods",
     "MagnitudePruning": "methods",
@@ -74,6 +78,7 @@ _HOMES = {
     "mlp_group": "model.groups",
     "register_load": "loads",
     "register_device": "devices",
+    "Mixture": "model",
     "ModelSpec": "model",
     "Policy": "policies",
     "ScorePolicy": "policies",
@@ -102,6 +107,8 @@ __all__ = [
     "DipsimError",
     "DipsimWarning",
     "DramDevice",
+    "Experts",
+    "ExpertsCa",
     "FlashDevice",
     "Gate",
     "Glu",
@@ -109,6 +116,7 @@ __all__ = [
     "HardwareProfile",
     "MagnitudePruning",
     "Method",
+    "Mixture",
     "ModelSpec",
     "Policy",
     "Predictor",

@@ -18,12 +18,12 @@ def by_bytes(request: BudgetRequest) -> dict[str, list[int]]:
     places = [(group, layer) for group in request.groups for layer in range(request.model.n_layers)]
     needs = [Fraction(float(active_bytes[group.name][layer])) for group, layer in places]
     if not any(needs):
-        needs = [Fraction(1)] * len(places)
-    most = [request.bytes_of(group, group.n_columns) for group, _ in places]
+        needs = [Fraction(bool(group.columns_in(layer))) for group, layer in places]
+    most = [request.bytes_of(group, group.columns_in(layer), layer) for group, layer in places]
     shares = _shared(request.cache_bytes, needs, most)
     slots: dict[str, list[int]] = {group.name: [] for group in request.groups}
-    for (group, _), share in zip(places, shares, strict=True):
-        slots[group.name].append(request.fitting(group, share))
+    for (group, layer), share in zip(places, shares, strict=True):
+        slots[group.name].append(request.fitting(group, share, layer))
     return slots
 
 

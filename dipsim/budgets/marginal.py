@@ -44,15 +44,17 @@ def _greedy(request: BudgetRequest, curves: dict[str, list[HitCurve]]) -> dict[s
     steps: list[tuple[float, int, Group, int, int]] = []
     for layer in range(request.model.n_layers):
         for group in request.groups:
+            if not group.columns_in(layer):
+                continue
             corners = concave(curves[group.name][layer])
             for (n, hits), (more, more_hits) in pairwise(corners):
                 saved = (more_hits - hits) * request.saved_s_per_hit[group.name]
-                steps.append((-saved / ((more - n) * group.column_bytes), len(steps), group, layer, more - n))
+                steps.append((-saved / ((more - n) * group.bytes_in(layer)), len(steps), group, layer, more - n))
     left = request.cache_bytes
     for _, _, group, layer, n_wanted in sorted(steps, key=lambda step: step[:2]):
-        n_taken = min(n_wanted, request.fitting(group, left))
+        n_taken = min(n_wanted, request.fitting(group, left, layer))
         slots[group.name][layer] += n_taken
-        left -= request.bytes_of(group, n_taken)
+        left -= request.bytes_of(group, n_taken, layer)
     return slots
 
 

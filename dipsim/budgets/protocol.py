@@ -64,13 +64,19 @@ class BudgetRequest:
     active_bytes: Callable[[], dict[str, Float64Array]] = _unmeasured
     hit_curves: Callable[[], dict[str, list[HitCurve]]] = _uncounted
 
-    def fitting(self, group: Group, n_bytes: Fraction | float) -> int:
-        """Columns of the group that fit into so many bytes, at most all of them."""
-        return min(group.n_columns, math.floor(Fraction(n_bytes) / Fraction(group.column_bytes)))
+    def fitting(self, group: Group, n_bytes: Fraction | float, layer: int | None = None) -> int:
+        """Columns of the group that fit into so many bytes of a layer, at most all of them; without a layer, of the
+        largest."""
+        n_columns = group.n_columns if layer is None else group.columns_in(layer)
+        return min(n_columns, math.floor(Fraction(n_bytes) / _bytes(group, layer))) if n_columns else 0
 
-    def bytes_of(self, group: Group, slots: int) -> Fraction:
-        """Exact bytes of so many columns of the group."""
-        return slots * Fraction(group.column_bytes)
+    def bytes_of(self, group: Group, slots: int, layer: int | None = None) -> Fraction:
+        """Exact bytes of so many columns of the group in a layer; without one, of the largest."""
+        return slots * _bytes(group, layer)
+
+
+def _bytes(group: Group, layer: int | None) -> Fraction:
+    return Fraction(group.column_bytes if layer is None else group.bytes_in(layer))
 
 
 Budget = Callable[[BudgetRequest], Slots]
@@ -89,7 +95,8 @@ def register_budget(name: str) -> Callable[[B], B]:
 
 
 def pin_dense(model: ModelSpec, groups: Sequence[Group], cache_bytes: Fraction) -> tuple[Slots, Fraction]:
-    """Dense groups beside masked ones: pinned first, as much as fits, the same in every layer.
+    """Dense groups beside masked ones: pinned first, as much as fits, the same in every layer that
+    has them.
 
     Every token uses all of their columns, so that no byte can serve better anywhere else.
 
@@ -100,10 +107,11 @@ def pin_dense(model: ModelSpec, groups: Sequence[Group], cache_bytes: Fraction) 
     if any(group.site is not None for group in groups):
         for group in groups:
             if group.site is None:
-                layer_bytes = cache_bytes / model.n_layers
+                layers = [layer for layer in range(model.n_layers) if group.columns_in(layer)]
+                layer_bytes = cache_bytes / len(layers)
                 n_pinned = min(group.n_columns, math.floor(layer_bytes / Fraction(group.column_bytes)))
-                slots[group.name] = [n_pinned] * model.n_layers
-                cache_bytes -= model.n_layers * n_pinned * Fraction(group.column_bytes)
+                slots[group.name] = [n_pinned if layer in layers else 0 for layer in range(model.n_layers)]
+                cache_bytes -= len(layers) * n_pinned * Fraction(group.column_bytes)
     return slots, cache_bytes
 
 
@@ -145,13 +153,15 @@ def _checked(name: str, request: BudgetRequest, answer: object) -> Slots:
                 "each layer"
             ) from None
         if len(slots[group.name]) != request.model.n_layers or not all(
-            0 <= n <= group.n_columns for n in slots[group.name]
+            0 <= n <= group.columns_in(layer) for layer, n in enumerate(slots[group.name])
         ):
             raise DipsimError(
                 f"budget '{name}': group '{group.name}': got slots {slots[group.name]}; must be from 0 to its "
                 f"{group.n_columns} columns, one for each of {request.model.n_layers} layers"
             )
-    n_bytes = sum(request.bytes_of(group, sum(slots[group.name])) for group in request.groups)
+    n_bytes = sum(
+        request.bytes_of(group, n, layer) for group in request.groups for layer, n in enumerate(slots[group.name])
+    )
     if n_bytes > request.cache_bytes:
         raise DipsimError(
             f"budget '{name}': got slots of {float(n_bytes):,} bytes; there are {float(request.cache_bytes):,}"

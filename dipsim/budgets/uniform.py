@@ -8,8 +8,10 @@ from dipsim.budgets.protocol import BudgetRequest, register_budget
 @register_budget("uniform")
 def uniform(request: BudgetRequest) -> dict[str, list[int]]:
     """The same bytes for each masked matrix of every layer; what a group has no columns for stays unused."""
-    n_layers = request.model.n_layers
-    matrix_bytes = request.cache_bytes / (n_layers * sum(group.n_matrices for group in request.groups))
+    layers = range(request.model.n_layers)
+    n_matrices = sum(group.n_matrices for group in request.groups for layer in layers if group.columns_in(layer))
+    matrix_bytes = request.cache_bytes / n_matrices
     return {
-        group.name: [request.fitting(group, matrix_bytes * group.n_matrices)] * n_layers for group in request.groups
+        group.name: [request.fitting(group, matrix_bytes * group.n_matrices, layer) for layer in layers]
+        for group in request.groups
     }

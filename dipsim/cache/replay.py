@@ -101,6 +101,19 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Metho
     return PlainReplay(WeightCache(place, policy, admission), own, group)
 
 
+class NoColumns(Replay):
+    """A group that a layer does not have: nothing is used there, whatever the scores."""
+
+    def __init__(self, group: Group) -> None:
+        self._n_columns = group.n_columns
+
+    def run(self, tokens: Tokens) -> Usage:
+        """See `Replay`."""
+        nothing: BoolArray = np.zeros((tokens.n_tokens, self._n_columns), np.bool_)
+        counts: Int64Array = np.zeros((tokens.n_tokens, 5), np.int64)
+        return Usage(nothing, nothing.copy(), counts, nothing.copy() if tokens.tells_held else None)
+
+
 class PinnedColumns(Replay):
     """A group whose first columns are always resident, and no others."""
 

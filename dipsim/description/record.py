@@ -85,20 +85,24 @@ class Description(Record):
     gamma: Annotated[
         float | None,
         _of_method(
-            "dip-ca: weight of columns that are not resident, in [0, 1]; 1 is dip, 0.2 the default, as published.",
+            "dip-ca, experts-ca: weight of columns that are not resident, in [0, 1]; 1 is dip, 0.2 the default, as "
+            "published.",
             sets="gamma",
             searched=Interval(0.05, 1.0, 0.01),
         ),
     ] = None
-    rule: Annotated[str | None, _of_method("dip-ca: reweight (default), blend or top-m.", sets="rule")] = None
+    rule: Annotated[
+        str | None,
+        _of_method("dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.", sets="rule"),
+    ] = None
     exempt_top: Annotated[
-        Whole | None, _of_method("dip-ca: this many best columns escape the penalty.", sets="exempt_top")
+        Whole | None, _of_method("dip-ca, experts-ca: this many best columns escape the penalty.", sets="exempt_top")
     ] = None
     gamma_warm_up: Annotated[
         bool, _of_method("dip-ca: let gamma start at 1 in each sequence and decay.", sets="warm_up")
     ] = False
     top_m: Annotated[
-        float | None, _of_method("dip-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
+        float | None, _of_method("dip-ca, experts-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
     ] = None
     calibration: Annotated[
         str | None, _of_method("cats: a trace with scores at site gate, of other text, that thresholds are taken from.")
@@ -108,6 +112,13 @@ class Description(Record):
         _of_method(
             "predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
             sets="rank",
+        ),
+    ] = None
+    experts_per_token: Annotated[
+        Whole | None,
+        _of_method(
+            "experts, experts-ca: how many experts a token uses; as many as the model does by default.",
+            sets="per_token",
         ),
     ] = None
     method_options: Annotated[

@@ -27,8 +27,9 @@ class ReadAhead:
         self._setup = setup
         self._layer = layer
         self._group = group
-        share = group.n_matrices / sum(other.n_matrices for other in setup.groups)
-        self._n_most = min(group.n_columns, math.floor(setup.prefetch_bytes * share / group.column_bytes))
+        n_columns, column_bytes = group.columns_in(layer), group.bytes_in(layer)
+        share = group.n_matrices / sum(other.n_matrices for other in setup.groups if other.columns_in(layer))
+        self._n_most = min(n_columns, math.floor(setup.prefetch_bytes * share / column_bytes)) if n_columns else 0
         self._last: Uint16Array = np.zeros(group.n_columns, np.uint16)
 
     @property

@@ -36,15 +36,19 @@ class TokenStages:
         self._setup = setup
         self._formulas, self._flash = formulas, formulas.flash
         operations, bits = formulas.compute.operations, setup.model.bits
-        self._column_bytes = np.array([group.column_bytes for group in setup.groups])
+        layers = range(setup.model.n_layers)
+        # [layer, group]
+        self._column_bytes = np.array([[group.bytes_in(layer) for group in setup.groups] for layer in layers])
+        self._n_columns = np.array([[float(group.columns_in(layer)) for group in setup.groups] for layer in layers])
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
-        self._n_scored = np.array([group.n_columns * float(group.site is not None) for group in setup.groups])
+        self._n_scored = self._n_columns * np.array([group.site is not None for group in setup.groups])
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
         self._n_scored_of = self._n_scored.tolist()
         beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
-        self._attention_ops = operations(setup.model.attention_weights, bits.attention) + beside_ops
-        self._attention_bytes = setup.model.attention_bytes + sum(own.n_bytes for own in setup.beside)
+        n_pinned = setup.model.pinned_weights[:, None]
+        self._attention_ops = n_pinned * operations(1, bits.attention) + beside_ops  # [layer, 1]
+        self._attention_bytes = n_pinned * bits.attention / 8 + sum(own.n_bytes for own in setup.beside)
         self._head_ops = operations(setup.model.lm_head_weights, bits.lm_head)
 
     def tokens(self, work: Work, n_earlier: Float64Array) -> Stages:
@@ -69,19 +73,19 @@ class TokenStages:
         n_missed = float(work.use.n_missed[t, layer, g])
         n_hits = float(work.use.n_active[t, layer, g]) - n_missed
         n_held = n_hits + float(work.n_used_ahead[t, layer, g])
-        column_bytes, column_ops = self._column_bytes_of[g], self._column_ops_of[g]
+        column_bytes, column_ops = self._column_bytes_of[layer][g], self._column_ops_of[g]
         return self._formulas.of_one(
             work.demanded.one(t, layer, g),
             n_held * column_bytes,
             n_hits * column_ops,
             n_missed * column_ops,
-            self._n_scored_of[g],
+            self._n_scored_of[layer][g],
         )
 
     def prompt(self, n_tokens: int) -> Stages:
         """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""
         setup = self._setup
-        n_columns = np.array([[[group.n_columns for group in setup.groups]] * setup.model.n_layers], np.float64)
+        n_columns = self._n_columns[None]
         n_hits = np.zeros_like(n_columns)
         for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):
             if setup.is_pinned(layer, group):
@@ -112,7 +116,7 @@ class TokenStages:
         embedding = self._embedding(ones[:, :1], n_tokens)
         return _joined(embedding, attention, groups, head)
 
-    def _pinned(self, n_bytes: float, n_ops: float, ones: Float64Array) -> Stages:
+    def _pinned(self, n_bytes: Float64Array | float, n_ops: Float64Array | float, ones: Float64Array) -> Stages:
         """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
         plan = self._setup.dram
         share = plan.streamed_pinned_bytes / plan.pinned_bytes

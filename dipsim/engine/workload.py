@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from dipsim.cache import PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
+from dipsim.cache import NoColumns, PinnedColumns, Replay, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
@@ -100,6 +100,8 @@ class GroupUse:
 
     def _of_cache(self) -> Replay:
         setup, slots = self._setup, self._setup.slots[self.group.name][self.layer]
+        if not self.group.columns_in(self.layer):
+            return NoColumns(self.group)
         if self._is_pinned:
             return PinnedColumns(in_layer(setup.masking, self.layer), self.group, slots)
         place = Place(self.group.n_columns, slots, self.layer, self.group.name)
@@ -150,7 +152,10 @@ class GroupUse:
         work.demanded.fill(where, self._reads(demanded, n_demanded))
 
     def _reads(self, wanted: BoolArray, n_wanted: Float64Array) -> ReadBatches:
-        return self._flash.columns(wanted, n_wanted, self.group.column_bytes, self._n_regions, self._places)
+        column_bytes = self.group.bytes_in(self.layer)
+        if not column_bytes:
+            return ReadBatches.empty(len(wanted))
+        return self._flash.columns(wanted, n_wanted, column_bytes, self._n_regions, self._places)
 
 
 def _count(flags: BoolArray) -> Float64Array:

@@ -6,10 +6,10 @@ import numba
 import numpy as np
 
 from dipsim.kernels.reweighted import reweighted_top_k
-from dipsim.kernels.scores import blended_keys
+from dipsim.kernels.scores import ULP, blended_keys, score_sum, score_value
 from dipsim.kernels.selection import top_k
 
-REWEIGHT, BLEND, TOP_M = 0, 1, 2
+REWEIGHT, BLEND, TOP_M, DROP = 0, 1, 2, 3
 # Where the searches of `choose_columns` begin: for the k, the exempt, the m, and those of either that compete.
 N_GUESSES = 4
 _PLAIN = np.float32(1)
@@ -59,8 +59,22 @@ def _top_m(scores, resident, k, exempt, m, guess, chosen):  # type: ignore[no-un
 
 
 @numba.njit(cache=True, nogil=True)
+def _drop(scores, resident, least_share, k, exempt, guess, chosen):  # type: ignore[no-untyped-def]
+    """The rule `drop`: the best k, less those that are neither exempt nor resident and whose score is below this share
+    of all k; the best of all stays."""
+    guess[0] = reweighted_top_k(scores, resident, _PLAIN, k, guess[0], chosen)
+    safe = np.empty(scores.size, np.bool_)
+    guess[1] = reweighted_top_k(scores, resident, _PLAIN, min(max(exempt, 1), k), guess[1], safe)
+    _, kept, _ = score_sum(scores, chosen)
+    least = np.float64(least_share) * np.float64(kept)
+    for i in range(scores.size):
+        is_small = np.float64(score_value(scores[i])) / ULP < least
+        chosen[i] &= safe[i] | resident[i] | ~is_small
+
+
+@numba.njit(cache=True, nogil=True)
 def choose_columns(scores, resident, gamma, k, rule, exempt, m, guess, chosen):  # type: ignore[no-untyped-def]
-    """Sets `chosen` to k columns; of equal ones to those of lower index.
+    """Sets `chosen` to k columns, or fewer under `DROP`; of equal ones to those of lower index.
 
     Args:
         scores: float16 bit patterns [column].
@@ -69,7 +83,9 @@ def choose_columns(scores, resident, gamma, k, rule, exempt, m, guess, chosen): 
         k: 1 to n.
         rule: `REWEIGHT` takes the largest `score if favoured else gamma * score`; `BLEND` the largest `gamma * score /
             max(score) + (1 - gamma) * favoured`; favoured is what is resident or exempt. `TOP_M` fills its places from
-            the exempt, the best k that are resident, the best m that are resident, and the best k that are not.
+            the exempt, the best k that are resident, the best m that are resident, and the best k that are not. `DROP`
+            takes the best k without those that are not favoured and have less than the share gamma of their sum, but
+            for the very best.
         exempt: the best columns by score that are exempt, 0 to n.
         m: of `TOP_M`, 0 to n.
         guess: int64 [N_GUESSES], 1 to 0x7BFF, where searches begin, updated; any is right, those of similar scores are
@@ -78,6 +94,9 @@ def choose_columns(scores, resident, gamma, k, rule, exempt, m, guess, chosen): 
     """
     if rule == TOP_M:
         _top_m(scores, resident, k, exempt, m, guess, chosen)
+        return
+    if rule == DROP:
+        _drop(scores, resident, gamma, k, exempt, guess, chosen)
         return
     favoured = resident
     if exempt > 0:

@@ -12,6 +12,7 @@ from dipsim.methods.answers import (
 )
 from dipsim.methods.cats import Cats
 from dipsim.methods.dip import Dip, DipCa, split_density
+from dipsim.methods.experts import Experts, ExpertsCa
 from dipsim.methods.keeps import Keeps
 from dipsim.methods.one_site import Dense, Gate, Glu, Up
 from dipsim.methods.predictor import Predictor
@@ -23,6 +24,8 @@ __all__ = [
     "Dense",
     "Dip",
     "DipCa",
+    "Experts",
+    "ExpertsCa",
     "Gate",
     "Glu",
     "Keeps",

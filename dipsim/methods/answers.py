@@ -51,6 +51,17 @@ def _check_group(who: str, group: Group, model: ModelSpec) -> None:
         value = getattr(group, name)
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise DipsimError(f"{who}: got {name} {value!r}; must be above 0 and finite")
+    layers = range(model.n_layers)
+    if group.layers is not None and (not group.layers or not {*group.layers} <= {*layers}):
+        raise DipsimError(f"{who}: got layers {group.layers!r}; must be some of those below {model.n_layers}")
+    if group.layer_bytes is not None and (
+        len(group.layer_bytes) != model.n_layers
+        or any(not 0 < group.bytes_in(layer) <= group.column_bytes for layer in layers if group.columns_in(layer))
+    ):
+        raise DipsimError(
+            f"{who}: got layer_bytes {group.layer_bytes!r}; must be one for each of {model.n_layers} layers, above 0 "
+            "and at most column_bytes where the group is"
+        )
 
 
 def in_layer(masking: Method, layer: int) -> Method:
@@ -131,7 +142,7 @@ def n_kept_by(masking: Method, layer: int, group: Group) -> int | None:
         if n_kept is not None:
             return _kept(who, n_kept, group)
     top_k = top_k_of(masking, layer, group)
-    return None if top_k is None else top_k.k
+    return None if top_k is None or top_k.rule == "drop" else top_k.k
 
 
 def _kept(who: str, n: object, group: Group) -> int:

@@ -116,7 +116,7 @@ class DipCa(Dip):
         super().__post_init__()
         if not 0 <= self.gamma <= 1:
             raise DipsimError(f"gamma: got {self.gamma}; must be in [0, 1]")
-        choose("rule", self.rule, RULES)
+        choose("rule", self.rule, RULES[:3])  # one that drops columns has no density
         if self.exempt_top < 0:
             raise DipsimError(f"exempt_top: got {self.exempt_top}; must be at least 0 columns")
         if not 1 <= self.top_m < math.inf:

@@ -21,7 +21,7 @@ from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.registry import Registry
 
-Rule = Literal["reweight", "blend", "top-m"]
+Rule = Literal["reweight", "blend", "top-m", "drop"]
 RULES: tuple[Rule, ...] = get_args(Rule)  # in the order of the kernels' numbers
 
 
@@ -30,9 +30,9 @@ class TopK:
     """A mask of k columns by one of the rules of `dip-ca`.
 
     Attributes:
-        k: how many.
-        gamma_at: gamma, in [0, 1], at a token of its sequence.
-        rule: `reweight` takes the k largest of `score if resident else gamma * score`; or `blend`, or `top-m`.
+        k: how many; at most, under the rule `drop`.
+        gamma_at: gamma, in [0, 1], at a token of its sequence; under the rule `drop` the least share.
+        rule: `reweight` takes the k largest of `score if resident else gamma * score`; or `blend`, `top-m` or `drop`.
         exempt: so many of the best columns are treated as if resident.
         m: `top-m` prefers what is resident among so many of the best.
     """

@@ -9,8 +9,8 @@ from typing import Literal
 from dipsim.errors import DipsimError
 from dipsim.model.spec import ModelSpec
 
-Site = Literal["mlp_input", "glu", "gate", "up", "predictor"]
-SITES: tuple[Site, ...] = ("mlp_input", "glu", "gate", "up", "predictor")
+Site = Literal["mlp_input", "glu", "gate", "up", "predictor", "router"]
+SITES: tuple[Site, ...] = ("mlp_input", "glu", "gate", "up", "predictor", "router")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class Group:
         n_columns: columns of the group.
         n_matrices: how many of the three MLP matrices it holds.
         column_weights: weights of one column; a mean where each matrix keeps only some of them.
-        column_bytes: bytes of one column; may be fractional.
+        column_bytes: bytes of one column, where layers differ of the largest; may be fractional.
+        layers: the layers that have the group at all, ascending; None for all of them.
+        layer_bytes: bytes of one column in each layer of the model, where they differ; see `bytes_in`.
+        per_token: columns that a token uses by the model's own rule, where it has one.
     """
 
     name: str
@@ -32,6 +35,19 @@ class Group:
     n_matrices: int
     column_weights: float
     column_bytes: float
+    layers: tuple[int, ...] | None = None
+    layer_bytes: tuple[float, ...] | None = None
+    per_token: int | None = None
+
+    def columns_in(self, layer: int) -> int:
+        """Columns of the group in a layer: none where it is absent."""
+        return self.n_columns if self.layers is None or layer in self.layers else 0
+
+    def bytes_in(self, layer: int) -> float:
+        """Bytes of one column in a layer; 0 where the group is absent."""
+        if not self.columns_in(layer):
+            return 0.0
+        return self.column_bytes if self.layer_bytes is None else self.layer_bytes[layer]
 
 
 def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
@@ -44,8 +60,13 @@ def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
         site: the scores that mask them; None where the group is dense.
 
     Raises:
-        DipsimError: other matrices.
+        DipsimError: other matrices, or a model of experts, whose columns are these.
     """
+    if model.mixture is not None:
+        raise DipsimError(
+            f"model '{model.name}' is a mixture of experts, whose MLPs are not masked inside; choose method 'experts' "
+            "or 'experts-ca'"
+        )
     d, f = model.hidden_size, model.intermediate_size
     matrices = name.split("_")
     if len({*matrices}) != len(matrices) or not {*matrices} <= {"up", "gate", "down"}:
@@ -55,8 +76,39 @@ def mlp_group(model: ModelSpec, name: str, site: Site | None) -> Group:
     return Group(name, site, n_columns, len(matrices), weights, weights * model.mlp_weight_bytes)
 
 
-def site_width(model: ModelSpec, site: Site) -> int:
-    """Scores of one token and layer at a site."""
+def expert_groups(model: ModelSpec) -> tuple[Group, ...]:
+    """The groups of a mixture: experts by the router, then what every token uses, shared experts and whole MLPs of
+    layers without experts.
+
+    Raises:
+        DipsimError: the model is no mixture.
+    """
+    own, d = model.mixture, model.hidden_size
+    if own is None:
+        raise DipsimError(
+            f"model '{model.name}' has no experts, got a method that chooses some; choose 'dip' or 'dip-ca'"
+        )
+    mixed, n_bytes = model.layers_with_experts, own.expert_bytes
+    layers = mixed if own.dense_layers else None
+    weights = 3 * d * own.expert_size
+    column_bytes = weights * model.mlp_weight_bytes if n_bytes is None else max(n_bytes)
+    layer_bytes = None if n_bytes is None or {*n_bytes} == {column_bytes} else tuple(n_bytes)
+    groups = [
+        Group("experts", "router", own.n_experts, 3, weights, column_bytes, layers, layer_bytes, own.experts_per_token)
+    ]
+    for name, width, where in (
+        ("shared_experts", own.shared_expert_size, layers),
+        ("dense_mlp", model.intermediate_size if own.dense_layers else 0, tuple(own.dense_layers)),
+    ):
+        if width:
+            groups.append(Group(name, None, d, 3, 3 * width, 3 * width * model.mlp_weight_bytes, where))
+    return tuple(groups)
+
+
+def site_width(model: ModelSpec, site: str) -> int:
+    """Scores of one token and layer at a site; 0 of a router that the model does not have."""
+    if site == "router":
+        return 0 if model.mixture is None else model.mixture.n_experts
     return model.hidden_size if site == "mlp_input" else model.intermediate_size
 
 

@@ -16,7 +16,7 @@ from dipsim.model.config import sizes_of
 from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.model.presets import PRESETS
 from dipsim.model.refusals import MOST_LAYERS
-from dipsim.schema import Count, Record
+from dipsim.schema import Count, PerLayer, Record
 
 BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]
 
@@ -25,6 +25,8 @@ _MOST_COLUMNS = 2**25
 Layers = Annotated[int, pydantic.Field(gt=0, le=MOST_LAYERS)]
 Width = Annotated[int, pydantic.Field(gt=0, le=2**20)]
 Heads = Annotated[int, pydantic.Field(gt=0, le=2**14)]
+Experts = Annotated[int, pydantic.Field(gt=0, le=2**14)]
+SomeLayers = Annotated[list[int], pydantic.Field(max_length=MOST_LAYERS)]
 Vocabulary = Annotated[int, pydantic.Field(gt=0, le=2**26)]
 
 
@@ -38,10 +40,70 @@ class Bits(Record):
     kv: BitWidth = 8
 
 
+class Mixture(Record):
+    """Experts in place of one MLP: gated MLPs of which a router chooses some for each token.
+
+    Attributes:
+        n_experts: experts of a layer that has them.
+        experts_per_token: how many of them a token uses by the model's own rule.
+        expert_size: width of one.
+        shared_expert_size: width of all shared experts together, a gated MLP that every token uses beside the others.
+        dense_layers: layers with a plain MLP of `intermediate_size` instead, ascending.
+        expert_bytes: bytes of one whole expert in each layer as a file stores it, 0 in dense layers; None where they
+            follow from the bits.
+    """
+
+    n_experts: Experts
+    experts_per_token: Experts
+    expert_size: Width
+    shared_expert_size: Annotated[int, pydantic.Field(ge=0, le=2**20)] = 0
+    dense_layers: SomeLayers = pydantic.Field(default_factory=list)
+    expert_bytes: PerLayer[Annotated[float, pydantic.Field(ge=0, le=2**50)]] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.experts_per_token > self.n_experts:
+            raise ValueError(
+                f"experts_per_token ({self.experts_per_token}) must be at most n_experts ({self.n_experts})"
+            )
+        if self.dense_layers != sorted({*self.dense_layers}) or any(layer < 0 for layer in self.dense_layers):
+            raise ValueError("dense_layers must ascend from 0, each layer once")
+        return self
+
+    def check_layers(self, n_layers: int) -> None:
+        """Refuses what does not fit so many layers.
+
+        Raises:
+            ValueError: a layer beyond them, none with experts, or bytes that are not one number for each.
+        """
+        if any(layer >= n_layers for layer in self.dense_layers) or len(self.dense_layers) == n_layers:
+            raise ValueError(f"mixture.dense_layers must be below n_layers ({n_layers}), and not all of them")
+        if self.expert_bytes is not None:
+            with_experts = [layer not in self.dense_layers for layer in range(n_layers)]
+            if [n_bytes > 0 for n_bytes in self.expert_bytes] != with_experts:
+                raise ValueError(
+                    f"mixture.expert_bytes must be one for each of {n_layers} layers, 0 in dense ones alone"
+                )
+
+
+class AttentionShape(Record):
+    """Attention of one layer whose sizes do not follow from its heads.
+
+    Attributes:
+        weights: of all of its matrices.
+        kv_width: numbers that it keeps of each position.
+    """
+
+    weights: Annotated[int, pydantic.Field(ge=0, le=2**45)]
+    kv_width: Annotated[int, pydantic.Field(ge=0, le=2**30)]
+
+
 class ModelSpec(Record):
     """A decoder with gated MLPs, as far as memory and time are concerned. Norms and biases are left out.
 
     Attributes:
+        mixture: experts in place of MLPs; None where all layers have an MLP of `intermediate_size`.
+        attention: of each layer, where heads do not tell (latent attention, heads that differ by layer); else None.
         sliding_window: positions that a sliding layer keeps and reads; None where all layers see every position.
         sliding_layers: which layers those are, ascending.
     """
@@ -58,13 +120,16 @@ class ModelSpec(Record):
     activation: str = "silu"
     sliding_window: Count | None = None
     sliding_layers: list[int] = pydantic.Field(default_factory=list)
+    mixture: Mixture | None = None
+    attention: PerLayer[AttentionShape] | None = None
     bits: Bits = Bits()
 
     @pydantic.model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
-        n_columns = self.n_layers * (self.hidden_size + self.intermediate_size)
+        n_experts = self.mixture.n_experts if self.mixture else 0
+        n_columns = self.n_layers * (self.hidden_size + self.intermediate_size + n_experts)
         if n_columns > _MOST_COLUMNS:
             raise ValueError(f"layers x (hidden_size + intermediate_size) is {n_columns:,}; at most {_MOST_COLUMNS:,}")
         if (self.sliding_window is None) != (not self.sliding_layers):
@@ -73,15 +138,20 @@ class ModelSpec(Record):
             raise ValueError(f"sliding_layers must be from 0 and below n_layers ({self.n_layers})")
         if self.sliding_layers != sorted(set(self.sliding_layers)):
             raise ValueError("sliding_layers must ascend, each layer once")
+        if self.mixture is not None:
+            self.mixture.check_layers(self.n_layers)
+        if self.attention is not None and len(self.attention) != self.n_layers:
+            raise ValueError(f"attention must be given for each of {self.n_layers} layers")
         return self
 
     @pydantic.model_serializer(mode="wrap")
-    def _without_windows(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Models whose layers all see every position are written as ever."""
+    def _without_what_is_rare(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Models of MLPs whose layers all see every position are written as ever."""
         data: dict[str, Any] = write(self)
-        if self.sliding_window is None:
-            data = {key: value for key, value in data.items() if not key.startswith("sliding_")}
-        return data
+        rare = ("sliding_window", "mixture", "attention")
+        left_out = {key for key in rare if data[key] is None}
+        left_out |= {"sliding_layers"} & {key for key in data if "sliding_window" in left_out}
+        return {key: value for key, value in data.items() if key not in left_out}
 
     @property
     def mlp_weight_bytes(self) -> float:
@@ -90,22 +160,49 @@ class ModelSpec(Record):
 
     @property
     def mlp_weights(self) -> int:
-        """Weights of all gate, up and down matrices."""
-        return 3 * self.n_layers * self.hidden_size * self.intermediate_size
+        """Weights of all gate, up and down matrices, those of all experts."""
+        return sum(self._mlp_weights_in(layer) for layer in range(self.n_layers))
+
+    def _mlp_weights_in(self, layer: int) -> int:
+        own = self.mixture
+        if own is None or layer in own.dense_layers:
+            return 3 * self.hidden_size * self.intermediate_size
+        return 3 * self.hidden_size * (own.n_experts * own.expert_size + own.shared_expert_size)
 
     @property
     def mlp_bytes(self) -> float:
-        """Bytes of all gate, up and down matrices."""
-        return self.mlp_weights * self.mlp_weight_bytes
+        """Bytes of all gate, up and down matrices, those of all experts."""
+        if self.mixture is None or self.mixture.expert_bytes is None:
+            return self.mlp_weights * self.mlp_weight_bytes
+        own, n_mixed = self.mixture, self.n_layers - len(self.mixture.dense_layers)
+        experts = n_mixed * 3 * self.hidden_size * own.n_experts * own.expert_size
+        n_bytes = own.n_experts * sum(own.expert_bytes or [])
+        return n_bytes + (self.mlp_weights - experts) * self.mlp_weight_bytes
+
+    @property
+    def layers_with_experts(self) -> tuple[int, ...]:
+        """Layers that are mixtures; none where there is none."""
+        own = self.mixture
+        return () if own is None else tuple(i for i in range(self.n_layers) if i not in own.dense_layers)
+
+    @property
+    def pinned_weights(self) -> NDArray[np.float64]:
+        """Weights of each layer's attention, and of its router where it has experts, float64 [layer]."""
+        n_weights = np.full(self.n_layers, self.attention_weights, np.float64)
+        if self.attention is not None:
+            n_weights[:] = [own.weights for own in self.attention]
+        if self.mixture is not None:
+            n_weights[list(self.layers_with_experts)] += self.hidden_size * self.mixture.n_experts
+        return n_weights
 
     @property
     def attention_weights(self) -> int:
-        """Weights of one layer's query, key, value and output matrices."""
+        """Weights of one layer's query, key, value and output matrices, by its heads; see `attention`."""
         return self.hidden_size * self.head_dim * (2 * self.n_heads + 2 * self.n_kv_heads)
 
     @property
     def attention_bytes(self) -> float:
-        """Bytes of one layer's attention weights."""
+        """Bytes of one layer's attention weights, by its heads."""
         return self.attention_weights * self.bits.attention / 8
 
     @property
@@ -120,8 +217,8 @@ class ModelSpec(Record):
 
     @property
     def pinned_bytes(self) -> float:
-        """Bytes of attention and LM head over all layers: what is always kept in DRAM."""
-        return self.n_layers * self.attention_bytes + self.lm_head_bytes
+        """Bytes of attention, routers and LM head over all layers: what is always kept in DRAM."""
+        return float(self.pinned_weights.sum()) * self.bits.attention / 8 + self.lm_head_bytes
 
     @property
     def embedding_row_bytes(self) -> float:
@@ -132,7 +229,14 @@ class ModelSpec(Record):
     @property
     def kv_bytes_per_position(self) -> float:
         """Bytes of keys and values that one position adds, over all layers, while it is within every window."""
-        return 2 * self.n_kv_heads * self.head_dim * self.n_layers * self.bits.kv / 8
+        return float(self._kv_widths.sum()) * self.bits.kv / 8
+
+    @property
+    def _kv_widths(self) -> NDArray[np.float64]:
+        """Numbers that each layer keeps of a position, float64 [layer]."""
+        if self.attention is not None:
+            return np.array([own.kv_width for own in self.attention], np.float64)
+        return np.full(self.n_layers, 2 * self.n_kv_heads * self.head_dim, np.float64)
 
     def kv_bytes(self, n_positions: NDArray[np.float64] | int) -> NDArray[np.float64]:
         """Bytes of the keys and values of so many positions [...] in each layer, float64 [..., layer].
@@ -143,7 +247,7 @@ class ModelSpec(Record):
         kept = each.copy()
         if self.sliding_window is not None:
             kept[..., self.sliding_layers] = np.minimum(kept[..., self.sliding_layers], self.sliding_window)
-        return kept * (self.kv_bytes_per_position / self.n_layers)
+        return kept * (self._kv_widths * self.bits.kv / 8)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:

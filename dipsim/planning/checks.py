@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dipsim.errors import DipsimError
 from dipsim.methods import Method, check_kind, groups_of
@@ -11,6 +11,14 @@ from dipsim.policies import Policy
 from dipsim.profile import HardwareProfile
 from dipsim.registry import ships_with_dipsim
 from dipsim.trace import Trace
+
+_SHAPE: dict[str, Callable[[ModelSpec], object]] = {
+    "n_layers": lambda model: model.n_layers,
+    "hidden_size": lambda model: model.hidden_size,
+    "intermediate_size": lambda model: model.intermediate_size,
+    "experts": lambda model: model.mixture.n_experts if model.mixture else 0,
+    "layers with experts": lambda model: list(model.layers_with_experts),
+}
 
 
 def check_kinds(profile: object, trace: object) -> None:
@@ -29,11 +37,11 @@ def check_engine(engine: str, loads: Sequence[object], devices: Mapping[str, obj
 
 def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
     """Refuses a model that the trace's scores do not fit."""
-    for name in ("n_layers", "hidden_size", "intermediate_size"):
-        if getattr(model, name) != getattr(recorded, name):
+    for name, of in _SHAPE.items():
+        if of(model) != of(recorded):
             raise DipsimError(
-                f"model: {name}: got {getattr(model, name)} for '{model.name}'; "
-                f"the trace was recorded with {getattr(recorded, name)} ('{recorded.name}')"
+                f"model: {name}: got {of(model)} for '{model.name}'; "
+                f"the trace was recorded with {of(recorded)} ('{recorded.name}')"
             )
 
 

@@ -59,6 +59,8 @@ class Future:
         is_last = index + 1 == len(self._blocks) or self._blocks[index + 1].sequence != block.sequence
         for layer in range(setup.model.n_layers):
             for group in setup.cached_groups:
+                if not group.columns_in(layer):
+                    continue
                 key = layer, group.name
                 if is_last:
                     after[key] = np.full(group.n_columns, NEVER, np.int32)

@@ -36,6 +36,8 @@ def active_columns(setup: Setup) -> dict[str, Float64Array]:
 
 
 def _active_columns(setup: Setup, layer: int, group: Group) -> float:
+    if not group.columns_in(layer):
+        return 0.0
     n_kept = n_kept_by(setup.masking, layer, group)
     if n_kept is not None or group.site is None:
         return group.n_columns if n_kept is None else n_kept
@@ -81,6 +83,8 @@ def _run_layer(
 ) -> None:
     first_token = block.start - setup.trace.sequences[block.sequence].start
     for own, group in zip(sizes[layer], setup.cached_groups, strict=True):
+        if not group.columns_in(layer):
+            continue
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, layer)
         next_use = future.next_use(index, layer, group, scores) if future else None
         own.run(Tokens(block.stop - block.start, first_token, scores, next_use))

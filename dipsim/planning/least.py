@@ -42,8 +42,12 @@ def least_dram_bytes(setup: Setup) -> int:
     """DRAM from which on the budget `uniform` gives each group a slot in every layer, dense groups beside masked ones
     all of theirs."""
     cached = setup.cached_groups
-    dense_bytes = sum(own.n_columns * Fraction(own.column_bytes) for own in setup.groups if own not in cached)
+    layers = range(setup.model.n_layers)
+    dense = [own for own in setup.groups if own not in cached]
+    dense_bytes = sum(own.columns_in(layer) * Fraction(own.bytes_in(layer)) for own in dense for layer in layers)
     matrix_bytes = max(Fraction(group.column_bytes) / group.n_matrices for group in cached)
-    layer_bytes = dense_bytes + matrix_bytes * sum(group.n_matrices for group in cached)
+    n_matrices = sum(group.n_matrices for group in cached for layer in layers if group.columns_in(layer))
     beside_cache = setup.dram.pinned_bytes + setup.dram.kv_bytes + setup.dram.prefetch_bytes
-    return 1 + math.ceil(Fraction(beside_cache) + setup.model.n_layers * layer_bytes)  # one for bytes lost in floats
+    return 1 + math.ceil(
+        Fraction(beside_cache) + dense_bytes + matrix_bytes * n_matrices
+    )  # one for bytes lost in floats

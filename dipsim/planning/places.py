@@ -29,7 +29,7 @@ def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
     if setup.profile.flash.is_ideal:
         return {}
     masked = [group for group in setup.groups if group.site is not None]
-    stages = [(layer, group) for layer in range(setup.model.n_layers) for group in masked]
+    stages = [(layer, group) for layer in range(setup.model.n_layers) for group in masked if group.columns_in(layer)]
     places = {}
     is_plain = any(_without_cache(setup, 0, group).is_plain for group in masked)
     is_plain |= not ships_with_dipsim(setup.layout)

@@ -78,9 +78,9 @@ class Setup:
     resident_layers: frozenset[int] = frozenset()
 
     def is_pinned(self, layer: int, group: Group) -> bool:
-        """Whether the group's slots never change hands there: its layer is resident, or it is dense beside masked
-        ones."""
-        return layer in self.resident_layers or group not in self.cached_groups
+        """Whether the group's slots never change hands there: its layer is resident or lacks it, or it is dense beside
+        masked ones."""
+        return layer in self.resident_layers or not group.columns_in(layer) or group not in self.cached_groups
 
     @property
     def cached_groups(self) -> tuple[Group, ...]:
@@ -92,7 +92,9 @@ class Setup:
         """The same run with all columns of some layers in DRAM, on top of what it holds."""
         resident = self.resident_layers | set(layers)
         slots = {
-            group.name: [group.n_columns if layer in resident else n for layer, n in enumerate(self.slots[group.name])]
+            group.name: [
+                group.columns_in(layer) if layer in resident else n for layer, n in enumerate(self.slots[group.name])
+            ]
             for group in self.groups
         }
         return replace(self, slots=slots, resident_layers=frozenset(resident))

@@ -38,7 +38,10 @@ def slots_of(setup: Setup, budget: str, on_tokens: Callable[[int], None]) -> dic
     @cache
     def active_bytes() -> dict[str, Float64Array]:
         n_active = active_columns(setup)
-        return {group.name: n_active[group.name] * group.column_bytes for group in setup.cached_groups}
+        return {
+            group.name: n_active[group.name] * [group.bytes_in(layer) for layer in range(setup.model.n_layers)]
+            for group in setup.cached_groups
+        }
 
     @cache  # a pass over the trace, however often it is asked for
     def hit_curves() -> dict[str, list[HitCurve]]:
@@ -68,12 +71,12 @@ def warn_where_policies_agree(setup: Setup) -> None:
     for group in setup.cached_groups:
         if group.site is None:
             continue
-        n_kept = [n_kept_by(setup.masking, layer, group) for layer in range(setup.model.n_layers)]
-        pairs = zip(setup.slots[group.name], n_kept, strict=True)
+        layers = [layer for layer in range(setup.model.n_layers) if group.columns_in(layer)]
+        pairs = [(setup.slots[group.name][layer], n_kept_by(setup.masking, layer, group)) for layer in layers]
         tight = [(slots, kept) for slots, kept in pairs if kept is not None and slots <= kept]
-        if 2 * len(tight) > setup.model.n_layers:
+        if 2 * len(tight) > len(layers):
             slots, kept = (_range(numbers) for numbers in zip(*tight, strict=True))
-            where = f"{len(tight)} of {setup.model.n_layers} layers"
+            where = f"{len(tight)} of {len(layers)} layers"
             said.append(f"group '{group.name}' has {slots} in {where} for {kept} active columns")
     if said:
         warnings.warn(

@@ -104,10 +104,15 @@ class _SharedOracle:
         self._setup = setup
         self._missed = missed
         self._future = future
-        self._stages = [(layer, group) for layer in range(setup.model.n_layers) for group in setup.cached_groups]
+        self._stages = [
+            (layer, group)
+            for layer in range(setup.model.n_layers)
+            for group in setup.cached_groups
+            if group.columns_in(layer)
+        ]
         widths = [group.n_columns for _, group in self._stages]
         self._edges = np.cumsum([0, *widths])
-        self._column_bytes = np.array([group.column_bytes for _, group in self._stages])
+        self._column_bytes = np.array([group.bytes_in(layer) for layer, group in self._stages])
         self._capacity_bytes = _cache_bytes(setup, setup.dram)
         self._kept: BoolArray = np.zeros(self._edges[-1], np.bool_)
         self._waiting = np.zeros(0, np.int64)
@@ -148,4 +153,6 @@ class _SharedOracle:
 def _cache_bytes(setup: Setup, plan: DramPlan) -> float:
     """Bytes for the columns that come and go: those of the plan, less what is pinned for good."""
     pinned = [group for group in setup.groups if group not in setup.cached_groups]
-    return plan.cache_bytes - sum(sum(setup.slots[group.name]) * group.column_bytes for group in pinned)
+    return plan.cache_bytes - sum(
+        slots * group.bytes_in(layer) for group in pinned for layer, slots in enumerate(setup.slots[group.name])
+    )

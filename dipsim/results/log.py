@@ -65,6 +65,8 @@ class TokenLog:
         self.n_active: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
         self.n_hits: dict[str, Int64Array] = {group.name: np.zeros(model.n_layers, np.int64) for group in groups}
         self._groups = groups
+        layers = range(model.n_layers)
+        self._column_bytes = np.array([[group.bytes_in(layer) for group in groups] for layer in layers])
         self._n_mlp_weights = model.mlp_weights
         self._blocks: list[pd.DataFrame] = []
 
@@ -84,7 +86,6 @@ class TokenLog:
             measured: more columns of `tokens`, [token] by name.
         """
         n_hits = use.n_active - use.n_missed
-        column_bytes = np.array([group.column_bytes for group in self._groups])
         column_weights = np.array([group.column_weights for group in self._groups])
         rows = {
             "token": np.arange(use.block.start, use.block.stop),
@@ -93,8 +94,8 @@ class TokenLog:
             "warm_up": is_warm_up,
             "active_columns": use.n_active.sum(axis=(1, 2)),
             "hits": n_hits.sum(axis=(1, 2)),
-            "active_bytes": (use.n_active * column_bytes).sum(axis=(1, 2)),
-            "hit_bytes": (n_hits * column_bytes).sum(axis=(1, 2)),
+            "active_bytes": (use.n_active * self._column_bytes).sum(axis=(1, 2)),
+            "hit_bytes": (n_hits * self._column_bytes).sum(axis=(1, 2)),
             "density": (use.n_active * column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
             "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
             "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
@@ -131,21 +132,22 @@ class TokenLog:
         return frame
 
     def layers(self, groups: Sequence[Group], slots: dict[str, list[int]]) -> pd.DataFrame:
-        """One row per layer and group, over the counted tokens."""
+        """One row per layer and group that the layer has, over the counted tokens."""
         parts = [
             pd.DataFrame(
                 {
-                    "layer": np.arange(len(slots[group.name])),
+                    "layer": layers,
                     "group": group.name,
                     "n_columns": group.n_columns,
-                    "column_bytes": group.column_bytes,
-                    "slots": slots[group.name],
-                    "active_columns": self.n_active[group.name],
-                    "hits": self.n_hits[group.name],
-                    "misses": self.n_active[group.name] - self.n_hits[group.name],
-                    "hit_rate": self.n_hits[group.name] / self.n_active[group.name],
+                    "column_bytes": [group.bytes_in(layer) for layer in layers],
+                    "slots": [slots[group.name][layer] for layer in layers],
+                    "active_columns": self.n_active[group.name][layers],
+                    "hits": self.n_hits[group.name][layers],
+                    "misses": (self.n_active[group.name] - self.n_hits[group.name])[layers],
+                    "hit_rate": self.n_hits[group.name][layers] / self.n_active[group.name][layers],
                 }
             )
             for group in groups
+            for layers in [[layer for layer in range(len(slots[group.name])) if group.columns_in(layer)]]
         ]
         return pd.concat(parts).sort_values("layer", kind="stable", ignore_index=True)

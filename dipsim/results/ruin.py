@@ -14,7 +14,7 @@ _MOST_ERROR = 0.3
 
 def warn_of_ruin(model: ModelSpec, mlp_error: float | None) -> None:
     """Says so where perplexity suffers; of other sizes nothing is known."""
-    n_weights = model.mlp_weights + model.n_layers * model.attention_weights + model.lm_head_weights
+    n_weights = model.mlp_weights + model.pinned_weights.sum() + model.lm_head_weights
     if mlp_error is None or mlp_error <= _MOST_ERROR or not _FEWEST_WEIGHTS <= n_weights <= _MOST_WEIGHTS:
         return
     warnings.warn(

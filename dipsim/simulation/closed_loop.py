@@ -24,7 +24,7 @@ class LoopMasks:
             (layer, group.name): self._cache(setup, layer, group)
             for layer in range(setup.model.n_layers)
             for group in setup.cached_groups
-            if group.site is not None
+            if group.site is not None and group.columns_in(layer)
         }
 
     def __call__(self, layer: int, group: Group, scores: Uint16Array) -> BoolArray:

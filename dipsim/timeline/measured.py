@@ -53,7 +53,8 @@ class Measure:
             ahead = self._of_flash(work.ahead)
             of_flash = {name: own + ahead[name] for name, own in of_flash.items()}
             columns["dram_bytes"] += ahead["flash_bytes"]
-            column_bytes = np.array([group.column_bytes for group in self._setup.groups])
+            layers = range(self._setup.model.n_layers)
+            column_bytes = np.array([[group.bytes_in(layer) for group in self._setup.groups] for layer in layers])
             columns["prefetch_bytes"] = ahead["flash_wanted_bytes"]
             columns["prefetch_used_bytes"] = (work.n_used_ahead * column_bytes).sum(axis=(1, 2))
         if self._setup.loads:

@@ -157,7 +157,8 @@ class CacheTracks:
     def __init__(self, events: TraceEvents, setup: Setup) -> None:
         self._events = events
         self._groups = setup.groups
-        self._column_bytes = np.array([group.column_bytes for group in setup.groups])
+        layers = range(setup.model.n_layers)
+        self._column_bytes = np.array([[group.bytes_in(layer) for group in setup.groups] for layer in layers])
         self._slots = np.array([setup.slots[group.name] for group in setup.groups], np.int64).T
         is_pinned = [[setup.is_pinned(layer, group) for group in setup.groups] for layer in range(len(self._slots))]
         self._at_start = np.where(is_pinned, self._slots, 0)
@@ -179,7 +180,7 @@ class CacheTracks:
 
     def tell(self, at_s: float) -> None:
         """Draws the bytes of each group over all layers, where they have changed."""
-        n_bytes = self._resident.sum(axis=0) * self._column_bytes
+        n_bytes = (self._resident * self._column_bytes).sum(axis=0)
         told = dict(zip((group.name for group in self._groups), n_bytes.tolist(), strict=True))
         if told != self._told:
             self._events.counter("resident bytes", at_s, told)

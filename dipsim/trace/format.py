@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from dipsim.model import ModelSpec
+from dipsim.model.groups import site_width
 from dipsim.schema import Counts, Record
 
 Scores = Literal["exact", "compact"]
@@ -30,5 +31,5 @@ class TraceAttributes(Record):
 
 
 def site_columns(model: ModelSpec, site: str) -> int:
-    """Columns of a site: hidden_size at the MLP's input, intermediate_size elsewhere."""
-    return model.hidden_size if site == "mlp_input" else model.intermediate_size
+    """Columns of a site: hidden_size at the MLP's input, experts at the router, intermediate_size elsewhere."""
+    return site_width(model, site)
