@@ -15,10 +15,15 @@ from dipsim.trace import Trace
 _SHAPE: dict[str, Callable[[ModelSpec], object]] = {
     "n_layers": lambda model: model.n_layers,
     "hidden_size": lambda model: model.hidden_size,
-    "intermediate_size": lambda model: model.intermediate_size,
+    # Of a mixture in every layer, nothing has it.
+    "intermediate_size": lambda model: model.intermediate_size if _has_mlps(model) else None,
     "experts": lambda model: model.mixture.n_experts if model.mixture else 0,
     "layers with experts": lambda model: list(model.layers_with_experts),
 }
+
+
+def _has_mlps(model: ModelSpec) -> bool:
+    return len(model.layers_with_experts) < model.n_layers
 
 
 def check_kinds(profile: object, trace: object) -> None:
