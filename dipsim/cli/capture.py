@@ -22,11 +22,12 @@ def capture(
     out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
     *,
     sites: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Scores to record, of mlp_input, glu, gate, up, predictor; the last three for the methods so named."
+            help="Scores to record, of mlp_input, glu (these by default), gate, up, predictor; "
+            "the last three for the methods so named. Of a mixture of experts: router."
         ),
-    ] = "mlp_input,glu",
+    ] = None,
     sequence_tokens: Annotated[int, typer.Option(help="Recorded tokens of each sequence.")] = 128,
     prompt_tokens: Annotated[
         int, typer.Option(help="Tokens before them: run dense, not recorded, counted as KV positions.")

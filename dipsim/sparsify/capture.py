@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,10 +18,10 @@ from torch import Tensor
 from dipsim import methods
 from dipsim.errors import DipsimError, choose
 from dipsim.methods import Method
-from dipsim.model.groups import SITES
+from dipsim.model import ModelSpec
+from dipsim.model.groups import SITES, site_width
 from dipsim.sparsify.bos import begin_with_bos
-from dipsim.sparsify.gated_mlp import find_gated_mlps
-from dipsim.sparsify.hooks import Plan, Predictors, hooked, without_cache
+from dipsim.sparsify.hooks import Plan, Predictors, find_parts, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.trace import TraceWriter, check_trace_output
 
@@ -33,7 +34,7 @@ def capture(
     out: str | Path,
     *,
     masking: Method,
-    sites: Sequence[str] = ("mlp_input", "glu"),
+    sites: Sequence[str] | None = None,
     n_prompt: int = 0,
     n_batch: int = 1,
     predictors: Predictors = (),
@@ -48,8 +49,8 @@ def capture(
         loaded: the model; its mode and weights are afterwards as before.
         ids: int64 [window, token]; each window is a sequence of the trace.
         out: `NAME.zarr` or `NAME.zarr.zip`.
-        masking: `Dense()`, or the method under which the model is to run.
-        sites: scores to record.
+        masking: `Dense()`, of a mixture of experts `Experts()`, or the method under which the model is to run.
+        sites: scores to record; by default `mlp_input` and `glu`, of a mixture of experts `router`.
         n_prompt: first tokens of each window that are run dense and not recorded.
         n_batch: windows in one forward pass.
         predictors: for the site `predictor`, one for each layer.
@@ -61,6 +62,7 @@ def capture(
     Raises:
         DipsimError: no gated MLPs, an unknown site, or an output that cannot be written.
     """
+    sites = usual_sites(loaded.spec) if sites is None else sites
     check_request(out, sites, masking, force)
     plan = Plan(masking, without_cache(masking), sites, n_prompt, predictors)
     about = methods.options(masking)
@@ -100,7 +102,12 @@ def recorded(
     """
     check_windows(loaded, ids, plan.n_prompt, n_batch)
     model, spec = loaded.model, loaded.spec
-    mlps = find_gated_mlps(model, model.config.get_text_config().num_hidden_layers)
+    for site in plan.sites:
+        if (site == "router") != (spec.mixture is not None):
+            raise DipsimError(
+                f"sites: got '{site}'; '{spec.name}' has {'router alone' if spec.mixture else 'no router'}"
+            )
+    parts, without_experts = find_parts(model, spec), spec.mixture.dense_layers if spec.mixture else []
     n_recorded = ids.shape[1] - plan.n_prompt
     writer = TraceWriter(
         out,
@@ -121,8 +128,10 @@ def recorded(
                 writer.write(site, layer, start, scores.reshape(-1, scores.shape[-1]))
 
             batch = torch.from_numpy(ids[first : first + n_batch]).to(model.device)
-            with hooked(mlps, spec, plan, record):
+            with hooked(parts, spec, plan, record):
                 output = network(input_ids=batch, use_cache=False)
+            for site, layer in itertools.product(plan.sites, without_experts):
+                record(site, layer, np.zeros((len(batch), n_recorded, site_width(spec, site)), np.float16))
             yield batch, output
             on_progress(min(first + n_batch, len(ids)), len(ids))
 
@@ -146,6 +155,11 @@ def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_
         raise DipsimError(
             f"text: got a token of id {ids.max()}; model '{loaded.name}' knows {n_known}, its tokenizer is of another"
         )
+
+
+def usual_sites(spec: ModelSpec) -> tuple[str, ...]:
+    """What is recorded where nothing else is asked for: what masks are chosen from in `dip`, or in `experts`."""
+    return ("mlp_input", "glu") if spec.mixture is None else ("router",)
 
 
 def check_request(out: str | Path, sites: Sequence[str], masking: Method, force: bool) -> None:

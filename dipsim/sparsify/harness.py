@@ -11,8 +11,7 @@ from torch import Tensor
 from dipsim.errors import DipsimError
 from dipsim.methods import Method
 from dipsim.sparsify.bos import bos_in_front
-from dipsim.sparsify.gated_mlp import find_gated_mlps
-from dipsim.sparsify.hooks import Choose, Plan, Predictors, hooked
+from dipsim.sparsify.hooks import Choose, Plan, Predictors, find_parts, hooked
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.sparsify.pruned import pruned
 
@@ -50,11 +49,11 @@ class MaskedLM(HFLM):  # type: ignore[misc]
         super().__init__(loaded.model, tokenizer=tokenizer, max_length=n_positions, batch_size=n_batch)
         self._loaded = loaded
         self._bos = bos_in_front(tokenizer, "auto")
-        self._mlps = find_gated_mlps(loaded.model, loaded.spec.n_layers)
+        self._parts = find_parts(loaded.model, loaded.spec)
         self._plan = Plan(masking, choose, predictors=predictors)
 
     def _model_call(self, inps: Tensor, attn_mask: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
-        with pruned(self._loaded, self._plan.masking), hooked(self._mlps, self._loaded.spec, self._plan):
+        with pruned(self._loaded, self._plan.masking), hooked(self._parts, self._loaded.spec, self._plan):
             logits: Tensor = super()._model_call(inps, attn_mask, labels)
         return logits
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from dipsim.kernels import BoolArray, Uint16Array
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, Site
-from dipsim.sparsify.gated_mlp import GatedMlp
+from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
+from dipsim.sparsify.routers import find_routers
+from dipsim.sparsify.routing import Router, Routing, rerouted, routing
 
 # Called with site, layer and scores, float16 [sequence, token, column].
 Record = Callable[[Site, int, NDArray[np.float16]], None]
@@ -26,7 +29,27 @@ Record = Callable[[Site, int, NDArray[np.float16]], None]
 Choose = Callable[[int, Group, Uint16Array], BoolArray]
 # One network per layer that turns the MLP's input [..., d] into scores [..., f].
 Predictors = Sequence[nn.Module]
+# The parts of a model that scores are recorded of and masks applied to.
+Parts = Sequence[GatedMlp] | Sequence[Router]
 _LARGEST = 65504.0  # the largest finite float16
+
+
+def find_parts(model: nn.Module, spec: ModelSpec) -> Parts:
+    """The gated MLPs of a model, one a layer; of a mixture of experts its routers, one a layer that has experts.
+
+    Raises:
+        DipsimError: they are not all found.
+    """
+    if spec.mixture is None:
+        return find_gated_mlps(model, spec.n_layers)
+    routers = find_routers(model)
+    found = [(router.layer, router.n_experts) for router in routers]
+    if found != [(layer, spec.mixture.n_experts) for layer in spec.layers_with_experts]:
+        raise DipsimError(
+            f"model {type(model).__name__}: looked for a router of {spec.mixture.n_experts} experts in each of "
+            f"{len(spec.layers_with_experts)} layers, found {len(found)}: {str(found[:4])[1:-1]} (layer, experts)"
+        )
+    return routers
 
 
 def without_cache(masking: Method) -> Choose:
@@ -58,14 +81,14 @@ def nobody(site: Site, layer: int, scores: NDArray[np.float16]) -> None:
 
 
 @contextmanager
-def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record = nobody) -> Iterator[None]:
+def hooked(parts: Parts, spec: ModelSpec, plan: Plan, record: Record = nobody) -> Iterator[None]:
     """While the body runs, every forward pass is masked and recorded. The hooks leave even when the body raises.
 
     Scores are recorded as the masked model computes them. At a site that the method masks that is before the site's own
     mask (they are what the mask is chosen from), after every mask that comes earlier.
 
     Args:
-        mlps: the model's MLPs.
+        parts: the model's MLPs or routers, as `find_parts` finds them.
         spec: its shape.
         plan: what to do.
         record: receives the scores.
@@ -74,15 +97,18 @@ def hooked(mlps: Sequence[GatedMlp], spec: ModelSpec, plan: Plan, record: Record
         DipsimError: the method or the sites need predictors, and there is not one for each layer.
     """
     groups = _masked(plan.masking, spec)
-    if "predictor" in {*plan.sites, *groups} and len(plan.predictors) != len(mlps):
+    if "predictor" in {*plan.sites, *groups} and len(plan.predictors) != len(parts):
         raise DipsimError(
-            f"predictor: got {len(plan.predictors)}; needed is one for each of {len(mlps)} layers, "
+            f"predictor: got {len(plan.predictors)}; needed is one for each of {len(parts)} layers, "
             "by --predictor FILE: dipsim train-predictor makes it"
         )
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
-        for layer, mlp in enumerate(mlps):
-            handles += _LayerHooks(mlp, layer, groups, plan, record).attach()
+        for layer, part in enumerate(parts):
+            if isinstance(part, Router):
+                handles += _RouterHooks(part, groups.get("router"), plan, record).attach()
+            else:
+                handles += _LayerHooks(part, layer, groups, plan, record).attach()
         yield
     finally:
         for handle in handles:
@@ -135,13 +161,7 @@ class _LayerHooks:
         return handles
 
     def _at_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        name = None if args else next(iter(kwargs))
-        x = args[0] if name is None else kwargs[name]
-        if x.ndim != 3:
-            raise DipsimError(
-                f"layer {self._layer}: its MLP is given {list(x.shape)}; must be [sequence, token, column], which some "
-                "mixtures of experts do not keep"
-            )
+        name, x = _input(self._layer, args, kwargs)
         if "predictor" in self._wanted:
             self._predicted = self._plan.predictors[self._layer](x)
         x = self._visit("mlp_input", x, x)
@@ -195,7 +215,69 @@ class _LayerHooks:
 
     def _mask(self, site: Any, scores: NDArray[np.float16]) -> Tensor:
         """bool [sequence, token, column]; the prompt is dense."""
-        mask, n_prompt = np.ones(scores.shape, np.bool_), self._plan.n_prompt
-        for own, masked in zip(scores.view(np.uint16), mask, strict=True):
-            masked[n_prompt:] = self._plan.choose(self._layer, self._groups[site], own[n_prompt:])
+        mask = np.ones(scores.shape, np.bool_)
+        _choose(self._plan, self._layer, self._groups[site], scores, mask)
         return torch.from_numpy(mask)
+
+
+class _RouterHooks:
+    """The hooks of one mixture: at its block's input, for the shape, and at what its router answers.
+
+    What was chosen is as the model has it, bit for bit, where the method chooses the same experts for every token.
+    """
+
+    def __init__(self, router: Router, group: Group | None, plan: Plan, record: Record) -> None:
+        self._router = router
+        self._group = group
+        self._plan = plan
+        self._record = record
+        self._shape: tuple[int, ...] = ()
+
+    def attach(self) -> list[torch.utils.hooks.RemovableHandle]:
+        return [
+            self._router.block.register_forward_pre_hook(self._at_input, with_kwargs=True),
+            self._router.module.register_forward_hook(self._at_choice, with_kwargs=True),
+        ]
+
+    def _at_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._shape = _input(self._router.layer, args, kwargs)[1].shape[:2]
+
+    def _at_choice(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> Any:
+        router, plan = self._router, self._plan
+        own = routing(router, args, kwargs)
+        scores, mask = self._scores(own), own.own
+        if "router" in plan.sites:
+            self._record("router", router.layer, scores[:, plan.n_prompt :])
+        if self._group is not None:
+            _choose(plan, router.layer, self._group, scores, mask.reshape(scores.shape))
+        return answer if (mask == own.own).all() else rerouted(router, own, mask, args, kwargs)
+
+    def _scores(self, own: Routing) -> NDArray[np.float16]:
+        """[sequence, token, expert]"""
+        if len(own.scores) != (n_tokens := math.prod(self._shape)):
+            raise DipsimError(f"{self._router} is given {len(own.scores)} tokens of {n_tokens}")
+        if not own.scores.isfinite().all():
+            raise DipsimError(f"{self._router} got infinite or NaN scores; a larger --dtype may help")
+        return own.scores_in_order().reshape(*self._shape, -1)
+
+
+def _input(layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str | None, Tensor]:
+    """What a module is given, and its name where it is given by name.
+
+    Raises:
+        DipsimError: sequences are no longer told apart.
+    """
+    name = None if args else next(iter(kwargs))
+    x: Tensor = args[0] if name is None else kwargs[name]
+    if x.ndim != 3:
+        raise DipsimError(
+            f"layer {layer}: its MLP is given {list(x.shape)}; must be [sequence, token, column], which some "
+            "mixtures of experts do not keep"
+        )
+    return name, x
+
+
+def _choose(plan: Plan, layer: int, group: Group, scores: NDArray[np.float16], mask: BoolArray) -> None:
+    """Fills a mask [sequence, token, column] but for the prompt, which stays as it is."""
+    for own, masked in zip(scores.view(np.uint16), mask, strict=True):
+        masked[plan.n_prompt :] = plan.choose(layer, group, own[plan.n_prompt :])

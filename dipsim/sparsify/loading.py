@@ -21,8 +21,9 @@ from dipsim.model import Bits, ModelSpec
 from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
 from dipsim.sparsify.bos import Bos, bos_in_front
-from dipsim.sparsify.gated_mlp import find_gated_mlps
+from dipsim.sparsify.gated_mlp import GatedMlp
 from dipsim.sparsify.gguf_models import OnProgress, gguf_model, gguf_tokenizer
+from dipsim.sparsify.hooks import find_parts
 from dipsim.threads import n_threads
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -91,8 +92,9 @@ def load_model(
             f"model '{name_or_path}': {len(absent)} weights are missing or of another shape than its config says, "
             f"the first is {absent[0]}; transformers would fill them with random numbers"
         )
-    found = one_shape(find_gated_mlps(loaded.model, spec.n_layers), f"model '{name_or_path}'")
-    if found != (spec.hidden_size, spec.intermediate_size):
+    parts = find_parts(loaded.model, spec)
+    mlps = [part for part in parts if isinstance(part, GatedMlp)]
+    if mlps and (found := one_shape(mlps, f"model '{name_or_path}'")) != (spec.hidden_size, spec.intermediate_size):
         raise DipsimError(
             f"model '{name_or_path}': its config says {spec.hidden_size} x {spec.intermediate_size}, its layers are "
             f"{found[0]} x {found[1]}"
