@@ -94,7 +94,7 @@ def made_tokens(rng: np.random.Generator, n_sequences: int, n_tokens: int) -> pd
     hits = rng.integers(0, 51, n)
     made = {"sequence": np.repeat(np.arange(n_sequences), n_tokens), "hits": hits, "active_columns": 50}
     made |= {"hit_bytes": 2 * hits, "active_bytes": 100, "flash_bytes": 100 - 2 * hits, "density": 0.5}
-    return pd.DataFrame(made | {"token_s": rng.uniform(1, 3, n), "kept_score": hits + 1.0, "total_score": 60.0})
+    return pd.DataFrame(made | {"token_s": rng.uniform(1, 3, n), "squared_error": rng.uniform(0.1, 0.3, n)})
 
 
 def test_the_interval_is_the_paired_t_interval() -> None:
@@ -107,26 +107,40 @@ def test_the_interval_is_the_paired_t_interval() -> None:
     assert gaps["mlp_density"].interval == [0, 0]
 
 
-def test_the_interval_of_a_ratio_agrees_with_the_jackknife() -> None:
-    """tok/s is tokens over seconds, and seconds differ by sequence: no mean of paired differences."""
+@pytest.mark.parametrize(
+    ("name", "of"),
+    [
+        ("tok_per_s", lambda tokens: len(tokens) / tokens["token_s"].sum()),
+        ("mlp_error", lambda tokens: math.sqrt(tokens["squared_error"].mean())),
+    ],
+)
+def test_intervals_agree_with_the_jackknife(name: str, of: Callable[[pd.DataFrame], float]) -> None:
+    """tok/s is tokens over seconds, which differ by sequence, and an error a root: no mean of paired differences."""
     rng = np.random.default_rng(6)
     n = 40
     frames = made_tokens(rng, n, 25), made_tokens(rng, n, 25)
-    gap = gaps_of(*frames)["tok_per_s"]
+    gap = gaps_of(*frames)[name]
 
-    def rate_gap(left_out: int | None) -> float:
-        kept = [frame[frame["sequence"] != left_out] for frame in frames]
-        return len(kept[0]) / kept[0]["token_s"].sum() - len(kept[1]) / kept[1]["token_s"].sum()
+    def gap_without(left_out: int | None) -> float:
+        replay, closed_loop = (of(frame[frame["sequence"] != left_out]) for frame in frames)
+        return replay - closed_loop
 
-    left_out = np.array([rate_gap(sequence) for sequence in range(n)])
+    left_out = np.array([gap_without(sequence) for sequence in range(n)])
     error = math.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
     reach = stats.t.ppf(0.975, n - 1) * error
-    assert gap.interval == pytest.approx([rate_gap(None) - reach, rate_gap(None) + reach], rel=0.05)
+    assert gap.gap == pytest.approx(gap_without(None), rel=1e-12)
+    assert gap.interval == pytest.approx([gap.gap - reach, gap.gap + reach], rel=0.05)
+
+
+def test_no_error_is_told_where_scores_do_not_tell_it() -> None:
+    tokens = made_tokens(np.random.default_rng(7), 2, 3)
+    unknown = tokens.assign(squared_error=math.nan)
+    assert set(gaps_of(tokens, tokens)) - set(gaps_of(unknown, unknown)) == {"mlp_error"}
 
 
 def test_dense_has_no_gap(tiny: LoadedModel, traces: Callable[[Method], Trace]) -> None:
     found = drift(tiny, TEXT, traces(Dense()), described(Dense()), n_sequences=2)
-    assert found.gaps["retained_magnitude"].replay == 1
+    assert (found.gaps["mlp_error"].replay, found.gaps["mlp_error"].interval) == (0, [0, 0])
     assert all(gap.gap == 0 for gap in found.gaps.values())
 
 

@@ -109,7 +109,7 @@ def claims_of(gains: list[float], hits: list[float]) -> dict[str, Any]:
         for share in (0.5, 0.75)
         for gain in (gains if share == 0.5 else [1.0])
     ]
-    cell = {"model": "m", "preset": "low", "tok_per_s": 1.0, "retained_magnitude": 1.0}
+    cell = {"model": "m", "preset": "low", "tok_per_s": 1.0, "mlp_error": 0.0}
     density = [cell | {"method": "dip", "density": i, "hit_rate": 0.5} for i in range(len(hits))]
     density += [cell | {"method": "dip-ca", "density": i, "hit_rate": hit} for i, hit in enumerate(hits)]
     equal = paper_quality.equal_rows(
@@ -173,7 +173,7 @@ def test_the_stand_in_has_the_scores_of_glu() -> None:
     for work in paper_speed.works(GRID):
         np.testing.assert_array_equal(work.stand_in.read("gate", 0, 16), work.trace.read("glu", 0, 16))
         assert work.trace.n_positions == work.stand_in.n_positions == 2048
-        assert work.run(Gate(density=0.5))["retained_magnitude"] < 1
+        assert work.run(Gate(density=0.5))["mlp_error"] > 0
 
 
 def test_tiny_is_measured_on_text_that_calibrates_nothing() -> None:
@@ -189,12 +189,12 @@ def test_tiny_is_measured_on_text_that_calibrates_nothing() -> None:
         logits = loaded.model(ids[:, :-1]).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).item()
     assert row["loss"] == pytest.approx(loss, rel=1e-5)
-    assert row["retained_magnitude"] == row["mlp_density"] == 1
+    assert (row["mlp_error"], row["mlp_density"]) == (0, 1)
     assert row["tok_per_s"] > row["real_tok_per_s"] > 0
 
 
 def test_parts_are_joined_as_tokens_of_one_text() -> None:
-    frame = made_up({"dip": [12, 13]}).assign(mlp_density=1.0, retained_magnitude=1.0, hit_rate=0.0, real_tok_per_s=1.0)
+    frame = made_up({"dip": [12, 13]}).assign(mlp_density=1.0, mlp_error=0.0, hit_rate=0.0, real_tok_per_s=1.0)
     frame["loss"] = np.where(frame["part"] == 0, 2.0, 3.0)
     frame["tok_per_s"] = np.where(frame["part"] == 0, 2.0, 6.0)
     whole = paper_quality.over_parts(frame)

@@ -151,7 +151,7 @@ def claim_rows(tables: dict[str, list[Row]], equal: dict[float, list[Row]]) -> l
         {"claim": unjudged, "published": "< 0.1", "dipsim": "-", "verdict": "cannot be judged here: no weights"}
     )
     for name, (n_more, n_all) in cell_shares(tables).items():
-        if name != "retained_magnitude":
+        if name != "mlp_error":
             claim = f"cache-aware masking raises {name} over dip at equal density"
             row = {"claim": claim, "reading": "model, preset, density", "published": "more"}
             rows.append(row | {"dipsim": f"more in {n_more} of {n_all}", "verdict": verdict(n_more, n_all)})

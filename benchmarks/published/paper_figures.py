@@ -58,8 +58,8 @@ def by_model(frame: pd.DataFrame, x: str, x_label: str, log_x: bool = False) -> 
 
 
 def by_gamma(frame: pd.DataFrame) -> Figure:
-    """What gamma buys and what it costs: hit rate, tokens per second, retained magnitude; a line for each model."""
-    labels = {"hit_rate": "hit rate", "tok_per_s": "tokens/s", "retained_magnitude": "magnitude\nretained"}
+    """What gamma buys and what it costs: hit rate, tokens per second, MLP error; a line for each model."""
+    labels = {"hit_rate": "hit rate", "tok_per_s": "tokens/s", "mlp_error": "MLP error"}
     with plots.looks():
         figure = Figure(figsize=(WIDTH, 1.15 * WIDTH), layout="constrained")
         for axes, (column, label) in zip(figure.subplots(3, 1, sharex=True), labels.items(), strict=True):

@@ -144,7 +144,7 @@ def measured(
         replayed = Simulation(real, Trace.open(path), masking, "lfu", model=long, **how).run().to_dict()
     if replayed["hit_rate"] != numbers["hit_rate"] and not isinstance(masking, MagnitudePruning):
         raise AssertionError("masks or caches differ between the devices")
-    names = ("loss", "mlp_density", "retained_magnitude", "hit_rate", "tok_per_s")
+    names = ("loss", "mlp_density", "mlp_error", "hit_rate", "tok_per_s")
     known = {name: math.nan if numbers[name] is None else float(numbers[name]) for name in names}
     return known | {"real_tok_per_s": float(replayed["tok_per_s"])}
 
@@ -176,7 +176,7 @@ def quality_frame(text: Text, dram_shares: tuple[float, ...]) -> pd.DataFrame:
 def over_parts(frame: pd.DataFrame) -> pd.DataFrame:
     """Both parts as one text of their tokens: mean loss, mean seconds per token."""
     grouped = frame.groupby(["dram_share", "method", "density"], sort=False)
-    whole = grouped[["loss", "mlp_density", "retained_magnitude", "hit_rate"]].mean()
+    whole = grouped[["loss", "mlp_density", "mlp_error", "hit_rate"]].mean()
     for device in DEVICES:
         whole[device] = 1 / grouped[device].agg(lambda rates: (1 / rates).mean())
     return whole.assign(perplexity=np.exp(whole["loss"])).reset_index()

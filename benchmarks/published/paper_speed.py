@@ -28,7 +28,7 @@ MADE: dict[str, Callable[[float], Method]] = {
     "dip-ca": lambda density: DipCa(density=density, gamma=GAMMA),
 }
 POLICIES = ("lru", "lfu", "belady")
-SHOWN = ("tok_per_s", "hit_rate", "retained_magnitude")
+SHOWN = ("tok_per_s", "hit_rate", "mlp_error")
 
 
 @dataclass(frozen=True)

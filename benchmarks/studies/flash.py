@@ -125,7 +125,7 @@ def density_frame(work: Workload, densities: list[float]) -> pd.DataFrame:
         for reading, density, flash, layout in [*runs, ("real: dense", 1.0, profile, Column())]:
             numbers = work.run(flash, density, layout=layout)
             row: Row = {"device": device, "reading": reading, "density": density}
-            rows.append(row | {name: float(numbers[name]) for name in ("tok_per_s", "retained_magnitude", "hit_rate")})
+            rows.append(row | {name: float(numbers[name]) for name in ("tok_per_s", "mlp_error", "hit_rate")})
     return pd.DataFrame(rows)
 
 
@@ -136,18 +136,18 @@ def draw(frame: pd.DataFrame, title: str) -> plots.Plot:
 
 
 def density_rows(frame: pd.DataFrame) -> list[Row]:
-    """A column for each density, and what is retained in the last row."""
+    """A column for each density, and the MLP error in the last row."""
     rows: list[Row] = []
     for (device, reading), own in frame.groupby(["device", "reading"], sort=False):
         rates = {f"{density:g}": rate for density, rate in zip(own["density"], own["tok_per_s"], strict=True)}
         rows.append({"device": device, "reading": reading} | rates)
-    retained = frame.groupby("density")["retained_magnitude"].mean()
-    return [*rows, {"reading": "magnitude retained"} | {f"{density:g}": own for density, own in retained.items()}]
+    error = frame.groupby("density")["mlp_error"].mean()
+    return [*rows, {"reading": "MLP error"} | {f"{density:g}": own for density, own in error.items()}]
 
 
 def of_reads(numbers: dict[str, Any]) -> Row:
     flash = numbers["flash"]
-    row: Row = {name: float(numbers[name]) for name in ("tok_per_s", "retained_magnitude")}
+    row: Row = {name: float(numbers[name]) for name in ("tok_per_s", "mlp_error")}
     row |= {"reads": round(flash["reads_per_token"]), "mean_read_kB": flash["mean_read_bytes"] / 1e3}
     row["amplification"] = float(flash["amplification"])
     return row | {f"{cause}_ms": 1e3 * own for cause, own in flash["s_per_token"].items()}
@@ -215,7 +215,7 @@ def of_prefetch(numbers: dict[str, Any]) -> Row:
     total_s = numbers["n_tokens"] / numbers["tok_per_s"]
     return {
         "tok_per_s": float(numbers["tok_per_s"]),
-        "retained_magnitude": float(numbers["retained_magnitude"]),
+        "mlp_error": float(numbers["mlp_error"]),
         "Flash_idle": float(1 - numbers["busy_s"]["flash"] / total_s),
         "ahead_MB": ahead["bytes_per_token"] / 1e6,
         "wasted_MB": ahead["wasted_bytes_per_token"] / 1e6,

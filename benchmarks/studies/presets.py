@@ -50,7 +50,7 @@ def compare(path: str, given: argparse.Namespace) -> Table:
     results = {profile: run(path, profile, given) for profile in shipped.names("hwprofiles", ".toml")}
     one = next(iter(results.values()))
     title = f"{one['config']['model']['name']}: {one['n_tokens']} tokens, {given.dram} of its bytes in DRAM, "
-    title += f"hit rate {one['hit_rate']:.3f}, retained magnitude {one['retained_magnitude']:.3f}"
+    title += f"hit rate {one['hit_rate']:.3f}, MLP error {one['mlp_error']:.3f}"
     return Table(title, [row(profile, result) for profile, result in results.items()])
 
 

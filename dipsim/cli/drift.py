@@ -20,7 +20,7 @@ LABELS = {
     "byte_hit_rate": "byte hit rate",
     "flash_bytes_per_token": "Flash per token",
     "tok_per_s": "tok/s",
-    "retained_magnitude": "retained magnitude",
+    "mlp_error": "MLP error",
     "mlp_density": "density",
 }
 

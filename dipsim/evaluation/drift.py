@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from dipsim.sparsify.hooks import Predictors
     from dipsim.sparsify.loading import LoadedModel
 
-# Each is a ratio of two sums over tokens, by their columns in `Result.tokens`; `n` counts tokens.
+# Each is a ratio of two sums over tokens, by their columns in `Result.tokens`; `n` counts tokens. The
+# MLP error is the root of one.
 _RATIOS = {
     "hit_rate": ("hits", "active_columns"),
     "byte_hit_rate": ("hit_bytes", "active_bytes"),
     "flash_bytes_per_token": ("flash_bytes", "n"),
     "tok_per_s": ("n", "token_s"),
-    "retained_magnitude": ("kept_score", "total_score"),
+    "mlp_error": ("squared_error", "n"),
     "mlp_density": ("density", "n"),
 }
 
@@ -58,7 +59,7 @@ class Drift:
 
     @property
     def gaps(self) -> dict[str, Gap]:
-        """Hit rate, byte hit rate, Flash bytes per token, tok/s, retained magnitude and density of both."""
+        """Hit rate, byte hit rate, Flash bytes per token, tok/s, MLP error (where known) and density of both."""
         return gaps_of(self.replay.counted, self.closed_loop.counted)
 
     @property
@@ -128,12 +129,15 @@ def drift(
 
 
 def gaps_of(replay: pd.DataFrame, closed_loop: pd.DataFrame) -> dict[str, Gap]:
-    """From the counted tokens of both runs. A quantity is a ratio of sums; what one sequence does to it is taken to
-    first order, which for sums over equally many columns or tokens is its own ratio, exactly.
+    """From the counted tokens of both runs. A quantity is a ratio of sums, or its root; what one sequence does to it is
+    taken to first order, which for sums over equally many columns or tokens is its own ratio, exactly.
     """
     found = {}
     for name, (top, bottom) in _RATIOS.items():
-        (replayed, by_replay), (looped, by_loop) = (_ratio(frame, top, bottom) for frame in (replay, closed_loop))
+        if name == "mlp_error" and replay[top].isna().any():  # scores do not tell it
+            continue
+        both = (_ratio(frame, top, bottom) for frame in (replay, closed_loop))
+        (replayed, by_replay), (looped, by_loop) = map(_root, both) if name == "mlp_error" else both
         reach = clusters.reach(by_replay - by_loop)
         gap = replayed - looped
         interval = None if reach is None else [gap - reach, gap + reach]
@@ -145,9 +149,16 @@ def _ratio(tokens: pd.DataFrame, top: str, bottom: str) -> tuple[float, Float64A
     """A ratio of sums, and what each sequence adds to it, float64 [sequence]."""
     sums = tokens.assign(n=1.0).groupby("sequence")[[top, bottom]].sum().to_numpy(np.float64)
     tops, bottoms = sums.T
-    if not bottoms.any():  # nothing is masked, so that everything is retained
+    if not bottoms.any():  # nothing is used, so that nothing is missed
         return 1.0, np.zeros(len(sums))
     return clusters.ratio(tops, bottoms)
+
+
+def _root(of: tuple[float, Float64Array]) -> tuple[float, Float64Array]:
+    """Of a ratio, and of what each sequence adds."""
+    ratio, added = of
+    root = ratio**0.5
+    return root, added / (2 * root) if root else added
 
 
 def _first(trace: Trace, n_sequences: int) -> Trace:

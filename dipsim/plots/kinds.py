@@ -54,9 +54,7 @@ def _headroom(frame: pd.DataFrame, title: str = "") -> Plot:
 
 
 KINDS = {
-    "pareto": Kind(
-        pareto, "tokens/s against perplexity or retained magnitude, with the Pareto front", {"by": _COMPARED}
-    ),
+    "pareto": Kind(pareto, "tokens/s against perplexity or MLP error, with the Pareto front", {"by": _COMPARED}),
     "dram": Kind(curves, "tokens/s against DRAM", {"x": ("dram.capacity_bytes",), "by": _COMPARED}),
     "flash": Kind(curves, "tokens/s against Flash speed", {"x": ("profile.flash.read_bytes_per_s",), "by": _COMPARED}),
     "density": Kind(curves, "tokens/s against density", {"x": ("density",), "by": _COMPARED}),
