@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeTrace, device, random_scores, small_mixture, small_model, write_trace
+from conftest import device, random_scores, small_mixture, small_model, write_trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import complaint, run
 from test_hardware import profiles
 from test_processes import COUNTS, check_equal, options
 
-from dipsim import DipsimError, Experts, ExpertsCa, HardwareProfile, ModelSpec, Simulation, Trace
+from dipsim import Dense, Dip, DipsimError, Experts, ExpertsCa, HardwareProfile, ModelSpec, Simulation, Trace
 from dipsim.methods import Method, groups_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")  # small DRAM, on purpose
@@ -133,7 +133,7 @@ def test_budgets_give_slots_where_the_experts_are_and_no_more_bytes_than_there_a
 ) -> None:
     spec = traces[1].model
     for share in (0.3, 0.6, 0.9, 1.1):
-        result = Simulation(device(), traces[1], Experts(), dram=f"{share}x", budget=budget, tokens=20).run()
+        result = Simulation(device(), traces[1], Experts(), dram=f"mlp:{share}", budget=budget, tokens=20).run()
         told = result.to_dict()
         slots, groups = told["slots"], groups_of(Experts(), spec)
         used = sum(n * own.bytes_in(layer) for own in groups for layer, n in enumerate(slots[own.name]))
@@ -163,13 +163,12 @@ def test_gamma_of_one_and_a_threshold_of_none_are_plain_routing(traces: list[Tra
     assert same == [plain, plain]
 
 
-def test_methods_and_models_that_do_not_go_together(make_trace: MakeTrace, traces: list[Trace]) -> None:
-    from dipsim import Dense, Dip
-
+def test_methods_and_models_that_do_not_go_together(tmp_path: Path, traces: list[Trace]) -> None:
+    plain = write_trace(tmp_path / "t.zarr", small_model(), random_scores(small_model(), 3))
     for masking, trace, message in (
         (Dip(density=0.5), traces[0], "'small' is a mixture of experts, .*choose method 'experts' or 'experts-ca'"),
         (Dense(), traces[0], "is a mixture of experts"),
-        (Experts(), make_trace(), "'small' has no experts, .*choose 'dip' or 'dip-ca'"),
+        (Experts(), plain, "'small' has no experts, .*choose 'dip' or 'dip-ca'"),
         (Experts(7), traces[0], "per_token: got 7; 'small' has 6 experts in a layer"),
     ):
         with pytest.raises(DipsimError, match=message):
