@@ -168,8 +168,7 @@ def test_bytes_that_need_no_pages_are_not_copied() -> None:
 
 
 def test_losses_by_hand() -> None:
-    """Two columns of 10 bytes in a page of 16 each: 32 bytes moved at 1 MB/s, 100 us a page; one after another, 1 ms and
-    16 us each."""
+    """Two columns of 10 bytes in a page of 16 each: 32 bytes moved at 1 MB/s, 100 us a page; one after another."""
     device = flash(latency_s=1e-3, queue_depth=1, page_bytes=16, read_curve=CURVE)
     lost = {cause: own[1] for cause, own in device.losses(fetch(device, [0, 8])).items()}
     bandwidth, moved, queued, service = 20e-6, 32e-6, 2 * 100e-6, 2 * (1e-3 + 16e-6)

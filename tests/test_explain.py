@@ -145,6 +145,16 @@ def test_where_everything_is_resident_the_mask_is_that_of_dip(trace: Trace, gamm
     assert row["tok_per_s"] == pytest.approx(steps.loc["everything resident", "tok_per_s"], rel=1e-12)
 
 
+def test_more_reads_in_flight_are_asked_for_where_these_are_the_limit(trace: Trace) -> None:
+    profile = device(2e6, 8e6, flash_more=REAL | {"queue_depth": 4, "latency_s": 2e-4})
+    options: dict[str, Any] = {"policy": "lru", "dram": "0.9x"}
+    found = Simulation(profile, trace, HOT_TWO, **options, io_depth=1).explain(7).what_ifs.set_index("what_if")
+    assert [name for name in found.index if "instead" in name] == ["2 reads in flight instead of 1"]
+    by_hand = Simulation(profile, trace, HOT_TWO, **options, io_depth=2).run()
+    assert found.loc["2 reads in flight instead of 1", "tok_per_s"] == by_hand.to_dict()["tok_per_s"]
+    assert "queue depth 8 instead of 4" in names(Simulation(profile, trace, HOT_TWO, **options, io_depth=4).explain(7))
+
+
 def test_what_makes_no_sense_is_left_out(trace: Trace) -> None:
     ideal = Simulation(device(), trace, DipCa(density=0.4, gamma=1), "lru", dram="0.9x")
     assert names(ideal.explain(3)) == ["as it is", "layer 0 resident", "everything resident"]

@@ -290,6 +290,34 @@ def test_coactivation_makes_fewer_reads_of_what_is_active_together(make_trace: M
     apart = Simulation(profile, trace, half, "none", layout=ds.layouts.Column(bundled=False)).run()
     assert apart.to_dict()["flash"]["reads_per_token"] == 1 + 2 * (2 * 4 + 6)
     assert Simulation.from_config(apart.config).run().to_json() == apart.to_json()
+    fused = Simulation(profile, trace, half, "none", layout=ds.layouts.Gguf(fused=True)).run()
+    assert fused.to_dict()["flash"]["reads_per_token"] == reads["column"]
+
+
+def test_reads_in_flight_and_copies_in_a_run(make_trace: MakeTrace) -> None:
+    """Dense from a file whose matrices begin in the middle of pages of 16 bytes, a read each; rows of 8 bytes."""
+    trace = make_trace(small_model(), random_scores(small_model(), 2))
+    flash = {"latency_s": 1e-3, "page_bytes": 16, "copy_bytes_per_s": 1e5}
+    up_gate, down, row = 2 * (96 + 16), 96 + 16, 16
+    seconds = {}
+    for io_depth in (None, 2, 1):
+        simulation = Simulation(
+            device(1e6, 1e15, flash_more=flash),
+            trace,
+            Dense(),
+            "none",
+            layout="gguf",
+            io_depth=io_depth,
+            overlap="none",
+        )
+        result = simulation.run()
+        assert result.config["io_depth"] == io_depth
+        assert result.tokens["flash_bytes"].tolist() == [row + 2 * (up_gate + down)] * 2
+        assert Simulation.from_config(result.config).run().to_json() == result.to_json()
+        seconds[io_depth] = result.tokens["flash_s"].iloc[1]
+    both = [1e-3 + up_gate * 1e-6 + 192 / 1e5 / 2, 2e-3 + up_gate * 1e-6 + 192 / 1e5]  # two reads at once, or in turn
+    others = 1e-3 + row * 1e-6 + 2 * (1e-3 + down * 1e-6 + 96 / 1e5)
+    assert seconds == pytest.approx({None: others + 2 * both[0], 2: others + 2 * both[0], 1: others + 2 * both[1]})
 
 
 AHEAD = {"overlap": "pipelined", "prefetch_bytes": 96}
@@ -452,6 +480,7 @@ def test_no_data_from_flash_is_used_before_it_came(make_trace: MakeTrace) -> Non
         ({"prefetch": "oracle", "prefetch_bytes": 0}, "prefetch_bytes: got 0; must be above 0"),
         ({"prefetch": "oracle", "prefetch_bytes": "12G"}, "prefetch_bytes: not an amount of bytes, got '12G'"),
         ({"prefetch": "oracle", "prefetch_bytes": "1MB"}, "prefetch_bytes: its buffers need 2.00 MB; DRAM has"),
+        ({"io_depth": 0}, "io_depth: got 0; must be a whole number, at least 1"),
         ({"layout": None}, "layout: got None; give a registered name or an instance"),
         ({"layout": ds.layouts.Column}, "layout: got the class Column; give a registered name or an instance"),
         ({"layout": "colunm"}, "layout: unknown name, got 'colunm'; did you mean 'column'"),

@@ -18,7 +18,18 @@ from numpy.typing import NDArray
 
 import dipsim as ds
 from dipsim import DipsimError
-from dipsim.layouts import Coactivation, Column, Layout, layouts, make, name_and_options, order_columns
+from dipsim.layouts import (
+    Coactivation,
+    Column,
+    Gguf,
+    Layout,
+    is_aligned,
+    layouts,
+    make,
+    name_and_options,
+    order_columns,
+    pieces_of,
+)
 
 Mask = NDArray[np.bool_]
 
@@ -128,7 +139,24 @@ def test_no_calibration_token_leaves_columns_by_index() -> None:
     assert Column().order(np.ones((3, 5), np.bool_)).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_pieces_of_a_column_by_layout() -> None:
+    """Matrices in each region: gate and up may be one, a group without both of them has nothing to fuse."""
+    model = ds.ModelSpec.load("phi-3-mini")
+    groups = [ds.mlp_group(model, name, None) for name in ("up_gate_down", "up_gate", "gate_down", "down")]
+    pieces = {
+        make("column"): [(3,), (2,), (2,), (1,)],
+        make("gguf"): [(1, 1, 1), (1, 1), (1, 1), (1,)],
+        make("gguf", fused=True): [(2, 1), (2,), (1, 1), (1,)],
+    }
+    for layout, expected in pieces.items():
+        assert [pieces_of(layout, group) for group in groups] == expected
+    assert pieces_of(make("coactivation", bundled=False), groups[0]) == (1, 1, 1)
+    assert [is_aligned(make(name)) for name in ("column", "coactivation", "gguf")] == [True, True, False]
+    assert Gguf().order(np.ones((3, 5), np.bool_)).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_layout_is_its_name_and_options_again() -> None:
+    assert name_and_options(make("gguf", fused=True)) == ("gguf", {"fused": True})
     assert name_and_options(make("column")) == ("column", {"bundled": True})
     assert name_and_options(make("coactivation", bundled=False, calibration_tokens=9)) == (
         "coactivation",
