@@ -220,12 +220,12 @@ def test_policies_are_told_which_part_is_looked_up(make_trace: MakeTrace) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache_scope": "all"}, "cache_scope: got 'all'"),
-        ({"cache_bytes": "-1B"}, "cache.bytes: got"),
+        ({"cache_scope": "all"}, "cache_scope: unknown name, got 'all'; choices: layer, shared"),
+        ({"cache_bytes": "-1B"}, "cache_bytes: not an amount of bytes, got '-1B'"),
         ({"cache_bytes": -1.0}, "cache_bytes: got -1.0; must be at least 0"),
         ({"cache_bytes": 10, "dram": "0.5x"}, "cache_bytes: got it beside dram '0.5x'"),
         ({"prompt": "warm"}, "prompt: got 'warm'; .* choose 'cold'"),
-        ({"prompt": "hot"}, "prompt: got 'hot'"),
+        ({"prompt": "hot"}, "prompt: unknown name, got 'hot'"),
     ],
 )
 def test_refusals(make_trace: MakeTrace, options: dict[str, Any], message: str) -> None:
