@@ -78,12 +78,17 @@ class SharedCache:
             if ranking is None or self.is_plain
             else _Compiled(self, ranking, admission, [top_k for top_k in top_ks if top_k] if is_top_k else [])
         )
+        self._index = {(layer, name): p for p, (layer, name, _) in enumerate(self.place.parts)}
         self._n_before = 0
 
     def start(self) -> None:
         """A new sequence begins."""
         self._n_before = 0
         self._own.start()
+
+    def part_of(self, layer: int, group: Group) -> int | None:
+        """Index of a part; None of what the cache does not hold."""
+        return self._index.get((layer, group.name))
 
     def replay(self, part: int) -> Replay:
         """The cache as one part sees it: for tokens one by one, each part in its turn."""
