@@ -302,6 +302,17 @@ def test_a_warm_prompt_by_hand(make_trace: MakeTrace, engine: str, scope: str, p
 
 
 @quiet
+def test_headroom_begins_with_the_prompt_too(make_trace: MakeTrace) -> None:
+    model = small_model()
+    scores = random_scores(model, 60, seed=5)
+    trace = with_prompt(make_trace(model, scores, lengths=[40, 20], prompt_lengths=[3, 0]))
+    for scope in ("shared", "layer"):
+        simulation = Simulation(device(), trace, Glu(keep=0.4), "lfu", cache_bytes=130, cache_scope=scope)
+        rates = simulation.headroom().steps["hit_rate"]
+        assert rates.iloc[2] == rates.iloc[3] if scope == "shared" else rates.iloc[2] < rates.iloc[3]
+
+
+@quiet
 @pytest.mark.parametrize("scope", ["layer", "shared"])
 def test_engines_agree_on_warm_prompts(make_trace: MakeTrace, scope: str) -> None:
     model = small_model()
