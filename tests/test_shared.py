@@ -220,12 +220,12 @@ def test_policies_are_told_which_part_is_looked_up(make_trace: MakeTrace) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cache_scope": "all"}, "cache_scope: got 'all'"),
-        ({"cache_bytes": "-1B"}, "cache.bytes: got"),
+        ({"cache_scope": "all"}, "cache_scope: unknown name, got 'all'; choices: layer, shared"),
+        ({"cache_bytes": "-1B"}, "cache_bytes: not an amount of bytes, got '-1B'"),
         ({"cache_bytes": -1.0}, "cache_bytes: got -1.0; must be at least 0"),
         ({"cache_bytes": 10, "dram": "0.5x"}, "cache_bytes: got it beside dram '0.5x'"),
         ({"prompt": "warm"}, "prompt: got 'warm'; .* choose 'cold'"),
-        ({"prompt": "hot"}, "prompt: got 'hot'"),
+        ({"prompt": "hot"}, "prompt: unknown name, got 'hot'"),
     ],
 )
 def test_refusals(make_trace: MakeTrace, options: dict[str, Any], message: str) -> None:
@@ -299,6 +299,17 @@ def test_a_warm_prompt_by_hand(make_trace: MakeTrace, engine: str, scope: str, p
     assert cold["prompt_hit_rate"] is None
     assert cold["cumulative_hit_rate_by_group"] is None
     assert warm["ttft_s"] < cold["ttft_s"]
+
+
+@quiet
+def test_headroom_begins_with_the_prompt_too(make_trace: MakeTrace) -> None:
+    model = small_model()
+    scores = random_scores(model, 60, seed=5)
+    trace = with_prompt(make_trace(model, scores, lengths=[40, 20], prompt_lengths=[3, 0]))
+    for scope in ("shared", "layer"):
+        simulation = Simulation(device(), trace, Glu(keep=0.4), "lfu", cache_bytes=130, cache_scope=scope)
+        rates = simulation.headroom().steps["hit_rate"]
+        assert rates.iloc[2] == rates.iloc[3] if scope == "shared" else rates.iloc[2] < rates.iloc[3]
 
 
 @quiet

@@ -7,7 +7,7 @@ part. Columns of all parts lie side by side, and cost their bytes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -78,12 +78,17 @@ class SharedCache:
             if ranking is None or self.is_plain
             else _Compiled(self, ranking, admission, [top_k for top_k in top_ks if top_k] if is_top_k else [])
         )
+        self._index = {(layer, name): p for p, (layer, name, _) in enumerate(self.place.parts)}
         self._n_before = 0
 
     def start(self) -> None:
         """A new sequence begins."""
         self._n_before = 0
         self._own.start()
+
+    def part_of(self, layer: int, group: Group) -> int | None:
+        """Index of a part; None of what the cache does not hold."""
+        return self._index.get((layer, group.name))
 
     def replay(self, part: int) -> Replay:
         """The cache as one part sees it: for tokens one by one, each part in its turn."""
@@ -239,11 +244,11 @@ class _Compiled:
             (active, missed, held, counts),
         )
         bounds = list(pairwise((n_tokens * (edges - edges[0])).tolist()))
-        rows: Callable[[BoolArray, int, int], BoolArray] = lambda of, a, b: of[a:b].reshape(n_tokens, -1)  # noqa: E731
-        return [
-            Usage(rows(active, a, b), rows(missed, a, b), own, rows(held, a, b) if held.size else None)
-            for (a, b), own in zip(bounds, counts, strict=True)
-        ]
+        usages = []
+        for (low, high), own in zip(bounds, counts, strict=True):
+            rows = [of[low:high].reshape(n_tokens, -1) for of in (active, missed, held)]
+            usages.append(Usage(rows[0], rows[1], own, rows[2] if held.size else None))
+        return usages
 
     def _gammas(self, tokens: Tokens, parts: range) -> Float32Array:
         places = range(tokens.first_token, tokens.first_token + tokens.n_tokens)

@@ -12,6 +12,7 @@ from dipsim.devices import ReadBatches
 from dipsim.engine.workload import GroupUse
 from dipsim.kernels import BoolArray, Int64Array
 from dipsim.methods import choose, in_layer
+from dipsim.model.groups import Group
 from dipsim.planning.setup import Setup
 
 
@@ -54,7 +55,7 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
     shape = 1, len(uses), len(setup.groups)
     counts, demanded = np.zeros((4, *shape), np.int64), ReadBatches.empty(*shape)
     for use in chain.from_iterable(uses):
-        by_token = _masks(setup, use, sequence)
+        by_token = prompt_masks(setup, use.layer, use.group, sequence)
         active = by_token.any(axis=0)
         if not active.any():
             continue
@@ -66,15 +67,18 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
     return Prompt(*counts, demanded)
 
 
-def _masks(setup: Setup, use: GroupUse, sequence: int) -> BoolArray:
-    """What each of the prompt's tokens uses, as if everything were resident: no prompt is worth bending."""
-    n_tokens, group = setup.trace.sequences[sequence].prompt_length, use.group
-    if not group.columns_in(use.layer):
-        return np.zeros((n_tokens, group.n_columns), np.bool_)
-    if group.site is None:
-        return np.ones((n_tokens, group.n_columns), np.bool_)
-    scores = setup.trace.prompt_scores(group.site, sequence, use.layer)
-    own = in_layer(setup.masking, use.layer)
+def prompt_masks(setup: Setup, layer: int, group: Group, sequence: int) -> BoolArray:
+    """What each of a prompt's tokens uses at a place, bool [prompt token, column], as if everything were resident: no
+    prompt is worth bending.
+
+    Raises:
+        DipsimError: the trace has no scores of its prompts, or they are damaged.
+    """
+    n_tokens = setup.trace.sequences[sequence].prompt_length
+    if group.site is None or not group.columns_in(layer):
+        return np.full((n_tokens, group.n_columns), bool(group.columns_in(layer)))
+    scores = setup.trace.prompt_scores(group.site, sequence, layer)
+    own = in_layer(setup.masking, layer)
     resident = np.ones(group.n_columns, np.bool_) if own.looks_at_residency else None
     # What scores nothing was not run for this token, or is not known.
     masks: BoolArray = choose(own, group, scores, 0, resident) & (scores > 0)

@@ -82,7 +82,7 @@ class GroupUse:
         layer: the layer.
         g: place of the group among those of the layer.
         future: for a policy that looks ahead.
-        shared: the cache that all layers share; None where each has its own.
+        shared: the cache that all layers share; None where the place has its own.
 
     Attributes:
         part: which part of the shared cache it is; None where it has its own.
@@ -96,9 +96,7 @@ class GroupUse:
         self._flash = flash
         self._is_pinned = setup.is_pinned(layer, self.group)
         self._future = None if self._is_pinned else future
-        self.part = None
-        if shared is not None and not self._is_pinned:
-            self.part = setup.cached_stages.index((layer, self.group))
+        self.part = None if shared is None else shared.part_of(layer, self.group)
         self._replay = self._of_cache() if shared is None or self.part is None else shared.replay(self.part)
         self._ahead = ReadAhead(setup, layer, self.group)
         self._pieces, self._is_aligned = pieces_of(setup.layout, self.group), is_aligned(setup.layout)

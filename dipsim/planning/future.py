@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 
 from dipsim import kernels
+from dipsim.cache import Tokens, replay_of
 from dipsim.kernels import BoolArray, Int32Array, Uint16Array
-from dipsim.methods import choose, in_layer
 from dipsim.model.groups import Group
 from dipsim.planning.setup import Setup
+from dipsim.policies import Lru, Place
 
 NEVER = np.iinfo(np.int32).max
 
@@ -37,6 +38,13 @@ class Future:
         widths = [4 * group.n_columns for group in setup.cached_groups]
         self._within = {group.name: sum(widths[:g]) for g, group in enumerate(setup.cached_groups)}
         self._n_layer_bytes = sum(widths)
+        # Caches without slots, which choose masks as those of the run do.
+        self._choosers = {
+            (layer, group.name): replay_of(
+                Place(group.n_columns, 0, layer, group.name), Lru(), "always", setup.masking, group
+            )
+            for layer, group in setup.cached_stages
+        }
         after: dict[tuple[int, str], Int32Array] = {}
         for index in reversed(range(len(self._blocks))):
             self._save_beyond(index, after)
@@ -105,4 +113,4 @@ class Future:
         if scores is None:
             return np.ones((block.stop - block.start, group.n_columns), np.bool_)
         first_token = block.start - setup.trace.sequences[block.sequence].start
-        return choose(in_layer(setup.masking, layer), group, scores, first_token)
+        return self._choosers[layer, group.name].run(Tokens(block.stop - block.start, first_token, scores)).active

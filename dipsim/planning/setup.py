@@ -105,7 +105,8 @@ class Setup:
     def cached_stages(self) -> list[tuple[int, Group]]:
         """Layer and group of all slots that a policy fills, in the order of a token."""
         layers = [layer for layer in range(self.model.n_layers) if layer not in self.resident_layers]
-        return [(layer, group) for layer in layers for group in self.cached_groups if group.columns_in(layer)]
+        groups = self.cached_groups
+        return [(layer, group) for layer in layers for group in groups if group.columns_in(layer)]
 
     @property
     def competed_bytes(self) -> Fraction:

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from dipsim import kernels
+from dipsim.engine.prompts import prompt_masks
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int32Array
-from dipsim.planning.future import Future
+from dipsim.planning.future import NEVER, Future
 from dipsim.planning.recorded_masks import RecordedMasks
 from dipsim.planning.setup import Setup
 from dipsim.policies import Belady, Lru
@@ -116,14 +117,18 @@ class _SharedOracle:
         self._kept: BoolArray = np.zeros(self._edges[-1], np.bool_)
         self._waiting = np.zeros(0, np.int64)
         self._state = np.zeros(2)
+        self._n_before = 0  # of a warm prompt
 
     def run(self, index: int, block: Block) -> None:
         """Records what a block misses."""
         sequence = self._setup.trace.sequences[block.sequence]
         if block.start == sequence.start:
             self._kept[:] = False
-            self._waiting = np.zeros((sequence.stop - sequence.start) * len(self._stages), np.int64)
+            self._waiting = np.zeros((1 + sequence.stop - sequence.start) * len(self._stages), np.int64)
             self._state[:] = 0
+            self._n_before = 0
+            if self._setup.warms and sequence.prompt_length:
+                self._prompt(index, block.sequence)
         shape = block.stop - block.start, int(self._edges[-1])
         masks: BoolArray = np.empty(shape, np.bool_)
         missed: BoolArray = np.empty(shape, np.bool_)
@@ -131,19 +136,34 @@ class _SharedOracle:
         for s, (layer, group) in enumerate(self._stages):
             part = slice(self._edges[s], self._edges[s + 1])
             masks[:, part] = self._setup.masks.read(index, layer, group) if self._setup.masks else True
-            uses = self._future.next_use(index, layer, group, None)
-            next_use[:, part] = np.where(uses == np.iinfo(np.int32).max, uses, uses - sequence.start)
+            next_use[:, part] = self._since(sequence.start, self._future.next_use(index, layer, group, None))
+        self._share(masks, next_use, block.start - sequence.start + self._n_before, missed)
+        for s, (layer, group) in enumerate(self._stages):
+            self._missed.write(index, layer, group, missed[:, self._edges[s] : self._edges[s + 1]])
+
+    def _prompt(self, index: int, sequence: int) -> None:
+        """What a warm prompt uses, as a token before the first."""
+        self._n_before = 1
+        start = self._setup.trace.sequences[sequence].start
+        masks = [prompt_masks(self._setup, layer, group, sequence).any(axis=0) for layer, group in self._stages]
+        uses = [self._since(start, self._future.first_use(index, layer, group)) for layer, group in self._stages]
+        row = np.concatenate(masks)[None]
+        self._share(row, np.concatenate(uses)[None], 0, np.empty_like(row))
+
+    def _since(self, start: int, uses: Int32Array) -> Int32Array:
+        """Tokens of the trace as tokens of a sequence."""
+        return np.where(uses == NEVER, uses, uses - np.int32(start - self._n_before))
+
+    def _share(self, masks: BoolArray, next_use: Int32Array, first_token: int, missed: BoolArray) -> None:
         kernels.share_tokens(
             masks,
             next_use,
             self._edges,
             self._column_bytes,
             self._capacity_bytes,
-            block.start - sequence.start,
+            first_token,
             self._kept,
             self._waiting,
             self._state,
             missed,
         )
-        for s, (layer, group) in enumerate(self._stages):
-            self._missed.write(index, layer, group, missed[:, self._edges[s] : self._edges[s + 1]])

@@ -66,7 +66,8 @@ class Timeline:
 
     def _tokens(self, done: Done, work: Work) -> None:
         block = work.use.block
-        if block.start == self._setup.trace.sequences[block.sequence].start:
+        sequence = self._setup.trace.sequences[block.sequence]
+        if block.start == sequence.start and not sequence.prompt_length:
             self._caches.start()
         n_before = min(max(self._first - block.start, 0), block.stop - block.start)
         self._caches.fill(work.use.n_missed[:n_before].sum(axis=0))
@@ -75,13 +76,16 @@ class Timeline:
 
     def _prompt(self, done: Done) -> None:
         own = self._setup.trace.sequences[done.sequence]
-        if own.start < self._first:
-            return
         self._caches.start()
+        entering = np.zeros((self._setup.model.n_layers, len(self._setup.groups)), np.int64)
+        if done.prompt is not None:
+            entering = done.prompt.n_missed[0]
+        if own.start < self._first:
+            self._caches.fill(entering)
+            return
         args = {"sequence": done.sequence, "prompt_tokens": own.prompt_length} | _of_flash(done.stages.batches, 0)
         facts = [self._facts(done.stages, 0, s, ",prompt") for s in range(len(self._names))]
-        nothing = np.zeros((self._setup.model.n_layers, len(self._setup.groups)), np.int64)
-        self._draw(done, 0, _Phase(f"prompt of sequence {done.sequence}", "prompt", args, facts, nothing))
+        self._draw(done, 0, _Phase(f"prompt of sequence {done.sequence}", "prompt", args, facts, entering))
 
     def close(self) -> None:
         """The run has ended: what devices still do is cut here, since nobody waited for it."""
