@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dipsim import DipsimError, Experts, ExpertsCa, HardwareProfile, Mixture, ModelSpec, Simulation, Trace
+from dipsim import DipsimError, Experts, ExpertsCa, HardwareProfile, Mixture, ModelSpec, Simulation, Trace, routes
 from dipsim.cli import main
 from dipsim.routes import import_bigmoe, import_routes
+from dipsim.trace.statistics import trace_statistics
 
 K, E, N_PROMPT, N_TOKENS = 2, 6, 3, 4
 BYTES = [0, 3000, 2400]
@@ -135,6 +136,9 @@ def test_methods_that_rank_anew_are_refused_by_name(tmp_path: Path) -> None:
         Simulation(profile, trace, ExpertsCa(), "lru")
     with pytest.raises(DipsimError, match=r"method 'experts' takes 3 columns of 'experts' .*--experts-per-token 2"):
         Simulation(profile, trace, Experts(per_token=3), "lru")
+    with pytest.raises(DipsimError, match=r"keep: got 0.5; .* has scores of 2 of 6 columns .* at most 0.3334"):
+        trace_statistics(trace, 0.5)
+    assert set(trace_statistics(trace, 0.3334).overlap_1.dropna() <= 1) == {True}
     result = Simulation(profile, trace, Experts(), "lru").run().to_dict()
     assert result["n_tokens"] == N_TOKENS
 
@@ -239,6 +243,15 @@ def test_what_is_no_csv(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DipsimError, match=message):
         import_bigmoe(tmp_path / "a.csv", tmp_path / "a.zarr", MODEL)
+
+
+def test_more_rows_than_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes.rows, "MOST_ROWS", N_ROWS - 1)
+    general(rows()).to_parquet(tmp_path / "a.parquet", index=False)
+    general(rows()).to_csv(tmp_path / "a.csv", index=False)
+    for name in ("a.parquet", "a.csv"):
+        with pytest.raises(DipsimError, match=f"{name}: has more than {N_ROWS - 1} rows"):
+            import_routes(tmp_path / name, tmp_path / "a.zarr", MODEL)
 
 
 def test_the_model_must_be_the_file_s(tmp_path: Path) -> None:

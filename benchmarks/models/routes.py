@@ -31,7 +31,7 @@ SPREADS = np.arange(0, 0.81, 0.1)
 HELD_OUT = 64
 SHARES = (0.1, 0.2, 0.3, 0.5)  # of all experts' bytes that the caches hold
 POLICIES = ("lru", "lfu")
-PROFILE = "a18-paper"
+PROFILE = "oneplus-12-ufs4"
 N_SEEDS = 16
 
 
@@ -132,14 +132,17 @@ def part(trace: Trace, start: int, stop: int, path: Path) -> Trace:
 
 def hit_rates(trace: Trace, per_token: int) -> Row:
     model = trace.model
+    experts, *dense = Experts(per_token).groups(model)
+    layers = range(model.n_layers)
+    experts_bytes = experts.n_columns * sum(experts.bytes_in(layer) for layer in layers)
     fixed = model.pinned_bytes + float(np.sum(model.kv_bytes(trace.n_positions)))
+    fixed += sum(group.columns_in(layer) * group.bytes_in(layer) for group in dense for layer in layers)
     row: Row = {}
     for policy in POLICIES:
         for share in SHARES:
-            run = Simulation(
-                HardwareProfile.load(PROFILE), trace, Experts(per_token), policy, dram=fixed + share * model.mlp_bytes
-            ).run()
-            row[f"{policy} {share:g}"] = run.to_dict()["hit_rate"]
+            dram = fixed + share * experts_bytes
+            run = Simulation(HardwareProfile.load(PROFILE), trace, Experts(per_token), policy, dram=dram).run()
+            row[f"{policy} {share:g}"] = run.to_dict()["hit_rate_by_group"][experts.name]
     return row
 
 
@@ -161,7 +164,7 @@ def compared(trace: Trace, scratch: Path) -> Iterator[Table]:
 
 
 def options(asked: argparse.ArgumentParser) -> None:
-    asked.add_argument("traces", type=Path, nargs="+", help="imported route traces")
+    asked.add_argument("traces", nargs="+", help="imported route traces")
     asked.add_argument("--compare", action="store_true", help="simulate recorded and synthetic routes instead")
 
 

@@ -13,6 +13,13 @@
     tau_tokens, rho            after 40, of Llama-2-7B, read as half of the columns active and half of them cached
     static_share               nothing: scores without a sign do not tell it from a spread. llama.cpp's imatrix of
                                Llama-2-13B (pull request 12718) bounds it by .10 at the MLP's input
+    all of the router          two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apache-2.0):
+                               Qwen3-30B-A3B and Gemma-4-26B-A4B, 6 of 128 experts, one text each; by depth, both
+                               together, prompt and first 64 decoded tokens: overlaps between tokens by distance
+                               (document_share, tau_tokens, rho), experts used at all (spread), weights of a token's
+                               first and last expert (gen_sigma; those of experts not chosen nobody has). Factors of
+                               low and high: hit rates below and above both. The last 64 tokens of each are held out:
+                               benchmarks/models/routes.py
 
 Held out is WikiText-2's test text, on which benchmarks/models/presets.py sets hit rates and tokens/s beside the four
 models' own. Large models have not been measured: show results at low, default and high, never at one of them alone.
