@@ -13,7 +13,6 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dipsim import ModelSpec
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.sparsify.routers import find_routers
 
@@ -100,17 +99,11 @@ class Family:
         config: of the tiny model.
         scores: what its router ranks experts by.
         weigh: the weights of chosen experts.
-        width: of an expert.
-        spec: what the mixture's spec has beside the usual.
-        plain_width: width of MLPs in layers without experts.
     """
 
     config: Callable[[], Any]
     scores: Callable[[Tensor, nn.Module], Tensor]
     weigh: Weigh
-    width: int = 24
-    shared: int = 0
-    dense_layers: tuple[int, ...] = ()
 
 
 def _of(kind: str, **options: Any) -> Callable[[], Any]:
@@ -125,15 +118,11 @@ FAMILIES = {
         _of("Qwen2MoeConfig", **_QWEN, shared_expert_intermediate_size=20, norm_topk_prob=False),
         softmax_scores,
         of_all,
-        width=16,
-        shared=20,
     ),
     "qwen3_moe": Family(
         _of("Qwen3MoeConfig", **_QWEN, head_dim=8, norm_topk_prob=True, mlp_only_layers=[0]),
         softmax_scores,
         of_chosen,
-        width=16,
-        dense_layers=(0,),
     ),
     "olmoe": Family(
         _of("OlmoeConfig", num_experts=N_EXPERTS, intermediate_size=24, norm_topk_prob=False), softmax_scores, of_all
@@ -151,9 +140,6 @@ FAMILIES = {
         ),
         group_scores,
         of_all,
-        width=16,
-        shared=32,
-        dense_layers=(0,),
     ),
     "deepseek_v3": Family(
         _of(
@@ -168,8 +154,6 @@ FAMILIES = {
         ),
         biased_scores,
         of_deepseek_v3,
-        width=16,
-        shared=32,
     ),
     "gpt_oss": Family(_of("GptOssConfig", **_LOCAL, head_dim=8, sliding_window=16), softmax_scores, of_chosen),
     "granitemoe": Family(_of("GraniteMoeConfig", **_LOCAL), softmax_scores, of_chosen),
@@ -187,14 +171,11 @@ FAMILIES = {
         ),
         softmax_scores,
         of_gemma4,
-        width=16,
-        shared=24,
     ),
     "llama4": Family(
         _of("Llama4TextConfig", **_LOCAL, intermediate_size_mlp=24, head_dim=8, attention_chunk_size=64),
         sigmoid_scores,
         of_llama4,
-        shared=24,
     ),
 }
 IDS = np.random.default_rng(0).integers(0, 50, (3, 11))
@@ -209,22 +190,7 @@ def random_mixture(family: str, dtype: torch.dtype = torch.float64) -> LoadedMod
     for name, weight in (*model.named_parameters(), *model.named_buffers()):
         if weight.ndim > 1 or "bias" in name or "per_expert_scale" in name:
             nn.init.normal_(weight, std=0.3)
-    loaded = LoadedModel(model.eval().to(dtype), None, family, None)  # type: ignore[arg-type]
-    loaded.__dict__["spec"] = _spec(family)
-    return loaded
-
-
-def _spec(family: str) -> ModelSpec:
-    own = FAMILIES[family]
-    mixture = {
-        "n_experts": N_EXPERTS,
-        "experts_per_token": PER_TOKEN,
-        "expert_size": own.width,
-        "shared_expert_size": own.shared,
-        "dense_layers": list(own.dense_layers),
-    }
-    sizes = {"n_layers": 2, "hidden_size": 16, "intermediate_size": 24, "n_heads": 4, "n_kv_heads": 2, "head_dim": 8}
-    return ModelSpec.parse({"name": family, **sizes, "vocab_size": 50, "mixture": mixture}, family)
+    return LoadedModel(model.eval().to(dtype), None, family, None)  # type: ignore[arg-type]
 
 
 # Called with layer and scores, float32 [expert], of one token; gives the chosen, bool [expert].

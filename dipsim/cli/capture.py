@@ -48,16 +48,20 @@ def capture(
     """
     require_torch("capture")
     from dipsim.cli.terminal import progress, say
+    from dipsim.methods import Experts
     from dipsim.simulation.described import masking_of
     from dipsim.sparsify import capture
-    from dipsim.sparsify.loading import load_model, read_text, windows
+    from dipsim.sparsify.loading import load_model, read_spec, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
 
     trained = None if predictor is None else TrainedPredictors.load(predictor)
     told = describe()
     rank = trained.rank if trained is not None and told.method == "predictor" else None
+    spec = read_spec(model)  # refuses before weights are loaded
     chosen = masking_of(told.model_copy(update={"rank": rank}))
-    wanted = tuple(site.strip() for site in sites.split(","))
+    if spec.mixture is not None and told.method == "dense":
+        chosen = Experts()  # a mixture as it is
+    wanted = capture.usual_sites(spec) if sites is None else tuple(site.strip() for site in sites.split(","))
     capture.check_request(out, wanted, chosen, force)
     if predictor is not None and "predictor" not in (told.method, *wanted):
         raise DipsimError(f"predictor: got '{predictor}'; neither --method nor --sites names the predictor")
