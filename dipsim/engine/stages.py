@@ -83,7 +83,8 @@ class TokenStages:
         )
 
     def prompt(self, n_tokens: int) -> Stages:
-        """Dense, as one row: every weight once, operations for each token of the prompt; the caches stay cold."""
+        """Dense, as one row: every weight once, operations for each token of the prompt, which uses no more experts
+        than any other; the caches stay cold."""
         setup = self._setup
         n_columns = self._n_columns[None]
         n_hits = np.zeros_like(n_columns)
@@ -91,11 +92,14 @@ class TokenStages:
             if setup.is_pinned(layer, group):
                 n_hits[0, layer, g] = setup.slots[group.name][layer]
         n_missed = n_columns - n_hits
+        column_ops = (
+            n_tokens * self._column_ops * [(own.per_token or own.n_columns) / own.n_columns for own in setup.groups]
+        )
         groups = Stages(
             batches=self._flash.streams(n_missed * self._column_bytes),
             dram_bytes=n_hits * self._column_bytes,
-            n_ops_dram=n_hits * n_tokens * self._column_ops,
-            n_ops_flash=n_missed * n_tokens * self._column_ops,
+            n_ops_dram=n_hits * column_ops,
+            n_ops_flash=n_missed * column_ops,
             n_scored=0 * n_hits,
         )
         return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dipsim.errors import DipsimError
 from dipsim.model.mixture_types import MIXTURE_TYPES, is_mixture
+from dipsim.model.model_types import WITH_TEXT_MODEL
 
 MOST_LAYERS = 1024
 # Keys that count what classes loop over.
@@ -44,7 +45,8 @@ def check_experts(config: dict[str, Any], where: str) -> None:
         DipsimError: it is one.
     """
     text = config.get("text_config")
-    if is_mixture(text if isinstance(text, dict) else config):
+    inner = WITH_TEXT_MODEL.get(str(config.get("model_type")), (None,))[0]
+    if is_mixture({"model_type": inner} | text if isinstance(text, dict) else config):
         return
     own = {key: value for key, value in config.items() if not re.search("vision|audio", key)}
     types = ", ".join(MIXTURE_TYPES)

@@ -30,7 +30,8 @@ def trace_statistics(
     Args:
         trace: from anywhere.
         keep: share of the columns that is active, in (0, 1).
-        layers: some of its layers; eight at equal distances, first and last among them, by default.
+        layers: some of its layers, of a router's those that have one; eight at equal distances, first and last among
+            them, by default.
         on_progress: is called with the (site, layer)s done and their total.
 
     Returns:
@@ -51,7 +52,8 @@ def trace_statistics(
     for layer in chosen:
         if not 0 <= layer < trace.model.n_layers:
             raise DipsimError(f"layers: got {layer}; the trace has layers 0 to {trace.model.n_layers - 1}")
-    places = [(site, layer) for site in trace.sites for layer in chosen]
+    mixed = trace.model.layers_with_experts
+    places = [(site, layer) for site in trace.sites for layer in chosen if site != "router" or layer in mixed]
     rows = []
     for done, (site, layer) in enumerate(places, start=1):
         depth = layer / max(1, trace.model.n_layers - 1)
