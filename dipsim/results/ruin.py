@@ -18,8 +18,8 @@ def warn_of_ruin(model: ModelSpec, mlp_error: float | None) -> None:
     if mlp_error is None or mlp_error <= _MOST_ERROR or not _FEWEST_WEIGHTS <= n_weights <= _MOST_WEIGHTS:
         return
     warnings.warn(
-        f"mlp_error: {mlp_error:.2f}; above {_MOST_ERROR}, perplexity of models of this size was found to rise by 13 "
-        "to 35 % and soon far more: a higher density, or a higher gamma, loses less",
+        f"mlp_error: {mlp_error:.2f}; above {_MOST_ERROR}, perplexity of models of this size was found to rise by 15 "
+        "to 45 % and soon far more: a higher density, or a higher gamma, loses less",
         DipsimWarning,
         stacklevel=3,
     )
