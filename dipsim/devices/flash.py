@@ -139,11 +139,12 @@ class Flash:
         wanted_bytes = n_wanted * column_bytes
         if not self.forms_reads:
             return self.streams(wanted_bytes)
-        totals, n_copied = 0.0, 0
+        totals: Float64Array = np.zeros((len(wanted), 2 + len(self._depths)))
+        n_copied = 0
         for piece, n_regions in Counter(pieces).items():
             piece_bytes = column_bytes * piece / sum(pieces)
             region = self._region(wanted.shape[1], piece_bytes, is_aligned)
-            totals = totals + n_regions * kernels.batch_reads(wanted, places, *region)
+            totals += n_regions * kernels.batch_reads(wanted, places, *region)
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
         return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:], copied_bytes)
