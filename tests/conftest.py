@@ -118,12 +118,20 @@ def small_model(**changes: object) -> ModelSpec:
     return ModelSpec.parse(data | changes, "test")
 
 
+def small_mixture(**changes: object) -> ModelSpec:
+    """The small model with 6 experts of width 4, of which a token uses 2; 96 bytes each."""
+    mixture: dict[str, object] = {"n_experts": 6, "experts_per_token": 2, "expert_size": 4}
+    of_model = {key: changes.pop(key) for key in [*changes] if key in ModelSpec.model_fields}
+    return small_model(**{"mixture": mixture | changes} | of_model)
+
+
 def random_scores(model: ModelSpec, n_tokens: int, seed: int = 0, n_levels: int = 0) -> dict[str, NDArray[np.float16]]:
-    """Half-normal scores at all sites; `n_levels` rounds them so that many are equal."""
+    """Half-normal scores at all sites, of a mixture at the router; `n_levels` rounds them so that many are equal."""
     rng = np.random.default_rng(seed)
     scores = {}
-    for site in ("mlp_input", "glu", "gate", "up", "predictor"):
+    for site in ("router",) if model.mixture else ("mlp_input", "glu", "gate", "up", "predictor"):
         n_columns = model.hidden_size if site == "mlp_input" else model.intermediate_size
+        n_columns = model.mixture.n_experts if model.mixture else n_columns
         values = np.abs(rng.standard_normal((n_tokens, model.n_layers, n_columns)))
         scores[site] = (np.round(values * n_levels) / n_levels if n_levels else values).astype(np.float16)
     return scores

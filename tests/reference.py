@@ -47,6 +47,16 @@ def top_m(scores: Scores, resident: Mask, k: int, m: int, exempt: int) -> Mask:
     return mask
 
 
+def dropped(scores: Scores, resident: Mask, k: int, least_share: float, exempt: int) -> Mask:
+    """The best k, without those that have less than this share of what all k have, and are neither resident nor among
+    the best `exempt` (at least one)."""
+    chosen = top_k(scores, k)
+    total = sum(float(score) for score in scores[chosen])
+    safe = resident | top_k(scores, max(1, exempt))
+    small = np.array([float(score) < float(np.float32(least_share)) * total for score in scores])
+    return chosen & (safe | ~small)
+
+
 class Cache:
     """A weight cache by the book: sets and sorting, one column at a time.
 

@@ -219,7 +219,7 @@ def test_a_file_that_lies_is_one_line(lie: str, llama: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"llama.expert_count": 8}, "num_experts: got 8; mixtures of experts are not modelled"),
+        ({"llama.expert_count": 8}, "llama.expert_used_count: got None; must be a count"),
         ({"llama.block_count": 100_000}, "num_hidden_layers: got 100000; must be at most 1024"),
         (
             {"llama.block_count": 2**31, "llama.attention.sliding_window_pattern": 6},

@@ -8,11 +8,25 @@ import math
 import numpy as np
 import pytest
 import reference
-from conftest import MakeTrace, small_model
+from conftest import MakeTrace, small_mixture, small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipsim import Cats, Dense, Dip, DipCa, DipsimError, Gate, Glu, MagnitudePruning, ModelSpec, Predictor, Up
+from dipsim import (
+    Cats,
+    Dense,
+    Dip,
+    DipCa,
+    DipsimError,
+    Experts,
+    ExpertsCa,
+    Gate,
+    Glu,
+    MagnitudePruning,
+    ModelSpec,
+    Predictor,
+    Up,
+)
 from dipsim.methods import Method, added_weights, in_layer, make, n_kept_by, options, split_density
 from dipsim.model.groups import Group, n_kept
 
@@ -94,6 +108,32 @@ def test_dip_ca_rules_equal_their_twins(seed: int, gamma: float, exempt: int, m:
         options_of_rule = {"top_m": m} if rule == "top-m" else {}
         masking = DipCa(**keeps, gamma=gamma, rule=rule, **options_of_rule)
         np.testing.assert_array_equal(mask_of(masking, of, scores, resident), mask, rule)
+
+
+@settings(deadline=None)
+@given(
+    *(st.integers(0, 10_000), st.sampled_from([0.0, 0.15, 0.3, 1.0]), st.integers(0, 5)),
+    *(st.sampled_from([1.0, 1.5, 9.0]), st.sampled_from([None, 1, 4, 6])),
+)
+def test_rules_of_experts_equal_their_twins(
+    seed: int, share: float, exempt: int, m: float, per_token: int | None
+) -> None:
+    rng = np.random.default_rng(seed)
+    scores, resident = (rng.integers(0, 6, 6) / 8).astype(np.float16), rng.random(6) < 0.5
+    of, k = Experts(per_token).groups(small_mixture())[0], per_token or 2
+    favoured = resident | reference.top_k(scores, exempt)
+    expected = {
+        "reweight": reference.top_k(reference.reweighted(scores, favoured, share), k),
+        "blend": reference.top_k(reference.blended(scores, favoured, share), k),
+        "top-m": reference.top_m(scores, resident, k, min(6, math.floor(m * k)), exempt),
+        "drop": reference.dropped(scores, resident, k, share, exempt),
+    }
+    for rule, mask in expected.items():
+        own = {"top-m": {"top_m": m}, "drop": {"threshold": share}}.get(rule, {"gamma": share})
+        masking = ExpertsCa(per_token, rule=rule, exempt_top=exempt, **own)
+        np.testing.assert_array_equal(mask_of(masking, of, scores, resident), mask, rule)
+        assert n_kept_by(masking, 0, of) == (None if rule == "drop" else k)
+    np.testing.assert_array_equal(mask_of(Experts(per_token), of, scores, resident), reference.top_k(scores, k))
 
 
 def test_warm_up_decays_from_one_to_gamma() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dipsim import Cats, Dip, DipCa, DipsimError
+from dipsim import Cats, Dip, DipCa, DipsimError, Experts, ExpertsCa
 from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
 from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
 from dipsim.methods import Dense, Gate, Glu, Method, Up, in_layer
@@ -27,6 +27,9 @@ METHODS = {
     "dip-ca blend": DipCa(keep_input=0.4, keep_glu=0.4, gamma=0.3, rule="blend", exempt_top=2),
     "dip-ca top-m": DipCa(keep_input=0.4, keep_glu=0.4, rule="top-m", top_m=1.6),
     "dip-ca top-m with exempt": DipCa(keep_input=0.4, keep_glu=0.4, rule="top-m", exempt_top=3),
+    "experts": Experts(5),
+    "experts-ca": ExpertsCa(5, gamma=0.3, exempt_top=2),
+    "experts-ca drop": ExpertsCa(9, rule="drop", threshold=0.1, exempt_top=2),
     "masks of a recording": Dip(keep_input=0.4, keep_glu=0.4),
 }
 

@@ -431,7 +431,7 @@ BAD = [
     (["--workers", "0"], "workers: got 0; at least 1"),
     (["--sequence-tokens", "0"], "sequence_tokens: got 0; at least 1"),
     (["--prompt-tokens", "-1"], "prompt_tokens: got -1; not negative"),
-    (["--sites", "gate"], "sites: got 'gate'; there are data for mlp_input and glu alone"),
+    (["--sites", "gate"], "sites: got 'gate'; there are data for mlp_input and glu alone, and of a mixture for router"),
     (["--sites", "glu,glu"], "sites: got glu, glu; each once"),
     (["--like", "tiny", "--preset", "high"], "preset: got 'high' with like"),
     (["--like", "smollm2-135m", "--preset", "low"], "preset: got 'low' with like"),

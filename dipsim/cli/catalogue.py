@@ -80,7 +80,8 @@ def models() -> None:
             name,
             str(spec.n_layers),
             str(spec.hidden_size),
-            str(spec.intermediate_size),
+            str(spec.intermediate_size if spec.mixture is None else spec.mixture.expert_size),
+            "-" if spec.mixture is None else f"{spec.mixture.experts_per_token} of {spec.mixture.n_experts}",
             f"{spec.n_heads}/{spec.n_kv_heads}",
             str(spec.vocab_size),
             scaled(spec.mlp_bytes, "B"),
@@ -89,7 +90,18 @@ def models() -> None:
         ]
         for name, spec in ModelSpec.presets().items()
     ]
-    columns = ["model", "layers", "hidden", "intermediate", "heads/KV", "vocabulary", "MLP", "pinned", "KV/position"]
+    columns = [
+        "model",
+        "layers",
+        "hidden",
+        "width",
+        "experts",
+        "heads/KV",
+        "vocabulary",
+        "MLP",
+        "pinned",
+        "KV/position",
+    ]
     table(columns, rows)
 
 

@@ -20,7 +20,12 @@ def synth(
     preset: Annotated[
         str, typer.Option(help="How much locality: low, default or high; show results at all three.")
     ] = "default",
-    sites: Annotated[str, typer.Option(help="Scores to make, of mlp_input and glu.")] = "mlp_input,glu",
+    sites: Annotated[
+        str | None,
+        typer.Option(
+            help="Scores to make, of mlp_input and glu; both by default, and router for a mixture of experts."
+        ),
+    ] = None,
     sequence_tokens: Annotated[
         int | None, typer.Option(help="Length of a document; all tokens are one by default.")
     ] = None,
@@ -61,7 +66,7 @@ def synth(
             ModelSpec.load(model),
             tokens,
             seed=seed,
-            sites=[site.strip() for site in sites.split(",")],
+            sites=None if sites is None else [site.strip() for site in sites.split(",")],
             preset=preset,
             tau_tokens=tau,
             like=imitated,

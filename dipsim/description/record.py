@@ -240,7 +240,7 @@ class Description(Record):
         ShortText | float | None,
         Option(
             "Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A 64th of a layer's MLP by "
-            "default.",
+            "default, of a mixture the experts of a token.",
             FLASH,
         ),
     ] = None

@@ -11,6 +11,8 @@ import importlib.util
 from typing import Any
 
 from dipsim.errors import DipsimError
+from dipsim.model.mixture_config import sizes_of_mixture
+from dipsim.model.mixture_types import is_mixture
 from dipsim.model.model_types import MODEL_TYPES, SLIDING, WITH_TEXT_MODEL, ModelType
 from dipsim.model.refusals import check_config
 
@@ -27,7 +29,8 @@ def sizes_of(config: dict[str, Any], where: str) -> dict[str, Any]:
         where: opens messages.
 
     Raises:
-        DipsimError: a size is missing or no count, the type is unknown, or its layers are not attention and gated MLPs.
+        DipsimError: a size is missing or no count, the type is unknown, or its layers are not attention and gated
+            MLPs, or experts.
     """
     check_config(config, where)
     if (sizes := _by_table(config, where)) is not None:
@@ -54,6 +57,8 @@ def _by_table(config: dict[str, Any], where: str) -> dict[str, Any] | None:
             **(config.get("text_config") or {}),
             **{"tie_word_embeddings": config.get("tie_word_embeddings", tied)},
         }
+    if is_mixture(config):
+        return sizes_of_mixture(config, where)
     known = MODEL_TYPES.get(str(config["model_type"]))
     if known is None or _is_odd(config, known):
         return None

@@ -63,4 +63,8 @@ MODEL_TYPES: dict[str, ModelType] = {
 }
 
 # Models that also see: the type of the text model inside, and whether they tie, where they do not say.
-WITH_TEXT_MODEL = {"gemma3": ("gemma3_text", True)}
+WITH_TEXT_MODEL = {
+    "gemma3": ("gemma3_text", True),
+    "gemma4": ("gemma4_text", True),
+    "llama4": ("llama4_text", False),
+}

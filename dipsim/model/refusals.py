@@ -1,4 +1,4 @@
-"""Which Hugging Face configs are refused before anything is built of them: too large, or mixtures of experts."""
+"""Which Hugging Face configs are refused before anything is built of them: too large, or unknown mixtures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dipsim.errors import DipsimError
+from dipsim.model.mixture_types import MIXTURE_TYPES, is_mixture
+from dipsim.model.model_types import WITH_TEXT_MODEL
 
 MOST_LAYERS = 1024
 # Keys that count what classes loop over.
@@ -19,7 +21,8 @@ def check_config(config: dict[str, Any], where: str) -> None:
     """Refuses what no class should be asked to build.
 
     Raises:
-        DipsimError: no `model_type`, a `text_config` that is no table, too many layers, or a mixture of experts.
+        DipsimError: no `model_type`, a `text_config` that is no table, too many layers, or a mixture of experts
+            of a type that is not known.
     """
     text = config.get("text_config")
     if text is not None and not isinstance(text, dict):
@@ -36,15 +39,20 @@ def check_config(config: dict[str, Any], where: str) -> None:
 
 
 def check_experts(config: dict[str, Any], where: str) -> None:
-    """Refuses mixtures of experts; parts that see or hear may be some.
+    """Refuses mixtures of experts of types that are not known; parts that see or hear may be some.
 
     Raises:
         DipsimError: it is one.
     """
+    text = config.get("text_config")
+    inner = WITH_TEXT_MODEL.get(str(config.get("model_type")), (None,))[0]
+    if is_mixture({"model_type": inner} | text if isinstance(text, dict) else config):
+        return
     own = {key: value for key, value in config.items() if not re.search("vision|audio", key)}
+    types = ", ".join(MIXTURE_TYPES)
     for key, value in _numbers(own):
         if _EXPERTS.search(key) and value > 1:
-            raise DipsimError(f"{where}: {key}: got {value}; mixtures of experts are not modelled")
+            raise DipsimError(f"{where}: {key}: got {value}; mixtures of experts are modelled of these types: {types}")
 
 
 def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, int]]:

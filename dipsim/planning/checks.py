@@ -21,10 +21,15 @@ _MOST_BATCHES = 2**26
 _SHAPE: dict[str, Callable[[ModelSpec], object]] = {
     "n_layers": lambda model: model.n_layers,
     "hidden_size": lambda model: model.hidden_size,
-    "intermediate_size": lambda model: model.intermediate_size,
+    # Of a mixture in every layer, nothing has it.
+    "intermediate_size": lambda model: model.intermediate_size if _has_mlps(model) else None,
     "experts": lambda model: model.mixture.n_experts if model.mixture else 0,
     "layers with experts": lambda model: list(model.layers_with_experts),
 }
+
+
+def _has_mlps(model: ModelSpec) -> bool:
+    return len(model.layers_with_experts) < model.n_layers
 
 
 def check_kinds(profile: object, trace: object) -> None:
@@ -119,3 +124,22 @@ def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy
                 f"method '{masking.name}' needs scores at site '{group.site}', got a trace with "
                 f"{', '.join(trace.sites) or 'none'}; capture them: dipsim capture MODEL TEXT --sites {sites} -o OUT"
             )
+        if group.site is not None and trace.chosen_per_token is not None:
+            _check_chosen(masking, group, trace, trace.chosen_per_token)
+
+
+def _check_chosen(masking: Method, group: Group, trace: Trace, n_chosen: int) -> None:
+    """Refuses a method that may take other columns than those whose scores the trace has."""
+    known = f"trace '{trace.path}' has scores of the {n_chosen} columns alone that each token chose"
+    if masking.looks_at_residency:
+        raise DipsimError(
+            f"method '{masking.name}' ranks all of a token's columns anew by what is resident; {known}: choose "
+            "'experts', or a trace with all scores (dipsim capture, dipsim synth)"
+        )
+    top_k = masking.as_top_k(group)
+    n_kept = masking.n_kept(group) if top_k is None else top_k.k
+    if n_kept is not None and n_kept > n_chosen:
+        raise DipsimError(
+            f"method '{masking.name}' takes {n_kept} columns of '{group.name}' for each token; {known}: "
+            f"take {n_chosen} at most (--experts-per-token {n_chosen})"
+        )

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.methods import Method, added_weights
 from dipsim.model import ModelSpec
-from dipsim.model.groups import Group, competing
+from dipsim.model.groups import Group, competing, expert_groups
 from dipsim.prefetchers import Prefetcher
 from dipsim.profile import HardwareProfile
 from dipsim.units import parse_bytes, parse_dram, scaled
 
-# Of a layer's MLP, what is read ahead at most unless a run says otherwise.
+# Of a layer's MLP, what is read ahead at most unless a run says otherwise; of a mixture, what a token uses.
 _PREFETCH_SHARE = 1 / 64
 
 
@@ -148,6 +148,8 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
         raise DipsimError(
             f"prefetch: got overlap '{overlap}', in which Flash reads only when all else rests; choose 'pipelined'"
         )
+    if given is None and model.mixture is not None:
+        return model.mixture.experts_per_token * expert_groups(model)[0].column_bytes
     if given is None:
         return model.mlp_bytes / model.n_layers * _PREFETCH_SHARE
     n_bytes = parse_bytes(given, "prefetch_bytes") if isinstance(given, str) else given

@@ -12,7 +12,7 @@ import pandas as pd
 from dipsim.engine.stages import stage_names
 from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array
-from dipsim.methods import DipCa
+from dipsim.methods import DipCa, ExpertsCa
 from dipsim.planning.setup import Setup
 from dipsim.results import Explanation, Result
 from dipsim.timeline import PARTS, Looked, OnBlock, OnProgress
@@ -82,7 +82,7 @@ def _what_ifs(
         yield f"queue depth {deeper} instead of {flash.queue_depth}", lambda: on_flash(queue_depth=deeper)
     if reads and flash.latency_s > 0:
         yield "Flash latency 0", lambda: on_flash(latency_s=0.0)
-    if isinstance(masking, DipCa) and masking.rule != "top-m" and masking.gamma < 1:
+    if isinstance(masking, DipCa | ExpertsCa) and masking.rule in ("reweight", "blend") and masking.gamma < 1:
         plain = replace(masking, gamma=1.0)
         yield f"gamma 1 instead of {masking.gamma:g}", lambda: rework(replace(setup, masking=plain))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -102,10 +102,16 @@ class Result:
             "waited_for_others_s_per_token": breakdown.of_others(tokens),
             "dram_share_of_peak": breakdown.share_of_peak(tokens, self.profile.dram),
             "dram": asdict(self.dram),
-            "slots": {group: rows["slots"].tolist() for group, rows in by_group.items()},
+            "slots": {group: [_slots(own) for own in by_layer] for group, by_layer in self.by_layer("slots")},
             "config": copy.deepcopy(self.config),
             "dipsim_version": __version__,
         }
+
+    def by_layer(self, column: str) -> Iterator[tuple[str, pd.Series]]:
+        """Each group with a column of `layers` of it, one value for each layer of the model; NaN where it is absent."""
+        n_layers = int(self.layers["layer"].max()) + 1
+        for group, rows in self.layers.groupby("group", sort=False):
+            yield str(group), rows.set_index("layer")[column].reindex(range(n_layers))
 
     def to_json(self) -> str:
         """The numbers as JSON; null where a thing was not modelled.
@@ -156,6 +162,11 @@ class Result:
         if self.profile.compute is None:
             busy["compute"] = None
         return busy
+
+
+def _slots(told: float | None) -> int | None:
+    """None where all layers share a cache, 0 where a layer does not have the group."""
+    return None if told is None else 0 if np.isnan(told) else int(told)
 
 
 def _plain(value: object) -> object:

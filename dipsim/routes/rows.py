@@ -14,8 +14,8 @@ from dipsim.documents import open_regular
 from dipsim.errors import DipsimError
 from dipsim.kernels import Float64Array, Int64Array
 
-# All rows are held in memory, in some 30 bytes each.
-MOST_ROWS = 2**26
+# All rows are held in memory, at most in some 100 bytes each.
+MOST_ROWS = 2**25
 _MOST_LINE_BYTES = 4096
 _BLOCK_ROWS = 2**16
 

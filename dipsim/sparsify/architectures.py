@@ -21,6 +21,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from dipsim.errors import DipsimError
+from dipsim.model.mixture_config import sizes_of_mixture
+from dipsim.model.mixture_types import is_mixture
 from dipsim.model.model_types import SLIDING
 from dipsim.model.refusals import check_config, check_experts
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
@@ -66,6 +68,8 @@ def sizes_of_config(config: transformers.PreTrainedConfig, where: str) -> dict[s
     """
     with _one_line(where):
         text: Any = copy.deepcopy(config.get_text_config(decoder=True))
+        if is_mixture(text.to_dict()):
+            return sizes_of_mixture(text.to_dict() | {"tie_word_embeddings": config.tie_word_embeddings}, where)
         _check_kind(text, where)
         model = _built(text)
         mlps = _gated_mlps(model, text.num_hidden_layers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ def row_of(config: dict[str, Any], result: Result, more: dict[str, Any], headroo
     """
     numbers = {key: value for key, value in result.to_dict().items() if key not in ("config", "dipsim_version")}
     row = inputs(config) | more | {name: value for name, value in flat(numbers).items() if value is not None}
-    for group, rows in result.layers.groupby("group", sort=False):
-        row[f"hit_rate_by_layer.{group}"] = rows["hit_rate"].tolist()
+    for group, rates in result.by_layer("hit_rate"):
+        row[f"hit_rate_by_layer.{group}"] = [None if math.isnan(rate) else rate for rate in rates]
     row["token_s_percentiles"] = np.quantile(result.counted["token_s"].to_numpy(), _PERCENTILES).tolist()
     if headroom is not None:
         row |= {f"headroom.{name}": values.tolist() for name, values in headroom.steps.items()}

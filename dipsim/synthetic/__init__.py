@@ -4,10 +4,11 @@ from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitted import Fitted
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.generating import all_columns, by_layer, synthesize
-from dipsim.synthetic.parameters import PRESETS, SITES, Parameters, parameters
+from dipsim.synthetic.parameters import PRESETS, ROUTER, SITES, Parameters, parameters
 
 __all__ = [
     "PRESETS",
+    "ROUTER",
     "SITES",
     "Columns",
     "Fitted",

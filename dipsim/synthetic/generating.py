@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
@@ -19,10 +20,11 @@ from dipsim.model.groups import Site
 from dipsim.synthetic import fitted
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
-from dipsim.synthetic.parameters import SITES, Depths, Parameters, checked_site, interpolated, parameters
+from dipsim.synthetic.parameters import ROUTER, SITES, Depths, Parameters, checked_site, interpolated, parameters
 from dipsim.trace import Trace, TraceWriter, check_trace_output
 from dipsim.trace.format import CHUNK_TOKENS, site_columns
 
+ROUTES = "two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apache-2.0)"
 # Whole chunks, so that none is written twice.
 BLOCK_TOKENS = CHUNK_TOKENS
 
@@ -33,7 +35,7 @@ def synthesize(
     n_tokens: int,
     *,
     seed: int = 0,
-    sites: Sequence[str] = SITES,
+    sites: Sequence[str] | None = None,
     preset: str = "default",
     tau_tokens: float | None = None,
     like: Trace | str | None = None,
@@ -53,7 +55,7 @@ def synthesize(
         model: whose shape it has.
         n_tokens: tokens in all.
         seed: same seed, same bytes, whatever the number of workers.
-        sites: of mlp_input and glu; there are no data for others.
+        sites: of mlp_input and glu, both by default; of a mixture router alone. There are no data for others.
         preset: how much locality: low, default or high.
         tau_tokens: over how many tokens a document drifts; the preset's (or what fits `like`) by default.
         like: take the parameters of this model of `dipsim list fitted`, or fit them to this trace, by depth.
@@ -73,7 +75,7 @@ def synthesize(
     """
     lengths = split_lengths(n_tokens, sequence_tokens)
     _check(seed, prompt_tokens, tau_tokens, workers)
-    wanted = [checked_site(site) for site in sites]
+    wanted = _wanted(model, sites)
     check_trace_output(Path(path), force)
     own = _own_parameters(model, wanted, preset, tau_tokens, like)
     source = _source(seed, preset, like, own)
@@ -82,7 +84,8 @@ def synthesize(
     starts = np.zeros(n_tokens, np.bool_)
     starts[np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)] = True
     with TraceWriter(path, model, wanted, ids, lengths, prompts, source, {"name": "dense"}, force, compact) as writer:
-        _write(writer, all_columns(model, own, seed, workers), starts, workers, on_progress)
+        dense = frozenset(model.mixture.dense_layers if model.mixture else ())
+        _write(writer, all_columns(model, own, seed, workers), starts, dense, workers, on_progress)
     return Trace.open(path)
 
 
@@ -93,11 +96,26 @@ def all_columns(
 
     def made(place: tuple[Site, int]) -> Columns:
         site, layer = place
-        return Columns(own[site][layer], site_columns(model, site), [seed, SITES.index(site), layer])
+        return Columns(own[site][layer], site_columns(model, site), [seed, (*SITES, ROUTER).index(site), layer])
 
     places = [(site, layer) for site, layers in own.items() for layer in range(len(layers))]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         return dict(zip(places, pool.map(made, places), strict=True))
+
+
+def _wanted(model: ModelSpec, sites: Sequence[str] | None) -> list[Site]:
+    """The sites to make, those of the model's kind.
+
+    Raises:
+        DipsimError: there are no data for one, or the model has none such.
+    """
+    its_own = SITES if model.mixture is None else (ROUTER,)
+    wanted = [checked_site(site) for site in (its_own if sites is None else sites)]
+    for site in wanted:
+        if site not in its_own:
+            kind = "no mixture of experts" if site == ROUTER else "a mixture of experts"
+            raise DipsimError(f"sites: got '{site}'; '{model.name}' is {kind}, choose {' or '.join(its_own)}")
+    return wanted
 
 
 def by_layer(model: ModelSpec, of_depth: Callable[[float], Parameters]) -> list[Parameters]:
@@ -133,6 +151,8 @@ def _check(seed: int, prompt_tokens: int, tau_tokens: float | None, workers: int
 def _own_parameters(
     model: ModelSpec, sites: list[Site], preset: str, tau_tokens: float | None, like: Trace | str | None
 ) -> dict[Site, list[Parameters]]:
+    if like is not None and ROUTER in sites:
+        raise DipsimError(f"like: got '{_named(like)}' for the mixture '{model.name}'; choose a preset")
     if like is not None and preset != "default":
         raise DipsimError(f"preset: got '{preset}' with like; what is imitated has locality of its own")
 
@@ -150,13 +170,18 @@ def _own_parameters(
     return made
 
 
+def _named(like: Trace | str) -> str:
+    return like if isinstance(like, str) else str(like.path)
+
+
 def _source(seed: int, preset: str, like: Trace | str | None, own: dict[Site, list[Parameters]]) -> dict[str, Any]:
     if isinstance(like, Trace):
         origin = {"like": Path(like.path).name, "like_model": like.model.name}
     elif like is not None:
         origin = {"like": like, "like_model": like}
     else:
-        origin = {"preset": preset, "marginals": "TEAL histograms (arXiv 2408.14690, MIT)"}
+        fitted_to = ROUTES if ROUTER in own else "TEAL histograms (arXiv 2408.14690, MIT)"
+        origin = {"preset": preset, "marginals": fitted_to}
     numbers = {site: [asdict(one) for one in layers] for site, layers in own.items()}
     return {"kind": "synthetic", "generator": "dipsim synth", "seed": seed, **origin, "parameters": numbers}
 
@@ -165,6 +190,7 @@ def _write(
     writer: TraceWriter,
     columns: dict[tuple[Site, int], Columns],
     starts: BoolArray,
+    dense: frozenset[int],
     workers: int | None,
     on_progress: Callable[[int, int], None],
 ) -> None:
@@ -173,7 +199,8 @@ def _write(
 
     def work(item: tuple[tuple[Site, int], Columns], first: int) -> None:
         (site, layer), own = item
-        writer.write(site, layer, first, own.scores(starts[first : first + BLOCK_TOKENS]).view(np.float16))
+        scores = own.scores(starts[first : first + BLOCK_TOKENS]).view(np.float16)
+        writer.write(site, layer, first, _probabilities(scores, layer in dense) if site == ROUTER else scores)
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
@@ -185,3 +212,11 @@ def _write(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _probabilities(scores: NDArray[np.float16], is_dense: bool) -> NDArray[np.float16]:
+    """Shares of each token's sum; none where the layer has no router."""
+    if is_dense:
+        return np.zeros_like(scores)
+    exact = scores.astype(np.float64)
+    return np.asarray(exact / exact.sum(axis=1, keepdims=True), np.float16)

@@ -13,6 +13,13 @@
     tau_tokens, rho            after 40, of Llama-2-7B, read as half of the columns active and half of them cached
     static_share               nothing: scores without a sign do not tell it from a spread. llama.cpp's imatrix of
                                Llama-2-13B (pull request 12718) bounds it by .10 at the MLP's input
+    all of the router          two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apache-2.0):
+                               Qwen3-30B-A3B and Gemma-4-26B-A4B, 6 of 128 experts, one text each; by depth, both
+                               together, prompt and first 64 decoded tokens: overlaps between tokens by distance
+                               (document_share, tau_tokens, rho), experts used at all (spread), weights of a token's
+                               first and last expert (gen_sigma; those of experts not chosen nobody has). Factors of
+                               low and high: hit rates below and above both. The last 64 tokens of each are held out:
+                               benchmarks/models/routes.py
 
 Held out is WikiText-2's test text, on which benchmarks/models/presets.py sets hit rates and tokens/s beside the four
 models' own. Large models have not been measured: show results at low, default and high, never at one of them alone.
@@ -28,8 +35,9 @@ import numpy as np
 from dipsim.errors import DipsimError, choose
 from dipsim.model.groups import Site
 
-# Sites that there are data for.
+# Sites that there are data for: of MLPs, and of mixtures.
 SITES: tuple[Site, ...] = ("mlp_input", "glu")
+ROUTER: Site = "router"
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,17 @@ _SHAPES: Mapping[Site, _Table] = {
         (0.97, 0.42, 0.9422, 0.6495),
         (1.00, 0.42, 0.9990, 0.4828),
     ),
+    "router": (
+        (0.00, 1.22, 1, 2),
+        (0.05, 1.31, 1, 2),
+        (0.10, 1.03, 1, 2),
+        (0.20, 1.01, 1, 2),
+        (0.40, 0.78, 1, 2),
+        (0.60, 0.93, 1, 2),
+        (0.80, 1.01, 1, 2),
+        (0.90, 1.04, 1, 2),
+        (1.00, 1.09, 1, 2),
+    ),
 }
 # Depth, spread, document_share, tau_tokens, rho.
 _LOCALITY: Mapping[Site, _Table] = {
@@ -119,13 +138,26 @@ _LOCALITY: Mapping[Site, _Table] = {
         (0.9, 0.302, 0.33, 55, 0.27),
         (1.0, 0.455, 0.37, 89, 0.31),
     ),
+    "router": (
+        (0.00, 0.303, 0.25, 7, 0.10),
+        (0.05, 0.299, 0.26, 49, 0.37),
+        (0.10, 0.233, 0.61, 223, 0.29),
+        (0.20, 0.302, 0.52, 105, 0.34),
+        (0.40, 0.331, 0.60, 102, 0.31),
+        (0.60, 0.377, 0.56, 65, 0.35),
+        (0.80, 0.366, 0.55, 54, 0.31),
+        (0.90, 0.368, 0.44, 43, 0.26),
+        (1.00, 0.339, 0.45, 92, 0.18),
+    ),
 }
-_STATIC: Mapping[Site, float] = {"mlp_input": 0.08, "glu": 0.05}
+_STATIC: Mapping[Site, float] = {"mlp_input": 0.08, "glu": 0.05, "router": 0.0}
 
 # Factors on the spread between columns and on the document's share; of `high`, that share itself, tau and rho.
 _PRESETS: Mapping[str, tuple[float, float]] = {"low": (0.64, 0.75), "default": (0.85, 1.0), "high": (0.85, 1.0)}
 _IN_CONTEXT = {"document_share": 0.7, "tau_tokens": 1000.0, "rho": 0.3}
 PRESETS = tuple(_PRESETS)
+# Of the router, both factors at all three.
+_ROUTER_PRESETS: Mapping[str, tuple[float, float]] = {"low": (0.8, 0.85), "default": (1.0, 1.0), "high": (1.15, 1.15)}
 
 
 def parameters(site: Site, depth: float, preset: str = "default", tau_tokens: float | None = None) -> Parameters:
@@ -138,12 +170,14 @@ def parameters(site: Site, depth: float, preset: str = "default", tau_tokens: fl
     Raises:
         DipsimError: no such preset, or a site without data.
     """
-    spread_factor, document_factor = _PRESETS[choose("preset", preset, PRESETS)]
     site = checked_site(site)
+    factors = _ROUTER_PRESETS if site == ROUTER else _PRESETS
+    spread_factor, document_factor = factors[choose("preset", preset, PRESETS)]
     sigma, d, p = _at(_SHAPES[site], depth)
     spread, document, tau, rho = _at(_LOCALITY[site], depth)
-    own = Parameters(sigma, d, p, spread_factor * spread, _STATIC[site], document_factor * document, tau, rho)
-    if preset == "high":
+    document = min(1.0, document_factor * document)
+    own = Parameters(sigma, d, p, spread_factor * spread, _STATIC[site], document, tau, rho)
+    if preset == "high" and site != ROUTER:
         own = replace(own, **_IN_CONTEXT)
     return own if tau_tokens is None else replace(own, tau_tokens=tau_tokens)
 
@@ -166,7 +200,9 @@ def checked_site(name: str) -> Site:
     Raises:
         DipsimError: there are no data for it.
     """
-    for site in SITES:
+    for site in (*SITES, ROUTER):
         if site == name:
             return site
-    raise DipsimError(f"sites: got '{name}'; there are data for {' and '.join(SITES)} alone")
+    raise DipsimError(
+        f"sites: got '{name}'; there are data for {' and '.join(SITES)} alone, and of a mixture for {ROUTER}"
+    )

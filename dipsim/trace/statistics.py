@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
-from dipsim.model.groups import n_kept
+from dipsim.model.groups import n_kept, site_width
 from dipsim.trace.reading import Trace
 
 QUANTILES = {"q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95, "q99": 0.99}
@@ -30,7 +31,8 @@ def trace_statistics(
     Args:
         trace: from anywhere.
         keep: share of the columns that is active, in (0, 1).
-        layers: some of its layers; eight at equal distances, first and last among them, by default.
+        layers: some of its layers, of a router's those that have one; eight at equal distances, first and last among
+            them, by default.
         on_progress: is called with the (site, layer)s done and their total.
 
     Returns:
@@ -43,15 +45,23 @@ def trace_statistics(
         `static_hit_rate`, share of selections that fall on the half of columns selected most in other sequences.
 
     Raises:
-        DipsimError: `keep` is out of range, or there is no such layer.
+        DipsimError: `keep` is out of range or takes columns whose scores are not known, or there is no such layer.
     """
     if not 0 < keep < 1:
         raise DipsimError(f"keep: got {keep:g}; above 0 and below 1")
+    for site in trace.sites:
+        n_columns = site_width(trace.model, site)
+        if trace.chosen_per_token is not None and n_kept(keep, n_columns) > trace.chosen_per_token:
+            raise DipsimError(
+                f"keep: got {keep:g}; '{trace.path}' has scores of {trace.chosen_per_token} of {n_columns} columns for "
+                f"each token: at most {math.ceil(1e4 * trace.chosen_per_token / n_columns) / 1e4:g}"
+            )
     chosen = spread_layers(trace.model.n_layers) if layers is None else list(layers)
     for layer in chosen:
         if not 0 <= layer < trace.model.n_layers:
             raise DipsimError(f"layers: got {layer}; the trace has layers 0 to {trace.model.n_layers - 1}")
-    places = [(site, layer) for site in trace.sites for layer in chosen]
+    mixed = trace.model.layers_with_experts
+    places = [(site, layer) for site in trace.sites for layer in chosen if site != "router" or layer in mixed]
     rows = []
     for done, (site, layer) in enumerate(places, start=1):
         depth = layer / max(1, trace.model.n_layers - 1)

@@ -71,7 +71,7 @@ def _settled(name: str, given: Point) -> bool:
     return (
         any(own in named for own in (*others, f"{name}_options"))
         or any(f"{table}.{own}" in given for table in ("method_option", "method_options") for own in others)
-        or (name == "gamma" and given.get("rule") == "top-m")  # which has no use for it
+        or (name == "gamma" and given.get("rule") in ("top-m", "drop"))  # which have no use for it
     )
 
 

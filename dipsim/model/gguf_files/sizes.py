@@ -13,14 +13,18 @@ from dipsim.errors import DipsimError
 from dipsim.model.config import sizes_of
 from dipsim.model.gguf_files.config import config_of
 from dipsim.model.gguf_files.file import GgufFile
+from dipsim.model.gguf_files.mixtures import has_experts, mixture_in
 
 
 def sizes_and_bits(file: GgufFile) -> dict[str, Any]:
     """What a ModelSpec holds.
 
     Raises:
-        DipsimError: it is no decoder of attention and gated MLPs, or its tensors are not those that its metadata say.
+        DipsimError: it is no decoder of attention and gated MLPs or experts, or its tensors are not those that its
+            metadata say.
     """
+    if has_experts(file):
+        return mixture_in(file)
     sizes = sizes_of(config_of(file), file.where)
     expected = _matrices(file, sizes)
     for name, shape in expected.items():

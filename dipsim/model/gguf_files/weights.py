@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dipsim.errors import DipsimError
 from dipsim.model.gguf_files.config import ARCHITECTURES, config_of
 from dipsim.model.gguf_files.file import GgufFile, dequantised
+from dipsim.model.gguf_files.mixtures import has_experts
 from dipsim.model.gguf_files.rope import FREQUENCIES, rope_of
 
 
@@ -18,8 +19,13 @@ def running_config(file: GgufFile) -> dict[str, Any]:
     """Content of a `config.json` for a model that is to be run.
 
     Raises:
-        DipsimError: as `config_of` and `rope_of`.
+        DipsimError: as `config_of` and `rope_of`, or it is a mixture of experts.
     """
+    if has_experts(file):
+        raise DipsimError(
+            f"{file.where}: of a mixture of experts, a GGUF file tells sizes and bytes and cannot be run; give the "
+            "folder of its weights as transformers has them"
+        )
     config = config_of(file)
     return config | rope_of(file, config) | dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
 
