@@ -15,8 +15,21 @@ from test_cli import complaint, run
 from test_hardware import profiles
 from test_processes import COUNTS, check_equal, options
 
-from dipsim import Dense, Dip, DipsimError, Experts, ExpertsCa, HardwareProfile, ModelSpec, Simulation, Trace
+from dipsim import (
+    Dense,
+    Dip,
+    DipsimError,
+    Experts,
+    ExpertsCa,
+    HardwareProfile,
+    ModelSpec,
+    Simulation,
+    Trace,
+    sweep,
+    trace_statistics,
+)
 from dipsim.methods import Method, groups_of
+from dipsim.plots import hit_rate_by_layer
 
 pytestmark = pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")  # small DRAM, on purpose
 # One layer in three has an MLP, experts of the others differ in bytes, and something is used by every token.
@@ -155,6 +168,19 @@ def test_hits_of_lru_by_hand(tmp_path: Path) -> None:
     assert result.tokens["hits"].tolist() == [0, 1, 1, 2]
 
 
+@pytest.mark.usefixtures("both_engines")
+def test_each_token_of_a_prompt_uses_no_more_experts_than_another(tmp_path: Path) -> None:
+    """With a unit of an operation a second and all else for nothing: two operations for each weight that is used."""
+    spec = small_mixture(n_layers=1)
+    trace = write_trace(tmp_path / "t.zarr", spec, routes(spec, 2), prompt_lengths=[5])
+    profile = device(1e30, 1e30, compute={"ops_per_s": 1.0})
+    for k in (2, 3):
+        result = Simulation(profile, trace, Experts(k)).run().to_dict()
+        every = 8 * 4 * 6 + 8 * 6 + 16 * 8 + k * 96  # attention, router, LM head, experts
+        assert result["tpot_s"]["mean"] == pytest.approx(2 * every)
+        assert result["ttft_s"] == pytest.approx(5 * 2 * every)
+
+
 def test_gamma_of_one_and_a_threshold_of_none_are_plain_routing(traces: list[Trace]) -> None:
     plain, *same = (
         Simulation(device(), traces[1], masking, dram="0.6x").run().tokens["flash_bytes"].tolist()
@@ -230,3 +256,16 @@ def test_headroom_explain_and_timeline(traces: list[Trace], tmp_path: Path) -> N
     assert run("simulate", path, *given, "--timeline", str(tmp_path / "t.json")).returncode == 0
     names = {event.get("name") for event in json.loads((tmp_path / "t.json").read_text())["traceEvents"]}
     assert {"experts", "shared_experts", "dense_mlp"} <= names
+
+
+def test_sweeps_figures_and_statistics_know_which_layers_have_experts(traces: list[Trace]) -> None:
+    spec = {"trace": str(traces[1].path), "method": "experts", "dram": "mlp:0.6", "tokens": 20}
+    frame = sweep(spec | {"experts_per_token": [1, 2]}, workers=1)
+    assert frame["error"].isna().all()
+    for rates in frame["hit_rate_by_layer.experts"]:
+        assert [rate is not None and not np.isnan(rate) for rate in rates] == [True, False, True]
+    drawn = hit_rate_by_layer(frame, x="experts_per_token").data
+    own = drawn[drawn["group"] == "experts"].dropna(subset="hit_rate")
+    assert sorted(own["layer"]) == [0, 0, 2, 2]
+    found = trace_statistics(traces[1], keep=0.4)
+    assert found["layer"].tolist() == [0, 2]

@@ -84,8 +84,9 @@ class TokenStages:
         )
 
     def prompt(self, n_tokens: int, prompt: Prompt | None = None) -> Stages:
-        """As one row: every weight once, operations for each token of the prompt. Where it warms the caches, in each
-        layer the columns that it used, and operations for those tokens alone that use a column."""
+        """As one row: every weight once, operations for each token of the prompt, which uses no more experts than any
+        other. Where it warms the caches, in each layer the columns that it used, and operations for those tokens alone
+        that use a column."""
         setup = self._setup
         if prompt is not None:
             n_held = prompt.n_active - prompt.n_missed
@@ -103,11 +104,14 @@ class TokenStages:
             if setup.is_pinned(layer, group):
                 n_hits[0, layer, g] = setup.slots[group.name][layer]
         n_missed = n_columns - n_hits
+        column_ops = (
+            n_tokens * self._column_ops * [(own.per_token or own.n_columns) / own.n_columns for own in setup.groups]
+        )
         groups = Stages(
             batches=self._flash.streams(n_missed * self._column_bytes),
             dram_bytes=n_hits * self._column_bytes,
-            n_ops_dram=n_hits * n_tokens * self._column_ops,
-            n_ops_flash=n_missed * n_tokens * self._column_ops,
+            n_ops_dram=n_hits * column_ops,
+            n_ops_flash=n_missed * column_ops,
             n_scored=0 * n_hits,
         )
         return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +39,7 @@ class Experts(Method):
             raise DipsimError(
                 f"per_token: got {self.per_token}; '{model.name}' has {groups[0].n_columns} experts in a layer"
             )
-        return groups
+        return replace(groups[0], per_token=self._k(groups[0])), *groups[1:]
 
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
         """The best by score."""

@@ -65,7 +65,7 @@ def _experts(config: dict[str, Any], known: MixtureType, n_layers: int, where: s
     shared = config.get(known.shared_key, known.shared) if known.shared_key else 0
     if shared:
         _count(str(known.shared_key), shared, where)
-    own = {
+    own: dict[str, Any] = {
         "n_experts": n_experts,
         "experts_per_token": per_token,
         "expert_size": expert_size,
