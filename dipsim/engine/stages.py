@@ -84,9 +84,9 @@ class TokenStages:
         )
 
     def prompt(self, n_tokens: int, prompt: Prompt | None = None) -> Stages:
-        """As one row: every weight once, operations for each token of the prompt, which
-        uses no more experts than any other. Where it warms the caches, in each
-        layer the columns that it used, and operations for those tokens alone that use a column."""
+        """As one row: every weight once, operations for each token of the prompt, which uses no more experts than any
+        other. Where it warms the caches, in each layer the columns that it used, and operations for those tokens alone
+        that use a column."""
         setup = self._setup
         if prompt is not None:
             n_held = prompt.n_active - prompt.n_missed

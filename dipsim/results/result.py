@@ -102,7 +102,7 @@ class Result:
             "waited_for_others_s_per_token": breakdown.of_others(tokens),
             "dram_share_of_peak": breakdown.share_of_peak(tokens, self.profile.dram),
             "dram": asdict(self.dram),
-            "slots": {group: by_layer.fillna(0).astype(int).tolist() for group, by_layer in self.by_layer("slots")},
+            "slots": {group: [_slots(own) for own in by_layer] for group, by_layer in self.by_layer("slots")},
             "config": copy.deepcopy(self.config),
             "dipsim_version": __version__,
         }
@@ -162,6 +162,11 @@ class Result:
         if self.profile.compute is None:
             busy["compute"] = None
         return busy
+
+
+def _slots(told: float | None) -> int | None:
+    """None where all layers share a cache, 0 where a layer does not have the group."""
+    return None if told is None else 0 if np.isnan(told) else int(told)
 
 
 def _plain(value: object) -> object:
