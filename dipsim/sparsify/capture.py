@@ -104,9 +104,8 @@ def recorded(
     model, spec = loaded.model, loaded.spec
     for site in plan.sites:
         if (site == "router") != (spec.mixture is not None):
-            raise DipsimError(
-                f"sites: got '{site}'; '{spec.name}' has {'router alone' if spec.mixture else 'no router'}"
-            )
+            has = "experts and 'router' alone" if spec.mixture else "no experts, and no router"
+            raise DipsimError(f"sites: got '{site}'; '{spec.name}' has {has}")
     parts, without_experts = find_parts(model, spec), spec.mixture.dense_layers if spec.mixture else []
     n_recorded = ids.shape[1] - plan.n_prompt
     writer = TraceWriter(
