@@ -45,9 +45,9 @@ def rows(loaded: LoadedModel, kind: type[Dip], given: argparse.Namespace, journa
         numbers = {"perplexity": found.perplexity, "tok/s": found.result.to_dict()["tok_per_s"]}
         return own, {"input": shown(keeps[0]), "product": shown(keeps[1]), "other text": found.loss, **numbers}
 
-    paper = kind(density=given.density).keeps
-    of_paper, told = measured(paper)
-    own: Row = {"method": kind.name, "density": given.density}
+    paper = kind(density=given.density)
+    of_paper, told = measured(paper.keeps)
+    own: Row = {"method": paper.name, "density": given.density}
     for name, per_layer, n_trials in (("all layers", False, given.trials), ("per layer", True, 2 * given.trials)):
         split = allocate(
             loaded, fitted_on, describe, given.density, journal=journal, per_layer=per_layer, n_trials=n_trials
