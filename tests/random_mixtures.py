@@ -83,6 +83,11 @@ def group_scores(logits: Tensor, router: nn.Module) -> Tensor:
     return best_half(logits.softmax(0), lambda group: float(group.max()))
 
 
+def of_groups(logits: Tensor, chosen: Tensor, router: nn.Module) -> Tensor:
+    """Experts that are ruled out weigh nothing, whoever chooses them."""
+    return group_scores(logits, router) * chosen
+
+
 def biased_scores(logits: Tensor, router: nn.Module) -> Tensor:
     """The bias, less its mean over the group that counts, is added to the sigmoids; below 0 is 0."""
     bias = router.e_score_correction_bias.float()
@@ -139,7 +144,7 @@ FAMILIES = {
             routed_scaling_factor=1.0,
         ),
         group_scores,
-        of_all,
+        of_groups,
     ),
     "deepseek_v3": Family(
         _of(
