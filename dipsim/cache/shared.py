@@ -127,7 +127,8 @@ class SharedCache:
         if tokens.next_use is None:
             return None
         later = (tokens.next_use.astype(np.int64) + self._n_before) * len(self.parts) + p
-        return np.where(tokens.next_use == _NEVER, np.int64(2**62), later)
+        found: Int64Array = np.where(tokens.next_use == _NEVER, np.int64(2**62), later)
+        return found
 
 
 class _OfPart(Replay):

@@ -56,7 +56,7 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
     counts, demanded = np.zeros((4, *shape), np.int64), ReadBatches.empty(*shape)
     for use in chain.from_iterable(uses):
         by_token = prompt_masks(setup, use.layer, use.group, sequence)
-        active = by_token.any(axis=0)
+        active = np.asarray(by_token.any(axis=0))
         if not active.any():
             continue
         usage = use.replay.run(_tokens(setup, use, index, sequence, active))
@@ -64,7 +64,7 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
         n_uses, n_uses_missed = by_token.sum(), by_token[:, usage.missed[0]].sum()
         counts[:, 0, use.layer, use.g] = *usage.counts[0, :2], n_uses, n_uses_missed
         demanded.fill(where, use.reads(usage.missed))
-    return Prompt(*counts, demanded)
+    return Prompt(counts[0], counts[1], counts[2], counts[3], demanded)
 
 
 def prompt_masks(setup: Setup, layer: int, group: Group, sequence: int) -> BoolArray:

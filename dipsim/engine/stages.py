@@ -95,7 +95,7 @@ class TokenStages:
                 dram_bytes=n_held * self._column_bytes,
                 n_ops_dram=(prompt.n_uses - prompt.n_uses_missed) * self._column_ops,
                 n_ops_flash=prompt.n_uses_missed * self._column_ops,
-                n_scored=0.0 * n_held,
+                n_scored=np.zeros(n_held.shape),
             )
             return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
         n_columns = self._n_columns[None]

@@ -93,6 +93,6 @@ class Belady(ScorePolicy):
 
     needs_future: ClassVar[bool] = True
 
-    def foresee(self, next_use: Int32Array) -> None:
+    def foresee(self, next_use: Int32Array | Int64Array) -> None:
         """Priority is the nearness of the next use."""
         np.negative(next_use, out=self.priority, dtype=np.float64)

@@ -79,8 +79,9 @@ class Policy(Protocol):
     def start(self, place: Place) -> None:
         """A new sequence: the cache is empty and nothing has been seen."""
 
-    def foresee(self, next_use: Int32Array) -> None:
-        """The token at which each column is next active, after this one; only called if `needs_future`."""
+    def foresee(self, next_use: Int32Array | Int64Array) -> None:
+        """The token at which each column is next active, after this one; only called if `needs_future`. A cache of all
+        layers counts look-ups instead, in int64."""
 
     def on_scores(self, scores: Float32Array, token: int) -> None:
         """The scores of all columns at this token, active or not; only called if `needs_scores`."""
@@ -113,7 +114,7 @@ class ScorePolicy:
         """Forget everything."""
         self.priority = np.zeros(place.n_columns)
 
-    def foresee(self, next_use: Int32Array) -> None:
+    def foresee(self, next_use: Int32Array | Int64Array) -> None:
         """Ignored."""
 
     def on_scores(self, scores: Float32Array, token: int) -> None:

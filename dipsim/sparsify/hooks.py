@@ -104,6 +104,7 @@ def hooked(parts: Parts, spec: ModelSpec, plan: Plan, record: Record = nobody) -
         )
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
+        part: GatedMlp | Router
         for layer, part in enumerate(parts):
             if isinstance(part, Router):
                 handles += _RouterHooks(part, groups.get("router"), plan, record).attach()

@@ -157,11 +157,11 @@ def _joined(parts: Sequence[Tensor], counts: Int64Array, answered: list[int]) ->
     return joined
 
 
-class _Watching(TorchDispatchMode):
+class _Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps what the top-ks over all experts are given and answer, and which activation is used."""
 
     def __init__(self, n_experts: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._n_experts = n_experts
         self.choices: list[tuple[Tensor, Tensor]] = []
         self.activation: Any = None
@@ -179,12 +179,12 @@ class _Watching(TorchDispatchMode):
         return result
 
 
-class _Choosing(TorchDispatchMode):
+class _Choosing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """The top-k over all experts answers what is wanted, [token, place]. Where there is one before that ranks groups of
     experts, and all of them are one group, it decides nothing."""
 
     def __init__(self, n_experts: int, wanted: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._n_experts = n_experts
         self._wanted = wanted
 
