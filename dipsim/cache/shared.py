@@ -120,7 +120,9 @@ class SharedCache:
     def times(self, tokens: Tokens, parts: range) -> Int64Array:
         """When each batch is, counted in batches: int64 [token, part]."""
         first = tokens.first_token + self._n_before
-        return np.add.outer(np.arange(first, first + tokens.n_tokens) * len(self.parts), np.array(parts))
+        first_batches = np.arange(first, first + tokens.n_tokens) * len(self.parts)
+        found: Int64Array = np.add.outer(first_batches, np.array(parts))
+        return found
 
     def next_use(self, p: int, tokens: Tokens) -> Int64Array | None:
         """The batches in which a part's columns are used next, int64 [token, column]."""

@@ -30,7 +30,7 @@ Choose = Callable[[int, Group, Uint16Array], BoolArray]
 # One network per layer that turns the MLP's input [..., d] into scores [..., f].
 Predictors = Sequence[nn.Module]
 # The parts of a model that scores are recorded of and masks applied to.
-Parts = Sequence[GatedMlp] | Sequence[Router]
+Parts = Sequence[GatedMlp | Router]
 _LARGEST = 65504.0  # the largest finite float16
 
 
@@ -104,7 +104,6 @@ def hooked(parts: Parts, spec: ModelSpec, plan: Plan, record: Record = nobody) -
         )
     handles: list[torch.utils.hooks.RemovableHandle] = []
     try:
-        part: GatedMlp | Router
         for layer, part in enumerate(parts):
             if isinstance(part, Router):
                 handles += _RouterHooks(part, groups.get("router"), plan, record).attach()
