@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import peft
 import plain_decoder
 import pytest
 import torch
+import transformers
 from conftest import device, tight_slots
-from random_models import IDS, SHAPE, random_model
+from random_models import FAMILIES, IDS, SHAPE, random_model
 from safetensors.torch import load_file, save_file
 from test_capture import choose_for, hooks_on
 from torch import nn
@@ -69,6 +71,16 @@ def test_beside_the_weights_or_merged_it_computes_what_weights_with_the_product_
     for row, expected in zip(IDS, beside, strict=True):
         by_hand, _ = plain_decoder.forward(loaded.model, torch.from_numpy(row), choose_for(DIP, loaded))
         torch.testing.assert_close(by_hand, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_many_layers_are_named_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = transformers.LlamaConfig(**SHAPE | {"num_hidden_layers": 7})  # PEFT shortens lists of 20 names
+    monkeypatch.setitem(FAMILIES, "llama", lambda: deep)
+    loaded, _ = learn(tmp_path / "lora", recipe=replace(QUICK, steps=1))
+    config = json.loads((tmp_path / "lora/adapter_config.json").read_text())
+    assert len(config["target_modules"]) == 3 * 7
+    with adapted(loaded, tmp_path / "lora", merge=True) as ready:
+        assert ready.name == "llama + lora"
 
 
 def test_peft_itself_reads_the_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -98,7 +99,7 @@ def injected(model: nn.Module, config: peft.LoraConfig) -> Iterator[dict[str, Lo
     trains = {parameter: parameter.requires_grad for parameter in model.parameters()}
     modes = {module: module.training for module in model.modules()}
     try:
-        peft.inject_adapter_in_model(config, model)
+        peft.inject_adapter_in_model(copy.deepcopy(config), model)  # it writes short names into a long list
         yield {name: module for name, module in model.named_modules() if isinstance(module, LoraLinear)}
     finally:
         for name, module in list(model.named_modules()):
