@@ -6,6 +6,7 @@ model's own code, and stays so: the router is run again, and its top-k answers w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,7 @@ def routing(router: Router, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ro
     if seen.probabilities is None:
         return Routing(ranked, chosen, _ACTIVATIONS[seen.activation](ranked))
     # Ruled out are experts of groups that are not chosen from, by 0 or minus infinity.
-    allowed = ranked.isfinite() & (ranked != 0)
+    allowed = (ranked != 0) & (ranked != -math.inf)
     bias = torch.where(allowed, ranked - seen.probabilities.float().view_as(ranked), 0)
     mean = bias.sum(-1, keepdim=True) / allowed.sum(-1, keepdim=True).clamp(min=1)
     return Routing(ranked, chosen, torch.where(allowed, ranked - mean, 0).clamp(min=0))
