@@ -21,12 +21,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from benchmarks.command import Row, Table, main
 from benchmarks.published import bigmoe_runs
 from benchmarks.published.bigmoe_files import Run, read_curve, read_runs
 from benchmarks.published.bigmoe_runs import PRESETS
 from dipsim import DipsimError, DipsimWarning, Experts, HardwareProfile, ModelSpec, Simulation, Trace, plots
+from dipsim.results import Result
 from dipsim.routes import import_bigmoe
 from dipsim.routes.described import mixture_of
 
@@ -63,7 +65,7 @@ MODELS = {
 
 def curve_rows(folder: Path, name: str, trace: Trace) -> Iterator[Row]:
     """Hit rates in percent and MiB read of the recorded routes, at every budget by every policy."""
-    profile = HardwareProfile.load(COLD)
+    profile, prompts_mib = HardwareProfile.load(COLD), bigmoe_runs.prompts_mib(trace)
     for _, told in read_curve(folder, name).iterrows():
         if told["policy"] not in POLICIES:
             continue
@@ -84,7 +86,7 @@ def curve_rows(folder: Path, name: str, trace: Trace) -> Iterator[Row]:
             "hit_pct_decode": decode,
             "published_decode": float(told["hit_pct_decode"]),
             "error_decode": decode - float(told["hit_pct_decode"]),
-            "read_mib_decode": float((tokens["active_bytes"] - tokens["hit_bytes"]).sum() / 2**20),
+            "read_mib": prompts_mib + float((tokens["active_bytes"] - tokens["hit_bytes"]).sum() / 2**20),
             "published_read_mib": float(told["read_mib"]),
         }
 
@@ -96,30 +98,20 @@ def curve_summary(rows: list[Row]) -> list[Row]:
     for (model, policy), own in frame.groupby(["model", "policy"], sort=False):
         row: Row = {"model": model, "policy": policy, "budgets": len(own)}
         row |= {f"worst {name} (points)": float(own[f"error_{name}"].abs().max()) for name in ("cum", "decode")}
+        row["worst read MiB (%)"] = float(100 * (own["read_mib"] / own["published_read_mib"] - 1).abs().max())
         found.append(row)
     return found
 
 
-def predicted_rows(run: Run, trace: Trace, known: Known, ops_per_s: float, preset: str) -> Row:
-    """Bytes, hits and tokens/s of a run with a cache, of synthetic routes alone."""
-    cache = {"cache_bytes": f"{run.cache_mib}MiB", "cache_scope": "shared"}
-    how = (ops_per_s, run.lanes, run.overlapped, known.fused)
-    numbers = bigmoe_runs.simulated(trace, COLD, *how, **cache).to_dict()
+def predicted_row(run: Run, result: Result, preset: str) -> Row:
+    """Bytes and hits of a run with a cache, of synthetic routes alone."""
+    numbers = result.to_dict()
     mib = numbers["bytes_per_token"]["flash"] / 2**20
     hits = 100 * numbers["cumulative_hit_rate_by_group"]["experts"]
     measured_hits = float(run.tokens["cache_hit_pct"].iloc[-1])
-    return {
-        "run": run.name,
-        "preset": preset,
-        "MiB/token": mib,
-        "measured": run.read_mib,
-        "error %": 100 * (mib / run.read_mib - 1),
-        "hit % with prompt": hits,
-        "measured ": measured_hits,
-        "points": hits - measured_hits,
-        "tok/s cold": numbers["tok_per_s"],
-        "measured  ": run.tok_per_s,
-    }
+    row: Row = {"run": run.name, "preset": preset, "MiB/token": mib, "measured": run.read_mib}
+    row |= {"error %": 100 * (mib / run.read_mib - 1), "hit % with prompt": hits, "measured ": measured_hits}
+    return row | {"points": hits - measured_hits}
 
 
 def run_row(run: Run, trace: Trace, known: Known, ops_per_s: float) -> Row:
@@ -251,47 +243,81 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
 
 
 def run_tables(runs: list[Run], traces: dict[str, Trace], scratch: Path, figures: Path | None) -> Iterator[Table]:
-    """Of the runs: predictions without any measured bytes, then times of the bytes that were measured."""
-    predicted: list[Row] = []
+    """Of the runs: times of the bytes that were measured, then predictions without any measured bytes."""
     rows: list[Row] = []
     fits: list[Row] = []
+    models = {name: _model(traces[name], known) for name, known in MODELS.items()}
     for name, known in MODELS.items():
-        per_token = mixture_of(ModelSpec.load(known.preset)).experts_per_token
-        model = bigmoe_runs.with_mixture(traces[name].model, experts_per_token=per_token)
         own = [run for run in runs if run.model == name]
-        length, n_prompt = max(len(run.tokens) for run in own), own[0].n_prompt
-        drawn = {
-            preset: bigmoe_runs.synthetic(scratch / f"{name}-{preset}.zarr", model, n_prompt, length, preset)
-            for preset in PRESETS
-        }
-        made = {run.name: _workload(run, model, drawn["default"], known, scratch) for run in own}
+        likely = {run.cache_mib: run for run in own if run.cache_mib}
+        drawn = _drawn(own, models[name], "default", scratch)
+        shares = {mib: _missed(drawn, run, known) for mib, run in likely.items()}
+        made = {run.name: _workload(run, models[name], shares.get(run.cache_mib), known, scratch) for run in own}
         fitted = next(run for run in own if run.name == known.fitted)
         ops_per_s = bigmoe_runs.fit_ops_per_s(made[fitted.name], COLD, fitted.lanes, known.fused, fitted.compute_s)
         fits.append({"model": name, "fitted on": fitted.name, "compute s": fitted.compute_s, "ops/s": ops_per_s})
         rows += [run_row(run, made[run.name], known, ops_per_s) for run in own]
-        cached = [run for run in own if run.cache_mib]
-        for run, (preset, trace) in itertools.product(cached, drawn.items()):
-            predicted.append(predicted_rows(run, trace, known, ops_per_s, preset))
     yield Table("fitted", fits)
     yield from run_views(rows)
     yield Table("compute fitted on another run", other_fits(rows))
-    yield Table("nothing measured: synthetic routes", predicted)
     yield Table("runs", rows, is_shown=False)
     if figures is not None:
         figures.mkdir(parents=True, exist_ok=True)
         draw(rows).save(figures / "bigmoe.svg")
+    yield Table("nothing measured: all experts of a token", stream_rows(runs, models))
+    predicted: list[Row] = []
+    for (name, known), preset in itertools.product(MODELS.items(), PRESETS):
+        own = [run for run in runs if run.model == name]
+        drawn = _drawn(own, models[name], preset, scratch)
+        for run in {run.cache_mib: run for run in own if run.cache_mib and not run.overlapped}.values():
+            predicted.append(predicted_row(run, _through_cache(drawn, run, known), preset))
+    yield Table("nothing measured: synthetic routes", predicted)
 
 
-def _workload(run: Run, model: ModelSpec, drawn: Trace, known: Known, scratch: Path) -> Trace:
-    """What the run read, as a trace; layers' shares are those of synthetic routes in such a cache."""
-    shares = np.ones(model.n_layers)
-    if run.cache_mib:
-        cache = {"cache_bytes": f"{run.cache_mib}MiB", "cache_scope": "shared"}
-        result = bigmoe_runs.simulated(drawn, COLD, 1e12, run.lanes, False, known.fused, **cache)
-        layers = result.layers[result.layers["group"] == "experts"]
-        shares = 1 - layers["hit_rate"].to_numpy(np.float64)
+def stream_rows(runs: list[Run], models: dict[str, ModelSpec]) -> list[Row]:
+    """Bytes of runs without a cache follow from those of experts, each slice widened to pages."""
+    rows: list[Row] = []
+    for run in runs:
+        if not run.cache_mib:
+            model, known = models[run.model], MODELS[run.model]
+            sizes = bigmoe_runs.read_sizes(model, known.fused)
+            mib = mixture_of(model).experts_per_token * float(sizes.sum()) / 2**20
+            row: Row = {"run": run.name, "MiB/token": mib, "measured": run.read_mib}
+            rows.append(row | {"error %": 100 * (mib / run.read_mib - 1)})
+    return rows
+
+
+def _model(routes: Trace, known: Known) -> ModelSpec:
+    """With experts as large as the routes say, and as many of a token as the model's own rule says."""
+    per_token = mixture_of(ModelSpec.load(known.preset)).experts_per_token
+    return bigmoe_runs.with_mixture(routes.model, experts_per_token=per_token)
+
+
+def _drawn(runs: list[Run], model: ModelSpec, preset: str, scratch: Path) -> Trace:
+    """Synthetic routes as long as the runs, made once."""
+    path = scratch / f"{runs[0].model}-{preset}.zarr"
+    if path.exists():
+        return Trace.open(path)
+    return bigmoe_runs.synthetic(path, model, runs[0].n_prompt, max(len(run.tokens) for run in runs), preset)
+
+
+def _through_cache(drawn: Trace, run: Run, known: Known) -> Result:
+    """Synthetic routes in a run's cache, LRU over all layers."""
+    cache = {"cache_bytes": f"{run.cache_mib}MiB", "cache_scope": "shared"}
+    return bigmoe_runs.simulated(drawn, COLD, bigmoe_runs.ANY_OPS_PER_S, run.lanes, False, known.fused, **cache)
+
+
+def _missed(drawn: Trace, run: Run, known: Known) -> NDArray[np.float64]:
+    """Share of each layer's look-ups that synthetic routes miss in a run's cache."""
+    layers = _through_cache(drawn, run, known).layers
+    return 1 - layers[layers["group"] == "experts"]["hit_rate"].to_numpy(np.float64)
+
+
+def _workload(run: Run, model: ModelSpec, shares: NDArray[np.float64] | None, known: Known, scratch: Path) -> Trace:
+    """What the run read, as a trace."""
     sizes = bigmoe_runs.read_sizes(model, known.fused)
     n_bytes = run.tokens["read_bytes"].to_numpy(np.float64)
+    shares = np.ones(sizes.size) if shares is None else shares
     n_read = bigmoe_runs.spread(n_bytes, sizes, shares, mixture_of(model).experts_per_token)
     return bigmoe_runs.as_trace(scratch / f"{run.name}.zarr", model, n_read)
 

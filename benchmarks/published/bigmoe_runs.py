@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dipsim.synthetic import synthesize
 PAGE_BYTES = 4096
 SITE = "router"
 PRESETS = ("low", "default", "high")
-_ANY_OPS_PER_S = 1e11
+ANY_OPS_PER_S = 1e11
 
 
 def with_mixture(model: ModelSpec, **values: Any) -> ModelSpec:
@@ -32,6 +33,14 @@ def expert_bytes(model: ModelSpec) -> NDArray[np.float64]:
     """Of an expert as stored, by layer."""
     experts = expert_groups(model)[0]
     return np.array([experts.bytes_in(layer) for layer in range(model.n_layers)])
+
+
+def prompts_mib(trace: Trace) -> float:
+    """MiB that prompts read into empty caches: each expert that any of a prompt's tokens uses, once."""
+    n_bytes = expert_bytes(trace.model)
+    places = itertools.product(range(len(trace.sequences)), range(trace.model.n_layers))
+    used = (trace.prompt_scores(SITE, sequence, layer).any(axis=0).sum() * n_bytes[layer] for sequence, layer in places)
+    return float(sum(used) / 2**20)
 
 
 def read_sizes(model: ModelSpec, fused: bool) -> NDArray[np.float64]:
@@ -119,7 +128,7 @@ def io_s(result: Result) -> float:
 
 def fit_ops_per_s(trace: Trace, profile: str, lanes: int, fused: bool, compute_s: float) -> float:
     """The one constant that is fitted: at which a token that does not overlap is away from Flash for `compute_s`."""
-    result = simulated(trace, profile, _ANY_OPS_PER_S, lanes, False, fused)
+    result = simulated(trace, profile, ANY_OPS_PER_S, lanes, False, fused)
     computing_s = float(result.counted["compute_s"].mean())
     others_s = float(result.counted["token_s"].mean()) - io_s(result) - computing_s
-    return _ANY_OPS_PER_S * computing_s / (compute_s - others_s)
+    return ANY_OPS_PER_S * computing_s / (compute_s - others_s)
