@@ -194,6 +194,7 @@ def other_fits(rows: list[Row]) -> list[Row]:
 def draw(rows: list[Row]) -> plots.Plot:
     """Measured against simulated; a bar from the hot device to the cold."""
     frame = pd.DataFrame(rows)
+    kinds = sorted({(row["model"], row["overlapped"]) for row in rows})
     panels = {"tok_per_s": "tokens/s", "mib_per_s": "Flash (MiB/s)"}
     with plots.looks():
         width = plots.COLUMN_WIDTH_INCHES
@@ -201,7 +202,10 @@ def draw(rows: list[Row]) -> plots.Plot:
         for axes, (column, label) in zip(figure.subplots(1, 2), panels.items(), strict=True):
             names = [f"{name}_{column}" for name in ("measured", "hot", "cold")]
             drawn = frame.dropna(subset=[name for name in names if name in frame])
-            for index, ((model, overlapped), own) in enumerate(drawn.groupby(["model", "overlapped"], sort=True)):
+            for index, (model, overlapped) in enumerate(kinds):
+                own = drawn[(drawn["model"] == model) & (drawn["overlapped"] == overlapped)]
+                if own.empty:
+                    continue
                 measured, hot, cold = (own[name] for name in names)
                 colour, marker, *_ = plots.look(index)
                 axes.vlines(measured, hot, cold, color=colour, linewidth=2, alpha=0.4)

@@ -114,9 +114,14 @@ def simulated(
     device = HardwareProfile.load(profile)
     device = device.model_copy(update={"compute": ComputeSpec(ops_per_s=ops_per_s)})
     model = trace.model
-    everything = model.n_layers * mixture_of(model).n_experts * expert_bytes(model).max()
+    everything = model.n_layers * mixture_of(model).n_experts * float(expert_bytes(model).max())
     overlap = "pipelined" if overlapped else "none"
-    how = {"layout": Gguf(fused=fused), "io_depth": lanes, "overlap": overlap, "cache_bytes": everything}
+    how: dict[str, Any] = {
+        "layout": Gguf(fused=fused),
+        "io_depth": lanes,
+        "overlap": overlap,
+        "cache_bytes": everything,
+    }
     return Simulation(device, trace, Experts(), "lru", **how | cache).run()
 
 
