@@ -201,7 +201,7 @@ def test_one_pass_equals_decoding_token_by_token(family: str, masking: ExpertsCa
     assert found.losses["loss"].to_numpy() == pytest.approx(losses, rel=1e-5)
     assert found.result.to_dict()["hit_rate_by_group"]["experts"] == pytest.approx(state["hits"] / state["active"])
     assert 0 < state["hits"] < state["active"]
-    assert state["other"] > 5
+    assert state["other"] > 0
 
 
 def test_order_of_scores_is_the_models_where_float16_knows_none() -> None:
