@@ -340,7 +340,7 @@ def test_what_a_hit_saves_by_hand(make_trace: MakeTrace) -> None:
     written = saved_s(device(flash_more=real, dram=4e6, dram_more={"dma_writes": True}))
     assert written == pytest.approx({"up_gate": 200e-6 + (64 - 24) / 4e6, "down": 160e-6 + (32 - 8) / 4e6})
     queued = saved_s(device(flash_more=real | {"latency_s": 1e-3, "queue_depth": 4}, dram=4e6))
-    assert queued == pytest.approx({"up_gate": 250e-6 - 24 / 4e6, "down": 250e-6 - 8 / 4e6})
+    assert queued == pytest.approx({"up_gate": (1e-3 + 32e-6) / 4 - 24 / 4e6, "down": (1e-3 + 16e-6) / 4 - 8 / 4e6})
     # Stored apart, a column of up_gate is two reads of 12 bytes, a page each.
     apart = saved_s(device(flash_more=real, dram=4e6), layout=ds.layouts.Column(bundled=False))
     assert apart == pytest.approx({"up_gate": 2 * 160e-6 - 24 / 4e6, "down": 160e-6 - 8 / 4e6})

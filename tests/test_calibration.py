@@ -465,6 +465,7 @@ STRANGE = {
     "read_curve": [[128, 7e6]],
     "gap_bytes": 64,
     "max_read_bytes": 256,
+    "copy_bytes_per_s": 3e7,
     "derate": 0.25,
 }
 

@@ -143,7 +143,7 @@ def test_real_flash_and_compute_by_hand(dip_trace: Trace) -> None:
     )
     # up_gate: columns of 24 bytes at 0 and 48: pages 0-1 and 3-4, two reads of 32. down: 8 bytes at 0 and 16: pages 0
     # and 1 touch, one read of 32. A page costs 16 / 1e5 = 160 us, 32 bytes 200 us.
-    up_gate = max(1e-3 + 2 * 200e-6, 1e-3 * 2), 64
+    up_gate = max(1e-3 + 2 * 200e-6, 2 * (1e-3 + 32 / 1e6)), 64
     down = 1e-3 + 200e-6, 32
     row = 1e-3 + 160e-6, 16
     stages = [(*row, 0, 0, 0, False)]
