@@ -107,6 +107,9 @@ class NoColumns(Replay):
     def __init__(self, group: Group) -> None:
         self._n_columns = group.n_columns
 
+    def start(self) -> None:
+        """Nothing changes."""
+
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
         nothing: BoolArray = np.zeros((tokens.n_tokens, self._n_columns), np.bool_)
