@@ -141,7 +141,7 @@ def run_views(rows: list[Row]) -> Iterator[Table]:
         name = f"{row['run']} (fitted)" if row["fitted"] else row["run"]
         speed.append(
             {"run": name, "measured tok/s": measured, "cold": cold, "error %": 100 * (cold / measured - 1)}
-            | {"hot": hot, "error % ": 100 * (hot / measured - 1), "in the band": hot <= measured <= cold}
+            | {"hot": hot, "error % ": 100 * (hot / measured - 1), "in the band": bool(hot <= measured <= cold)}
         )
         both = {"run": name, "MiB/token": row["measured_mib"], "simulated": row["cold_mib"]}
         if row["overlapped"]:
