@@ -115,7 +115,8 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     n_layers = numbers["config"]["model"]["n_layers"]
     assert {name: len(slots) for name, slots in numbers["slots"].items()} == {"up_gate": n_layers, "down": n_layers}
     none = [name for name, value in numbers.items() if value is None]
-    assert none == ["prompt_hit_rate", "prefetch", "waited_for_others_s_per_token"]
+    extras = ["prompt_hit_rate", "cumulative_hit_rate_by_group", "prefetch", "waited_for_others_s_per_token"]
+    assert none == extras
     assert set(numbers["flash"]) == {"reads_per_token", "mean_read_bytes", "amplification", "s_per_token"}
     assert sum(numbers["critical_path_s_per_token"].values()) == pytest.approx(numbers["tpot_s"]["mean"])
 
