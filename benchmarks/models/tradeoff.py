@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -29,6 +30,7 @@ SMALL: tuple[Options, ...] = tuple(
     for density in (0.7, 0.5)
     for method in ("dip", "dip-ca", "gate", "up")
 )
+LOSSES = (0.01, 0.03, 0.05, 0.1, 0.2, 0.5)  # nats per token, at which methods are compared
 MOST_LOST = 1.0  # nats that the figure shows
 
 
@@ -40,6 +42,17 @@ def cases() -> Iterator[Options]:
         yield from ({"method": method, "density": density} for density in DENSITIES if density >= least)
     for method, made in MADE.items():
         yield from ({"method": method, "density": density, **made} for density in (0.5, 0.7))
+
+
+def at_equal_loss(rows: list[Row]) -> list[Row]:
+    """Tokens per second of each method at some losses, between densities along lines in logarithms of both."""
+    frame = pd.DataFrame(rows)
+    found: list[Row] = [{"nats lost": loss} for loss in LOSSES]
+    for method, own in frame[frame["lost"] > 0].sort_values("lost").groupby("method", sort=False):
+        lost, speed = np.log(own["lost"]), np.log(own["tok_per_s"])
+        for row, loss in zip(found, np.log(LOSSES), strict=True):
+            row[str(method)] = float(np.exp(np.interp(loss, lost, speed, left=np.nan, right=np.nan)))
+    return found
 
 
 def draw(rows: list[Row], path: Path, title: str) -> None:
@@ -84,6 +97,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
         if not given.kept:
             yield Table(place.folder.name, rows, is_shown=False)
     yield Table(place.folder.name, rows)
+    yield Table("tokens/s at equal loss", at_equal_loss(rows))
     if given.figure is not None:
         draw(rows, given.figure, place.folder.name)
 

@@ -48,6 +48,5 @@ def least_dram_bytes(setup: Setup) -> int:
     matrix_bytes = max(Fraction(group.column_bytes) / group.n_matrices for group in cached)
     n_matrices = sum(group.n_matrices for group in cached for layer in layers if group.columns_in(layer))
     beside_cache = setup.dram.pinned_bytes + setup.dram.kv_bytes + setup.dram.prefetch_bytes
-    return 1 + math.ceil(
-        Fraction(beside_cache) + dense_bytes + matrix_bytes * n_matrices
-    )  # one for bytes lost in floats
+    least_bytes = Fraction(beside_cache) + dense_bytes + matrix_bytes * n_matrices
+    return 1 + math.ceil(least_bytes)  # one for bytes lost in floats
