@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
 from dipsim.model import ModelSpec
-from dipsim.model.groups import Site
+from dipsim.model.groups import Site, site_width
 from dipsim.synthetic import fitted
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.parameters import ROUTER, SITES, Depths, Parameters, checked_site, interpolated, parameters
 from dipsim.trace import Trace, TraceWriter, check_trace_output
-from dipsim.trace.format import CHUNK_TOKENS, site_columns
+from dipsim.trace.format import CHUNK_TOKENS
 
 ROUTES = "two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apache-2.0)"
 # Whole chunks, so that none is written twice.
@@ -96,7 +96,7 @@ def all_columns(
 
     def made(place: tuple[Site, int]) -> Columns:
         site, layer = place
-        return Columns(own[site][layer], site_columns(model, site), [seed, (*SITES, ROUTER).index(site), layer])
+        return Columns(own[site][layer], site_width(model, site), [seed, (*SITES, ROUTER).index(site), layer])
 
     places = [(site, layer) for site, layers in own.items() for layer in range(len(layers))]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
 from dipsim.model import ModelSpec
+from dipsim.model.groups import site_width
 from dipsim.trace.arrays import METADATA, MOST_METADATA_BYTES, StoredArray
 from dipsim.trace.compact import CompactScores, padded, row_bytes
-from dipsim.trace.format import ATTRIBUTE, FORMAT_VERSIONS, MOST_TOKENS, Scores, TraceAttributes, site_columns
+from dipsim.trace.format import ATTRIBUTE, FORMAT_VERSIONS, MOST_TOKENS, Scores, TraceAttributes
 from dipsim.trace.members import Members
 
 
@@ -94,7 +95,7 @@ def stored_scores(
     Raises:
         DipsimError: it is no array, of another kind or shape, or lacks chunks.
     """
-    shape = (n_tokens, model.n_layers, site_columns(model, name.partition("/")[2]))
+    shape = (n_tokens, model.n_layers, site_width(model, name.partition("/")[2]))
     stored, data_type, axes = shape, "float16", "token, layer, column"
     if kind == "compact":
         stored, data_type, axes = (padded(n_tokens), shape[1], row_bytes(shape[2])), "uint8", "token, layer, byte"

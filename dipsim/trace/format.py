@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from dipsim.model import ModelSpec
-from dipsim.model.groups import site_width
 from dipsim.schema import Count, Counts, Record
 
 Scores = Literal["exact", "compact"]
@@ -30,8 +29,3 @@ class TraceAttributes(Record):
     prompt_lengths: Counts
     chosen_per_token: Count | None = None
     dipsim_version: str | None = None
-
-
-def site_columns(model: ModelSpec, site: str) -> int:
-    """Columns of a site: hidden_size at the MLP's input, experts at the router, intermediate_size elsewhere."""
-    return site_width(model, site)

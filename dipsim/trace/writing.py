@@ -24,6 +24,7 @@ from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.files import check_output, check_writable, remove_left, replacing, temporary_of
 from dipsim.model import ModelSpec
+from dipsim.model.groups import site_width
 from dipsim.trace.arrays import StoredArray
 from dipsim.trace.compact import encoded, padded, row_bytes
 from dipsim.trace.format import (
@@ -35,7 +36,6 @@ from dipsim.trace.format import (
     MOST_ZIPPED_CHUNKS,
     Scores,
     TraceAttributes,
-    site_columns,
 )
 from dipsim.trace.members import Folder
 from dipsim.trace.plain_chunks import PlainChunks
@@ -142,7 +142,7 @@ class TraceWriter:
         for name, n_tokens in self._n_tokens.items():
             folder_of, _, site = name.partition("/")
             at = self._plainly if folder_of == "scores" else group
-            self._scores[name] = self._array(at, name, n_tokens, site_columns(self._model, site), "float16")
+            self._scores[name] = self._array(at, name, n_tokens, site_width(self._model, site), "float16")
         self._plain = {name: PlainChunks.of(scores) for name, scores in self._scores.items()}
 
     def _array(self, group: zarr.Group, name: str, n_tokens: int, width: int, dtype: str) -> zarr.Array[Any]:
@@ -214,7 +214,7 @@ class TraceWriter:
         done with."""
         n_tokens, exact = self._token_ids.size, self._new.with_name("exact")
         for site in self._sites:
-            n_columns = site_columns(self._model, site)
+            n_columns = site_width(self._model, site)
             own = StoredArray.of(Folder(exact, str(self.path)), f"scores/{site}", str(self.path))
             array = self._array(self._group, f"scores/{site}", padded(n_tokens), row_bytes(n_columns), "uint8")
             stored, made = cast(StoredArray, own), cast(PlainChunks, PlainChunks.of(array))  # as `_array` makes them
