@@ -466,6 +466,7 @@ STRANGE = {
     "gap_bytes": 64,
     "max_read_bytes": 256,
     "copy_bytes_per_s": 3e7,
+    "map_bytes_per_s": 2e7,
     "derate": 0.25,
 }
 

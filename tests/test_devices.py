@@ -162,6 +162,33 @@ def test_pieces_are_reads_and_what_is_not_whole_pages_is_copied(
         assert sum(own[0] for own in device.losses(batch).values()) == pytest.approx(batch.service_s[0])
 
 
+def test_lanes_that_copy_do_not_read() -> None:
+    """Many reads of 16 bytes from the middle of pages of 16 at 2 lanes, with curves for one and for two in flight. What
+    copies leave in flight is found here by stepping through it: Little's law, not bisected."""
+    n, curve = 500, [[32, 1e6, 1], [32, 1.6e6, 2]]  # 32 us a read alone, 20 us in two
+    wanted = np.zeros((1, 4 * n), bool)
+    wanted[0, ::4] = True
+    for copy_s in (1e-6, 10e-6, 30e-6, 200e-6):
+        device = flash(
+            2, page_bytes=16, latency_s=1e-7, queue_depth=8, read_curve=curve, copy_bytes_per_s=16 / copy_s,
+            read_bytes_per_s=1e9,
+        )  # fmt: skip
+        batch = device.columns(wanted, np.array([float(n)]), 16, is_aligned=False)
+        hidden_s, reading = copy_s * (n - 2) / n, 2.0
+        for _ in range(10_000):
+            each_s = 32e-6 * (20 / 32) ** np.log2(reading) if reading > 1 else 32e-6 / reading
+            reading += 0.01 * (2 - hidden_s / each_s - reading)
+        assert batch.service_s[0] == pytest.approx(n * each_s + copy_s, rel=1e-6)
+        assert batch.first_data_s[0] == pytest.approx(2 * each_s + copy_s, rel=1e-6)
+
+
+def test_pages_are_mapped_where_a_cache_is_filled() -> None:
+    spec = FlashSpec.parse({"read_bytes_per_s": 1e6, "latency_s": 1e-3, "map_bytes_per_s": 1e5}, "test")
+    wanted, one = np.array([[True]]), np.ones(1)
+    plain_s, kept_s = (Flash(spec, None, is_kept).columns(wanted, one, 10).service_s[0] for is_kept in (False, True))
+    assert (plain_s, kept_s) == pytest.approx((1e-3 + 10e-6, 1e-3 + 10e-6 + 10 / 1e5))
+
+
 def test_bytes_that_need_no_pages_are_not_copied() -> None:
     device = flash(copy_bytes_per_s=1e5, latency_s=1e-3)
     assert fetch(device, [1], 10, is_aligned=False).service_s[1] == pytest.approx(1e-3 + 10e-6)

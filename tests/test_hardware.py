@@ -84,6 +84,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
             "max_read_bytes": draw(st.sampled_from([None, 32])),
             "derate": draw(st.sampled_from([1.0, 0.67])),
             "copy_bytes_per_s": draw(st.sampled_from([None, 1e6])),
+            "map_bytes_per_s": draw(st.sampled_from([None, 3e5])),
         }
     compute: dict[str, Any] = {
         "ops_per_s": rate(),
@@ -93,6 +94,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
         "precision_bits": draw(st.sampled_from([None, 4])),
     }
     dram = {"read_bytes_per_s": rate(), "dma_writes": draw(st.booleans())}
+    dram["replace_bytes_per_s"] = draw(st.sampled_from([None, 1e6]))
     return device(flash_more=flash, dram_more=dram, compute=compute)
 
 
@@ -131,6 +133,8 @@ BETTER: list[tuple[str, Any]] = [
     ("flash.queue_depth", lambda value: None if value is None else value * 2),
     ("flash.derate", lambda value: 1.0),
     ("flash.copy_bytes_per_s", lambda value: None),
+    ("flash.map_bytes_per_s", lambda value: None),
+    ("dram.replace_bytes_per_s", lambda value: None),
     ("dram.read_bytes_per_s", lambda value: value * 3),
     ("compute.ops_per_s", lambda value: value * 3),
     ("compute.dram_bytes_per_s", lambda value: None),
@@ -165,11 +169,13 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("flash", "max_read_bytes", 16),
     ("flash", "derate", 0.5),
     ("flash", "copy_bytes_per_s", 1e6),
+    ("flash", "map_bytes_per_s", 1e6),
     ("dram", "capacity_bytes", 1400),
     ("dram", "reserved_bytes", 300),
     ("dram", "read_bytes_per_s", 1e6),
     ("dram", "peak_bytes_per_s", 9e6),
     ("dram", "dma_writes", True),
+    ("dram", "replace_bytes_per_s", 1e6),
     ("compute", "ops_per_s", 1e7),
     ("compute", "precision_bits", 4.0),
     ("compute", "launch_s", 1e-3),

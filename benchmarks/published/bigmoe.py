@@ -122,7 +122,8 @@ def run_row(run: Run, trace: Trace, known: Known, ops_per_s: float) -> Row:
     if not run.overlapped:
         row |= {"measured_io_s": run.io_s, "measured_mib_per_s": run.read_mib / run.io_s}
     for name, profile in (("cold", COLD), ("hot", HOT)):
-        result = bigmoe_runs.simulated(trace, profile, ops_per_s, run.lanes, run.overlapped, known.fused)
+        policy = "lru" if run.cache_mib else "none"
+        result = bigmoe_runs.simulated(trace, profile, ops_per_s, run.lanes, run.overlapped, known.fused, policy)
         numbers, waited_s = result.to_dict(), bigmoe_runs.io_s(result)
         row[f"{name}_tok_per_s"] = numbers["tok_per_s"]
         row[f"{name}_io_s"] = waited_s

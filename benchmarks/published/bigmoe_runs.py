@@ -108,9 +108,16 @@ def synthetic(path: Path, model: ModelSpec, n_prompt: int, n_tokens: int, preset
 
 
 def simulated(
-    trace: Trace, profile: str, ops_per_s: float, lanes: int, overlapped: bool, fused: bool, **cache: Any
+    trace: Trace,
+    profile: str,
+    ops_per_s: float,
+    lanes: int,
+    overlapped: bool,
+    fused: bool,
+    policy: str = "lru",
+    **cache: Any,
 ) -> Result:
-    """A run as the engine's; by default its cache holds every expert of the trace."""
+    """A run as the engine's; by default its cache, unless the policy keeps none, holds every expert of the trace."""
     device = HardwareProfile.load(profile)
     device = device.model_copy(update={"compute": ComputeSpec(ops_per_s=ops_per_s)})
     model = trace.model
@@ -122,7 +129,7 @@ def simulated(
         "overlap": overlap,
         "cache_bytes": everything,
     }
-    return Simulation(device, trace, Experts(), "lru", **how | cache).run()
+    return Simulation(device, trace, Experts(), policy, **how | cache).run()
 
 
 def io_s(result: Result) -> float:
@@ -133,7 +140,9 @@ def io_s(result: Result) -> float:
 
 def fit_ops_per_s(trace: Trace, profile: str, lanes: int, fused: bool, compute_s: float) -> float:
     """The one constant that is fitted: at which a token that does not overlap is away from Flash for `compute_s`."""
-    result = simulated(trace, profile, ANY_OPS_PER_S, lanes, False, fused)
-    computing_s = float(result.counted["compute_s"].mean())
-    others_s = float(result.counted["token_s"].mean()) - io_s(result) - computing_s
-    return ANY_OPS_PER_S * computing_s / (compute_s - others_s)
+    rates = ANY_OPS_PER_S, ANY_OPS_PER_S / 2
+    fast, slow = (simulated(trace, profile, rate, lanes, False, fused) for rate in rates)
+    fast_s, slow_s = (float(result.counted["token_s"].mean()) for result in (fast, slow))
+    operations_s = slow_s - fast_s
+    others_s = fast_s - io_s(fast) - operations_s
+    return ANY_OPS_PER_S * operations_s / (compute_s - others_s)

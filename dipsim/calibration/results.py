@@ -36,8 +36,9 @@ def calibrate_fio(results: Sequence[Path], path: Path, extends: str) -> TOMLDocu
         smallest = min(point.read_bytes for point in points)
         longest = _NO_LIMIT // smallest * smallest  # whole pages
         numbers["max_read_bytes"] = Measured(longest, f"D: no limit measured; that of {extends} is not meant")
-    if other.copy_bytes_per_s is not None:
-        numbers["copy_bytes_per_s"] = Measured(_NO_LIMIT, f"D: no copies measured; that of {extends} is not meant")
+    for name in ("copy_bytes_per_s", "map_bytes_per_s"):
+        if getattr(other, name) is not None:
+            numbers[name] = Measured(_NO_LIMIT, f"D: no copies measured; that of {extends} is not meant")
     return document(
         f"Flash measured with fio, all else from {extends}",
         [f"Flash: fio, {', '.join(result.name for result in results)}. All else: {extends}, not measured here."],

@@ -23,6 +23,7 @@ class Dram:
     def __init__(self, spec: DramSpec, unit: ComputeUnit | None = None) -> None:
         self._bus_bytes_per_s = spec.read_bytes_per_s
         self._dma_writes = spec.dma_writes
+        self._replace_bytes_per_s = spec.replace_bytes_per_s or np.inf
         own_bytes_per_s = unit.dram_bytes_per_s if unit is not None else None
         self._unit_bytes_per_s = min(own_bytes_per_s or self._bus_bytes_per_s, self._bus_bytes_per_s)
 
@@ -51,3 +52,7 @@ class Dram:
     def write_seconds(self, n_bytes: Amount) -> Amount:
         """Time on the bus of what is only written: of one transfer, or of many."""
         return n_bytes / self._bus_bytes_per_s
+
+    def replace_seconds(self, n_bytes: Amount) -> Amount:
+        """For how long who computes is busy with the slots of what was read."""
+        return n_bytes / self._replace_bytes_per_s

@@ -74,16 +74,19 @@ class Flash:
     latency and transfer of a read. All bytes take at least their time at `read_bytes_per_s`, at which sequential
     streams go. `derate` scales every rate.
 
-    What is copied out of buffers, at `copy_bytes_per_s`, adds its time divided by the depth: who reads copies before
-    reading again, and alike reads come in step.
+    Who reads also copies out of buffers, at `copy_bytes_per_s`, and maps the pages of a cache that it fills, at
+    `map_bytes_per_s`, before it reads again. Of d lanes, by Little's law, as many copy as all copies' seconds are of
+    the batch's; the others read, and the formulas above hold for so many in flight. The last read's copy comes on top.
 
     Args:
         spec: the storage.
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
+        is_kept: whether what is read fills slots of a cache.
     """
 
-    def __init__(self, spec: FlashSpec, io_depth: int | None = None) -> None:
+    def __init__(self, spec: FlashSpec, io_depth: int | None = None, is_kept: bool = False) -> None:
         self._spec, self._io_depth = spec, io_depth
+        self._map_bytes_per_s = spec.map_bytes_per_s if is_kept and spec.map_bytes_per_s else np.inf
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
         self._deepest = float(min(spec.queue_depth or np.inf, io_depth or np.inf))
         curves = spec.curves or {None: []}
@@ -147,7 +150,8 @@ class Flash:
             totals += n_regions * kernels.batch_reads(wanted, places, *region)
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
-        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:], copied_bytes)
+        copy_s = copied_bytes / (self._spec.copy_bytes_per_s or np.inf) + wanted_bytes / self._map_bytes_per_s
+        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:], copy_s)
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
         """Seconds of each batch by what they are due to; together they are `service_s`.
@@ -171,7 +175,7 @@ class Flash:
         return float(one.n_bytes[0]), float(one.occupied_s[0])
 
     def _batches(
-        self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copied_bytes: Float64Array
+        self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copy_s: Float64Array
     ) -> ReadBatches:
         """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
         spec, shape = self._spec, n_bytes.shape
@@ -179,7 +183,7 @@ class Flash:
         flat[:, 1:] /= spec.derate
         times: Float64Array = np.empty((len(flat), 4))
         kernels.time_batches(
-            *(n_bytes.reshape(-1), copied_bytes.reshape(-1) / (spec.copy_bytes_per_s or np.inf)),
+            *(n_bytes.reshape(-1), copy_s.reshape(-1)),
             *(flat, np.empty(flat.shape[1] - 1)),
             *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
             times,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from dipsim.devices import Compute, Dram, Flash, ReadBatches
 from dipsim.kernels import Float64Array
 from dipsim.planning.setup import Setup
+
+Amount = TypeVar("Amount", float, Float64Array)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Stages:
     Attributes:
         batches: reads from Flash.
         dram_bytes: bytes read from DRAM.
-        n_ops_dram, n_ops_flash: operations on weights from DRAM and from Flash. Without any nothing is launched.
+        n_ops_dram, n_ops_flash: operations that need nothing from Flash, and those that do. Without any nothing is
+            launched.
         n_scored: columns whose scores are ranked before anything can be fetched.
     """
 
@@ -53,9 +57,10 @@ class Formulas:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.flash = Flash(setup.profile.flash, setup.io_depth)
+        self.flash = Flash(setup.profile.flash, setup.io_depth, setup.keeps_reads)
         self.dram = Dram(setup.profile.dram, setup.unit)
         self.compute = Compute(setup.unit)
+        self._keeps_reads = setup.keeps_reads
 
     def of_stages(self, stages: Stages) -> Timed:
         """Seconds and amounts of stages."""
@@ -64,7 +69,7 @@ class Formulas:
         n_ops = stages.n_ops_dram + stages.n_ops_flash
         compute_s = self.compute.seconds(n_ops)
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
-        select_s = self.compute.select_seconds(stages.n_scored)
+        select_s = self.compute.select_seconds(stages.n_scored) + self._replaced_s(batches.n_bytes)
         early_s, late_s = compute_s * (1 - flash_share), compute_s * flash_share
         of_flash = batches.service_s, batches.hidden_s, batches.first_data_s
         return Timed(np.stack([*of_flash, dram_s, select_s, early_s, late_s], axis=-1), dram_bytes, n_ops)
@@ -84,10 +89,15 @@ class Formulas:
         n_ops = n_ops_dram + n_ops_flash
         compute_s = self.compute.launch(n_ops)
         late_s = compute_s * (n_ops_flash / n_ops) if n_ops > 0 else 0.0
-        select_s = self.compute.select_s_per_column * n_scored
+        select_s = self.compute.select_s_per_column * n_scored + self._replaced_s(n_bytes)
         of_flash = service_s, hidden_s, first_data_s
         of_compute = select_s, compute_s - late_s, late_s
         return (*of_flash, dram_s, *of_compute, n_bytes, n_reads, traffic_bytes, n_ops_dram, n_ops_flash)
+
+    def _replaced_s(self, n_bytes: Amount) -> Amount:
+        """Of reads that fill the cache, what its slots cost who computes. Reads wait for it as for the mask: whoever
+        changes the address space keeps others from mapping pages."""
+        return self.dram.replace_seconds(n_bytes) if self._keeps_reads else 0 * n_bytes
 
     def of_reads_ahead(self, batches: ReadBatches) -> Float64Array:
         """float64 [..., 3]: the batch, what of it passes while others are served, writing it to DRAM."""

@@ -13,6 +13,7 @@ from dipsim.engine.prompts import Prompt
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.workload import Work
 from dipsim.kernels import Float64Array
+from dipsim.layouts import first_share
 from dipsim.planning.setup import Setup
 from dipsim.trace import Trace
 from dipsim.trace.reading import Block
@@ -42,6 +43,7 @@ class TokenStages:
         self._column_bytes = np.array([[group.bytes_in(layer) for group in setup.groups] for layer in layers])
         self._n_columns = np.array([[float(group.columns_in(layer)) for group in setup.groups] for layer in layers])
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
+        self._first = np.array([first_share(setup.layout, group) for group in setup.groups])
         self._n_scored = self._n_columns * np.array([group.site is not None for group in setup.groups])
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
@@ -63,8 +65,8 @@ class TokenStages:
         groups = Stages(
             batches=batches,
             dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
-            n_ops_dram=n_hits * self._column_ops,
-            n_ops_flash=n_missed * self._column_ops,
+            n_ops_dram=self._first * n_hits * self._column_ops,
+            n_ops_flash=(n_missed + (1 - self._first) * n_hits) * self._column_ops,
             n_scored=self._n_scored + 0 * n_hits,
         )
         return self._with_groups(groups, setup.model.kv_bytes(n_earlier), 1)
@@ -75,11 +77,12 @@ class TokenStages:
         n_hits = float(work.use.n_active[t, layer, g]) - n_missed
         n_held = n_hits + float(work.n_used_ahead[t, layer, g])
         column_bytes, column_ops = self._column_bytes_of[layer][g], self._column_ops_of[g]
+        n_begun = float(self._first[g]) * n_hits
         return self._formulas.of_one(
             work.demanded.one(t, layer, g),
             n_held * column_bytes,
-            n_hits * column_ops,
-            n_missed * column_ops,
+            n_begun * column_ops,
+            (n_missed + n_hits - n_begun) * column_ops,
             self._n_scored_of[layer][g],
         )
 

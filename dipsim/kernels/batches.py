@@ -6,6 +6,9 @@ import math
 
 import numba
 
+# Of the lanes, to find how many read while the others copy: to a billionth of them.
+_HALVINGS = 30
+
 
 @numba.njit(cache=True, nogil=True)
 def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
@@ -21,12 +24,37 @@ def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _reading(reading, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
+    """Seconds of a batch with so many reads in flight, of which less than one is one for a part of the time."""
+    if has_depths:
+        return max(least_s, _at_depth(curve_s, depths, reading) / min(reading, 1.0))
+    return max(least_s, alone_s / reading)
+
+
+@numba.njit(cache=True, nogil=True)
+def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
+    """Seconds of a batch whose lanes read or copy: by Little's law `copy_s / seconds` of them copy, the others read."""
+    seconds = _reading(depth, curve_s, depths, has_depths, least_s, alone_s)
+    if copy_s <= 0:
+        return seconds
+    low, high = 0.0, depth
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        seconds = _reading(middle, curve_s, depths, has_depths, least_s, alone_s)
+        if middle + copy_s / seconds > depth:
+            high = middle
+        else:
+            low = middle
+    return seconds
+
+
+@numba.njit(cache=True, nogil=True)
 def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, out):  # type: ignore[no-untyped-def]
     """Times of batches, as of `dipsim.devices.Flash`.
 
     Args:
         n_bytes: moved by each, [batch].
-        copy_s: for which copying out of buffers takes who reads, all its reads together, [batch].
+        copy_s: for which copying keeps from reading, all its reads together, [batch].
         costs: of all its reads, [batch, cost]: their number, then their seconds at each measured depth, ascending.
         curve_s: room for the latter, [depth].
         bytes_per_s: of sequential reading.
@@ -46,13 +74,15 @@ def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepes
         queued_s = max(at_rate_s, lowest_s)
         first_s = latency_s if n_reads > 0 else 0.0
         depth = max(min(n_reads, deepest), 1.0)
-        if has_depths:
-            occupied_s = max(at_rate_s, _at_depth(curve_s, depths, deepest))
-            service_s = max(at_rate_s, _at_depth(curve_s, depths, depth))
-        else:
-            alone_s = first_s * n_reads + at_rate_s
-            occupied_s = max(queued_s, alone_s / deepest)
-            service_s = max(first_s + queued_s, alone_s / depth)
-        occupied_s += copy_s[i] / deepest
-        service_s += copy_s[i] / depth
+        alone_s, least_s = first_s * n_reads + at_rate_s, at_rate_s
+        if not has_depths:
+            least_s = first_s + queued_s
+        # The last copies have no reads to hide behind.
+        last_s = copy_s[i] / max(n_reads, 1.0)
+        hidden_s = copy_s[i] - depth * last_s if n_reads > depth else 0.0
+        reading_s = _beside_copies(depth, hidden_s, curve_s, depths, has_depths, least_s, alone_s)
+        service_s = reading_s + last_s
+        occupied_s = _beside_copies(deepest, copy_s[i], curve_s, depths, has_depths, queued_s, alone_s)
+        if copy_s[i] > 0:  # nothing is there before a read is complete and copied
+            first_s = reading_s * depth / n_reads + last_s
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = queued_s, occupied_s, service_s, min(first_s, service_s)

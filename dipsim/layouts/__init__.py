@@ -5,6 +5,7 @@ from dipsim.layouts.coactivation import Coactivation
 from dipsim.layouts.gguf import Gguf
 from dipsim.layouts.protocol import (
     Layout,
+    first_share,
     is_aligned,
     layouts,
     make,
@@ -19,6 +20,7 @@ __all__ = [
     "Column",
     "Gguf",
     "Layout",
+    "first_share",
     "is_aligned",
     "layouts",
     "make",

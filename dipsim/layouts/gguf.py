@@ -19,7 +19,8 @@ class Gguf:
     Source: general.alignment of GGUF files, 32 bytes by default; GitHub ggml-org/ggml, docs/gguf.md.
 
     An expert is three reads, each of a page more than its own, and what is read is copied to its place where the
-    profile has `copy_bytes_per_s`.
+    profile has `copy_bytes_per_s`. Matrices are multiplied in turn, each by all that is used of it, as ggml's
+    `mul_mat_id` does: only the first one's products with what lies in DRAM do not wait for reads.
 
     Args:
         fused: gate and up are one matrix, so that an expert is two reads.
@@ -28,6 +29,7 @@ class Gguf:
     fused: bool = False
     bundled: ClassVar[bool] = False
     aligned: ClassVar[bool] = False
+    in_turn: ClassVar[bool] = True
     calibration_tokens: ClassVar[int] = 0
 
     def order(self, active: BoolArray) -> Int32Array:

@@ -21,8 +21,9 @@ from dipsim.registry import Registry, blaming
 class Layout(Protocol):
     """Where the columns of a (layer, group) lie. One instance serves all of them.
 
-    Two attributes may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
-    `aligned`: a region begins with a page, rather than in the middle of one; True by default.
+    Three attributes may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
+    `aligned`: a region begins with a page, rather than in the middle of one; True by default. `in_turn`: matrices that
+    lie apart are multiplied one after another, each by all that is used of it; False by default.
     """
 
     @property
@@ -84,6 +85,12 @@ def pieces_of(layout: Layout, group: Group) -> tuple[int, ...]:
     if getattr(layout, "fused", False) and has_gate_and_up:
         return (2,) + (1,) * (n - 2)
     return (1,) * n
+
+
+def first_share(layout: Layout, group: Group) -> float:
+    """Of a group's products, the share that precede all others: of its first matrices, where these come in turn."""
+    pieces = pieces_of(layout, group)
+    return pieces[0] / sum(pieces) if getattr(layout, "in_turn", False) else 1.0
 
 
 def is_aligned(layout: Layout) -> bool:

@@ -150,6 +150,11 @@ class Setup:
         return getattr(self.new_policy(), "keeps_nothing", False)
 
     @property
+    def keeps_reads(self) -> bool:
+        """Whether what is read fills slots of a cache."""
+        return self.dram.cache_bytes > 0 and not self.keeps_nothing
+
+    @property
     def reads_ahead(self) -> bool:
         """Whether anything is read before it is needed."""
         return self.prefetch_bytes > 0

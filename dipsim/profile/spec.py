@@ -44,6 +44,8 @@ class FlashSpec(Record):
         derate: share of all rates that is left, for example of a hot phone.
         copy_bytes_per_s: at which each of the reads in flight is copied out of its buffer, where its place in the file
             or its length is no whole number of pages; None for no time.
+        map_bytes_per_s: at which it maps pages of the cache, where a runtime gives back those of evicted columns; None
+            for slots that stay mapped.
     """
 
     read_bytes_per_s: Positive
@@ -55,6 +57,7 @@ class FlashSpec(Record):
     max_read_bytes: Count | None = None
     derate: Share = 1.0
     copy_bytes_per_s: Positive | None = None
+    map_bytes_per_s: Positive | None = None
 
     @pydantic.field_validator("read_curve", mode="before")
     @classmethod
@@ -117,6 +120,8 @@ class DramSpec(Record):
         read_bytes_per_s: what the bus carries at most, as achieved by all units together.
         peak_bytes_per_s: the data sheet's number, against which results report how much was used.
         dma_writes: whether what Flash delivers is written to DRAM and read back from there.
+        replace_bytes_per_s: at which who computes puts into slots of the cache what was read, and clears them: copies,
+            or gives pages back to the system; None for no time.
     """
 
     capacity_bytes: Positive
@@ -124,6 +129,7 @@ class DramSpec(Record):
     read_bytes_per_s: Positive
     peak_bytes_per_s: Positive | None = None
     dma_writes: bool = False
+    replace_bytes_per_s: Positive | None = None
 
     @pydantic.model_validator(mode="after")
     def _something_is_left(self) -> Self:
