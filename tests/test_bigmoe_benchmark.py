@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.published import bigmoe, bigmoe_files, bigmoe_runs
+from benchmarks.published import bigmoe, bigmoe_files, bigmoe_parts, bigmoe_runs
 from benchmarks.published.bigmoe import Known
-from dipsim import DipsimError, Mixture, ModelSpec
+from dipsim import DipsimError, HardwareProfile, Mixture, ModelSpec
 
 K, E, LAYERS, TOKENS = 2, 6, 3, 8
 BYTES = [36864, 24576, 36864]  # slices of 3, 2 and 3 pages
@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "routes/mix.route.csv": route_lines(),
         "curves/mix-curve.csv": [
             "budget_mib,policy,hit_pct_cum,hit_pct_decode,read_mib",
-            *(f"1,{policy},44.0,50.0,0.0" for policy in ("lru", "layer", "random")),
+            *(f"1,{policy},44.0,50.0,0.0" for policy in ("lru", "layer", "layerlfu", "random")),
         ],
         "runs/mix_stream.csv": run_lines([K * sum(SIZES)] * TOKENS),
         "runs/mix_c1_l2.csv": run_lines([sum(SIZES)] * TOKENS),
@@ -78,7 +78,7 @@ def test_whole_benchmark_of_small_files(folder: Path, tmp_path: Path) -> None:
     found = {table.title: table.rows for table in bigmoe.tables(given)}
     curve = found["hit rates of the recorded routes"]
     n_missed = E - K
-    assert [row["policy"] for row in curve] == ["lru", "layer"]
+    assert [row["policy"] for row in curve] == ["lru", "layer", "layerlfu"]
     for row in curve:
         assert row["hit_pct_decode"] == pytest.approx(100 * (1 - n_missed / (K * TOKENS)))
         assert row["hit_pct_cum"] == pytest.approx(100 * (1 - E / (K * (TOKENS + 1))))
@@ -93,6 +93,52 @@ def test_whole_benchmark_of_small_files(folder: Path, tmp_path: Path) -> None:
         assert row["cold_mib"] - embedding == pytest.approx(row["measured_mib"], abs=half_an_expert + 1e-9)
         assert row["hot_tok_per_s"] < row["cold_tok_per_s"]
     assert (tmp_path / "figures" / "bigmoe.svg").is_file()
+
+
+class EngineParts:
+    """The engine's rule, an expert at a time: what the batch used stays, the rest leaves while bytes are too many."""
+
+    def __init__(self, part_bytes: float, by_count: bool) -> None:
+        self.part_bytes, self.by_count, self.now = part_bytes, by_count, 0
+        self.held: dict[int, set[int]] = {layer: set() for layer in range(LAYERS)}
+        self.used: dict[tuple[int, int], list[int]] = {}
+
+    def hits(self, layer: int, batch: list[int]) -> int:
+        found = len(self.held[layer] & set(batch))
+        for expert in batch:
+            self.now += 1
+            uses = self.used.get((layer, expert), [0])[0] + self.by_count
+            self.used[layer, expert] = [uses, self.now]
+        self.held[layer] |= set(batch)
+        others = sorted(self.held[layer] - set(batch), key=lambda expert: self.used[layer, expert])
+        while others and len(self.held[layer]) * BYTES[layer] > self.part_bytes:
+            self.held[layer].remove(others.pop(0))
+        return found
+
+
+@pytest.mark.filterwarnings("ignore:slots. group")
+@pytest.mark.parametrize("by_count", [False, True])
+def test_parts_are_the_engines(tmp_path: Path, by_count: bool) -> None:
+    """From parts of less than a token's experts to parts of nearly all, after a prompt of three tokens."""
+    rng = np.random.default_rng(1)
+    lines, batches = route_lines()[: LAYERS + 3], []
+    for step in range(40):
+        for layer in range(LAYERS):
+            experts = rng.permutation(E)[:K].tolist()
+            batches.append((step < 3, layer, experts))
+            rows = [f"0,{int(step >= 3)},{step},{layer},{slot},{own},0.5,0,0" for slot, own in enumerate(experts)]
+            lines += rows
+    (tmp_path / "mix.csv").write_text("\n".join(lines) + "\n")
+    trace = bigmoe_parts.in_order(tmp_path / "mix.zarr", tmp_path / "mix.csv", MODEL)
+    for part_bytes in (30_000, 80_000, 120_000, 190_000):
+        twin = EngineParts(part_bytes, by_count)
+        for layer in range(LAYERS):
+            prompt = [own for is_prompt, at, experts in batches if is_prompt and at == layer for own in experts]
+            # Looked up once, and as late as the last token that uses it.
+            twin.hits(layer, list(dict.fromkeys(prompt[::-1]))[::-1])
+        n_hits = sum(twin.hits(layer, experts) for is_prompt, layer, experts in batches if not is_prompt)
+        found = bigmoe_parts.replayed(trace, part_bytes * LAYERS / 2**20, by_count, HardwareProfile.load("a18-paper"))
+        assert found.decode == pytest.approx(100 * n_hits / (37 * LAYERS * K)), part_bytes
 
 
 def test_what_was_read_is_spread_to_the_byte() -> None:

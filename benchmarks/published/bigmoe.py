@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.command import Row, Table, main
-from benchmarks.published import bigmoe_runs
+from benchmarks.published import bigmoe_parts, bigmoe_runs
 from benchmarks.published.bigmoe_files import Run, read_curve, read_runs
+from benchmarks.published.bigmoe_parts import Hits
 from benchmarks.published.bigmoe_runs import PRESETS
 from dipsim import DipsimError, DipsimWarning, Experts, HardwareProfile, ModelSpec, Simulation, Trace, plots
 from dipsim.results import Result
@@ -33,14 +34,10 @@ from dipsim.routes import import_bigmoe
 from dipsim.routes.described import mixture_of
 
 COLD, HOT = "oneplus-15r", "oneplus-15r-hot"
-# The engine's authors' policy -> dipsim's, and its scope; their `random` has a seed of its own.
-POLICIES = {
-    "lru": ("lru", "shared"),
-    "lfu": ("lfu", "shared"),
-    "belady": ("belady", "shared"),
-    "layer": ("lru", "layer"),
-    "layerlfu": ("lfu", "layer"),
-}
+# Of one cache, which dipsim and the engine's authors call the same; their `random` has a seed of its own.
+POLICIES = ("lru", "lfu", "belady")
+# Those with a part for each layer -> whether uses are counted.
+PARTS = {"layer": False, "layerlfu": True}
 
 
 class Known(NamedTuple):
@@ -63,32 +60,41 @@ MODELS = {
 }
 
 
-def curve_rows(folder: Path, name: str, trace: Trace) -> Iterator[Row]:
+def curve_rows(folder: Path, name: str, trace: Trace, scratch: Path) -> Iterator[Row]:
     """Hit rates in percent and MiB read of the recorded routes, at every budget by every policy."""
     profile, prompts_mib = HardwareProfile.load(COLD), bigmoe_runs.prompts_mib(trace)
+    in_order = bigmoe_parts.in_order(
+        scratch / f"{name}-in-order.zarr", folder / "routes" / f"{name}.route.csv", trace.model
+    )
     for _, told in read_curve(folder, name).iterrows():
-        if told["policy"] not in POLICIES:
+        policy, budget_mib = told["policy"], int(told["budget_mib"])
+        if policy in PARTS:
+            found = bigmoe_parts.replayed(in_order, budget_mib, PARTS[policy], profile)
+        elif policy in POLICIES:
+            found = _in_one_cache(trace, policy, budget_mib, profile)
+        else:
             continue
-        policy, scope = POLICIES[told["policy"]]
-        cache_bytes = f"{told['budget_mib']}MiB"
-        result = Simulation(profile, trace, Experts(), policy, cache_bytes=cache_bytes, cache_scope=scope).run()
-        numbers = result.to_dict()
-        cumulative = 100 * numbers["cumulative_hit_rate_by_group"]["experts"]
-        decode = 100 * numbers["hit_rate_by_group"]["experts"]
-        tokens = result.counted
         yield {
             "model": name,
-            "policy": told["policy"],
-            "budget_mib": int(told["budget_mib"]),
-            "hit_pct_cum": cumulative,
+            "policy": policy,
+            "budget_mib": budget_mib,
+            "hit_pct_cum": found.cumulative,
             "published_cum": float(told["hit_pct_cum"]),
-            "error_cum": cumulative - float(told["hit_pct_cum"]),
-            "hit_pct_decode": decode,
+            "error_cum": found.cumulative - float(told["hit_pct_cum"]),
+            "hit_pct_decode": found.decode,
             "published_decode": float(told["hit_pct_decode"]),
-            "error_decode": decode - float(told["hit_pct_decode"]),
-            "read_mib": prompts_mib + float((tokens["active_bytes"] - tokens["hit_bytes"]).sum() / 2**20),
+            "error_decode": found.decode - float(told["hit_pct_decode"]),
+            "read_mib": prompts_mib + found.read_mib,
             "published_read_mib": float(told["read_mib"]),
         }
+
+
+def _in_one_cache(trace: Trace, policy: str, budget_mib: int, profile: HardwareProfile) -> Hits:
+    how: dict[str, Any] = {"cache_bytes": f"{budget_mib}MiB", "cache_scope": "shared"}
+    result = Simulation(profile, trace, Experts(), policy, **how).run()
+    numbers, tokens = result.to_dict(), result.counted
+    cumulative, decode = (numbers[f"{name}_by_group"]["experts"] for name in ("cumulative_hit_rate", "hit_rate"))
+    return Hits(100 * cumulative, 100 * decode, float((tokens["active_bytes"] - tokens["hit_bytes"]).sum() / 2**20))
 
 
 def curve_summary(rows: list[Row]) -> list[Row]:
@@ -240,7 +246,7 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
             for name, known in MODELS.items()
         }
         if given.only != "runs":
-            rows = [row for name, trace in traces.items() for row in curve_rows(given.path, name, trace)]
+            rows = [row for name, trace in traces.items() for row in curve_rows(given.path, name, trace, scratch)]
             yield Table("hit rates of the recorded routes", rows)
             yield Table("hit rates: largest errors", curve_summary(rows))
         if given.only != "curves":

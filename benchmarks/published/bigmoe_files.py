@@ -13,6 +13,7 @@ from dipsim import DipsimError
 _NAMES = re.compile(r"(?P<model>[^_]+)_(?:stream|c(?P<mib>\d+)_l(?P<lanes>\d+)(?P<overlapped>_ov)?)")
 STREAM_LANES = 4  # of runs without a cache, whose names do not say
 _COLUMNS = ("wall_ms", "io_ms", "compute_ms", "read_bytes", "cache_hit_pct", "stall_ms")
+_ROUTES = ("turn", "phase", "step", "layer", "slot", "expert")
 _CURVE = ("budget_mib", "policy", "hit_pct_cum", "hit_pct_decode", "read_mib")
 
 
@@ -94,6 +95,15 @@ def read_curve(folder: Path, model: str) -> pd.DataFrame:
         DipsimError: they are not of the form.
     """
     return _table(folder / "curves" / f"{model}-curve.csv", _CURVE)
+
+
+def read_routes(path: Path) -> pd.DataFrame:
+    """The rows of a route trace, as its engine wrote them.
+
+    Raises:
+        DipsimError: they are not of the form.
+    """
+    return _table(path, _ROUTES)
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
