@@ -539,6 +539,34 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
         Simulation(device(), trace, Predictor(0.5, 1), adapter_bytes=-1)
 
 
+@pytest.mark.parametrize(
+    ("masking", "of_masked"),
+    [(Dense(), ()), (MagnitudePruning(0.5), ()), (Glu(keep=0.5), ("down",)), (Dip(density=0.5), ("up_gate", "down"))],
+)
+@tight_slots
+def test_products_that_skip_columns_reach_a_share_of_the_rates(
+    make_trace: MakeTrace, masking: Method, of_masked: tuple[str, ...]
+) -> None:
+    """Closed form, all in DRAM: of groups whose columns are skipped, and of no others, bytes and operations take twice
+    and a half as long; a launch does not."""
+    trace, dram, ops = make_trace(small_model(), random_scores(small_model(), 5)), 3e6, 7e6
+    full, part = (
+        Simulation(
+            device(1e6, dram, compute={"ops_per_s": ops, "launch_s": 1e-4, "sparse_efficiency": share}),
+            *(trace, masking, "lru"),
+            **{"dram": "2x", "overlap": "none"},
+        ).run()
+        for share in (1.0, 0.4)
+    )
+    counts = part.layers.groupby("group")[["hits", "active_columns"]].sum()
+    widths = {"up_gate": UP_GATE, "down": DOWN}  # bytes, and weights
+    hit_bytes, n_bytes = (sum(counts[name][own] * widths[own] for own in of_masked) for name in counts)
+    longer_s = (hit_bytes / dram + 2 * n_bytes / ops) * 1.5
+    assert part.tokens["token_s"].sum() - full.tokens["token_s"].sum() == pytest.approx(longer_s, abs=1e-12)
+    assert part.tokens["n_ops"].equals(full.tokens["n_ops"])
+    assert part.tokens["dram_bytes"].equals(full.tokens["dram_bytes"])
+
+
 def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:
     trace = make_trace(small_model(), {"glu": np.ones((2, 2, 12), np.float16)})
     result = Simulation(device(), trace, MagnitudePruning(0.5), "none", dram=PINNED + 2 * KV).run()
