@@ -65,6 +65,7 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),
         "warmup": draw(st.integers(0, 2)),
         "adapter_bytes": draw(st.sampled_from([0, 40])),
+        "predictor_bytes": draw(st.sampled_from([0, 10])),
     }
     prefetch = draw(st.sampled_from(["none", "previous-token", "previous-layer", "oracle"]))
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":

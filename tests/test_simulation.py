@@ -515,6 +515,7 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
     model, scores = small_model(), {"predictor": np.ones((3, 2, 12), np.float16)}
     trace, dram, ops = make_trace(model, scores), 3e6, 7e6
     n_predictor, n_adapter_bytes = 3 * (8 + 12), 2 * 50 * 2  # rank 3; 50 weights of two bytes in each of two layers
+    rank_2 = {"predictor_bytes": 2 * (8 + 12)}  # the same as that much of the method's own
     added_bytes = 2 * n_predictor + n_adapter_bytes
     more = {"compute": {"ops_per_s": ops}}
     runs = [
@@ -524,9 +525,12 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
         for masking, extra, beside in (
             (Predictor(0.5, 1), 2 * 20, {}),
             (Predictor(0.5, 3), added_bytes, {"adapter_bytes": n_adapter_bytes}),
+            (Predictor(0.5, 1), added_bytes, {"adapter_bytes": n_adapter_bytes} | rank_2),
         )
     ]
-    assert [run.dram.cache_bytes for run in runs] == [0, 0]
+    assert runs[2].tokens.equals(runs[1].tokens)
+    assert runs[2].dram == runs[1].dram
+    assert [run.dram.cache_bytes for run in runs] == [0, 0, 0]
     assert runs[1].dram.pinned_bytes == PINNED + added_bytes
     more_bytes = added_bytes - 2 * 20
     assert (runs[1].tokens["dram_bytes"] - runs[0].tokens["dram_bytes"]).tolist() == [more_bytes] * 3
@@ -535,8 +539,9 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
     assert more_s.tolist() == pytest.approx([more_bytes / dram + more_ops / ops] * 3)
     again = Simulation.from_config(runs[1].config).run()
     assert again.to_json() == runs[1].to_json()
-    with pytest.raises(DipsimError, match="adapter_bytes: got -1"):
-        Simulation(device(), trace, Predictor(0.5, 1), adapter_bytes=-1)
+    for name in ("adapter_bytes", "predictor_bytes"):
+        with pytest.raises(DipsimError, match=f"{name}: got -1"):
+            Simulation(device(), trace, Predictor(0.5, 1), **{name: -1})
 
 
 @pytest.mark.parametrize(
