@@ -213,6 +213,14 @@ def word_sum(words: NDArray[np.int64]) -> int:
     return (sum(words.tolist()) + 2**63) % 2**64 - 2**63
 
 
+def add_columns(
+    columns: NDArray[np.float32], active: NDArray[np.int64], factors: NDArray[np.float32], out: NDArray[np.float32]
+) -> list[float]:
+    """Each row by itself."""
+    pairs = list(zip(active.tolist(), factors.tolist(), strict=True))
+    return [start + sum(factor * columns[i, row] for i, factor in pairs) for row, start in enumerate(out.tolist())]
+
+
 def random_bits(place: int) -> int:
     """SplitMix64, in whole numbers modulo 2**64."""
     bits = place * 0x9E3779B97F4A7C15 % 2**64

@@ -92,6 +92,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
         "select_s_per_column": draw(st.sampled_from([0, 1e-7, 1e-5])),
         "dram_bytes_per_s": draw(st.sampled_from([None, 1e6])),
         "precision_bits": draw(st.sampled_from([None, 4])),
+        "sparse_efficiency": draw(st.sampled_from([1.0, 0.5])),
     }
     dram = {"read_bytes_per_s": rate(), "dma_writes": draw(st.booleans())}
     dram["replace_bytes_per_s"] = draw(st.sampled_from([None, 1e6]))
@@ -139,6 +140,7 @@ BETTER: list[tuple[str, Any]] = [
     ("compute.ops_per_s", lambda value: value * 3),
     ("compute.dram_bytes_per_s", lambda value: None),
     ("compute.precision_bits", lambda value: 64.0),
+    ("compute.sparse_efficiency", lambda value: 1.0),
 ]
 
 
@@ -181,6 +183,7 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("compute", "launch_s", 1e-3),
     ("compute", "select_s_per_column", 1e-3),
     ("compute", "dram_bytes_per_s", 1e5),
+    ("compute", "sparse_efficiency", 0.5),
     ("compute", "units", {"npu": {"ops_per_s": 1e8}}),
     ("energy", "flash_j_per_byte", 9.0),
     ("energy", "dram_j_per_byte", 9.0),

@@ -226,6 +226,18 @@ def test_word_sum(values: list[int]) -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@given(st.integers(1, 20), st.integers(1, 9), st.data())
+def test_columns_are_added(n_columns: int, n_rows: int, data: st.DataObject) -> None:
+    """Whole numbers, so that the order of sums does not matter."""
+    active = np.array(sorted(data.draw(st.sets(st.integers(0, n_columns - 1)))), np.int64)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    columns = rng.integers(-8, 9, (n_columns, n_rows)).astype(np.float32)
+    factors, out = rng.integers(-8, 9, active.size).astype(np.float32), np.ones(n_rows, np.float32)
+    kernels.add_columns(columns, active, factors, out)
+    assert out.tolist() == reference.add_columns(columns, active, factors, np.ones(n_rows, np.float32))
+
+
+@settings(deadline=None, max_examples=60)
 @given(st.integers(1, 20), st.integers(0, 6), st.integers(0, 2**64 - 1), st.integers(-20, 12), st.integers(0, 99))
 def test_synthetic_scores(n_columns: int, n_tokens: int, place: int, scale_log2: int, seed: int) -> None:
     """Magnitudes from far below the table to far above; below the normal range a score may be one unit off."""

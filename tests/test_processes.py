@@ -65,6 +65,7 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),
         "warmup": draw(st.integers(0, 2)),
         "adapter_bytes": draw(st.sampled_from([0, 40])),
+        "predictor_bytes": draw(st.sampled_from([0, 10])),
     }
     prefetch = draw(st.sampled_from(["none", "previous-token", "previous-layer", "oracle"]))
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":
@@ -229,9 +230,17 @@ def test_auto_takes_processes_where_only_these_can(make_trace: MakeTrace) -> Non
 
 
 @settings(deadline=None)
-@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans(), st.floats(0, 1e-3))
+@given(
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.booleans(),
+    st.floats(0, 1e-3),
+    st.floats(0.01, 1),
+)
 def test_one_stage_in_plain_numbers_is_one_of_many(
-    read: float, flash: float, ops_dram: float, ops_flash: float, dma: bool, launch_s: float
+    read: float, flash: float, ops_dram: float, ops_flash: float, dma: bool, launch_s: float, share: float
 ) -> None:
     """What the token loop works out for one group is what arrays give."""
     from dipsim.devices import Compute, Dram
@@ -241,8 +250,9 @@ def test_one_stage_in_plain_numbers_is_one_of_many(
         DramSpec.parse({"capacity_bytes": 1, "read_bytes_per_s": 3e6, "dma_writes": dma}, "test"),
         ComputeUnit(dram_bytes_per_s=2e6),
     )
-    many = dram.transfers(np.array([read]), np.array([flash]))
-    assert dram.transfer(read, flash) == (many[0][0], many[1][0])
+    many = dram.transfers(np.array([read]), np.array([flash]), share)
+    assert dram.transfer(read, flash, share) == (many[0][0], many[1][0])
     for unit in (None, ComputeUnit(ops_per_s=1e5, launch_s=launch_s)):
         compute = Compute(unit)
-        assert compute.launch(ops_dram + ops_flash) == compute.seconds(np.array([ops_dram + ops_flash]))[0]
+        n_ops = ops_dram + ops_flash
+        assert compute.launch(n_ops, share) == compute.seconds(np.array([n_ops]), share)[0]

@@ -217,7 +217,7 @@ def test_values_set_for_a_run() -> None:
     expected["dram"] |= {"read_bytes_per_s": 80e9, "peak_bytes_per_s": 90e9}
     expected["compute"]["units"]["gpu"]["launch_s"] = 1e-5
     nothing = {"precision_bits": None, "launch_s": 0.0, "select_s_per_column": 0.0, "dram_bytes_per_s": None}
-    expected["compute"]["units"]["dsp"] = {"ops_per_s": 3e12} | nothing
+    expected["compute"]["units"]["dsp"] = {"ops_per_s": 3e12, "sparse_efficiency": 1.0} | nothing
     expected["energy"] = None
     assert changed.model_dump(mode="json", by_alias=True) == expected
     assert phone == HardwareProfile.load("oneplus-12-ufs4")

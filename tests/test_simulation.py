@@ -515,6 +515,7 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
     model, scores = small_model(), {"predictor": np.ones((3, 2, 12), np.float16)}
     trace, dram, ops = make_trace(model, scores), 3e6, 7e6
     n_predictor, n_adapter_bytes = 3 * (8 + 12), 2 * 50 * 2  # rank 3; 50 weights of two bytes in each of two layers
+    rank_2 = {"predictor_bytes": 2 * (8 + 12)}  # the same as that much of the method's own
     added_bytes = 2 * n_predictor + n_adapter_bytes
     more = {"compute": {"ops_per_s": ops}}
     runs = [
@@ -524,9 +525,12 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
         for masking, extra, beside in (
             (Predictor(0.5, 1), 2 * 20, {}),
             (Predictor(0.5, 3), added_bytes, {"adapter_bytes": n_adapter_bytes}),
+            (Predictor(0.5, 1), added_bytes, {"adapter_bytes": n_adapter_bytes} | rank_2),
         )
     ]
-    assert [run.dram.cache_bytes for run in runs] == [0, 0]
+    assert runs[2].tokens.equals(runs[1].tokens)
+    assert runs[2].dram == runs[1].dram
+    assert [run.dram.cache_bytes for run in runs] == [0, 0, 0]
     assert runs[1].dram.pinned_bytes == PINNED + added_bytes
     more_bytes = added_bytes - 2 * 20
     assert (runs[1].tokens["dram_bytes"] - runs[0].tokens["dram_bytes"]).tolist() == [more_bytes] * 3
@@ -535,8 +539,37 @@ def test_a_predictor_and_an_adapter_are_pinned_read_and_multiplied(make_trace: M
     assert more_s.tolist() == pytest.approx([more_bytes / dram + more_ops / ops] * 3)
     again = Simulation.from_config(runs[1].config).run()
     assert again.to_json() == runs[1].to_json()
-    with pytest.raises(DipsimError, match="adapter_bytes: got -1"):
-        Simulation(device(), trace, Predictor(0.5, 1), adapter_bytes=-1)
+    for name in ("adapter_bytes", "predictor_bytes"):
+        with pytest.raises(DipsimError, match=f"{name}: got -1"):
+            Simulation(device(), trace, Predictor(0.5, 1), **{name: -1})
+
+
+@pytest.mark.parametrize(
+    ("masking", "of_masked"),
+    [(Dense(), ()), (MagnitudePruning(0.5), ()), (Glu(keep=0.5), ("down",)), (Dip(density=0.5), ("up_gate", "down"))],
+)
+@tight_slots
+def test_products_that_skip_columns_reach_a_share_of_the_rates(
+    make_trace: MakeTrace, masking: Method, of_masked: tuple[str, ...]
+) -> None:
+    """Closed form, all in DRAM: of groups whose columns are skipped, and of no others, bytes and operations take twice
+    and a half as long; a launch does not."""
+    trace, dram, ops = make_trace(small_model(), random_scores(small_model(), 5)), 3e6, 7e6
+    full, part = (
+        Simulation(
+            device(1e6, dram, compute={"ops_per_s": ops, "launch_s": 1e-4, "sparse_efficiency": share}),
+            *(trace, masking, "lru"),
+            **{"dram": "2x", "overlap": "none"},
+        ).run()
+        for share in (1.0, 0.4)
+    )
+    counts = part.layers.groupby("group")[["hits", "active_columns"]].sum()
+    widths = {"up_gate": UP_GATE, "down": DOWN}  # bytes, and weights
+    hit_bytes, n_bytes = (sum(counts[name][own] * widths[own] for own in of_masked) for name in counts)
+    longer_s = (hit_bytes / dram + 2 * n_bytes / ops) * 1.5
+    assert part.tokens["token_s"].sum() - full.tokens["token_s"].sum() == pytest.approx(longer_s, abs=1e-12)
+    assert part.tokens["n_ops"].equals(full.tokens["n_ops"])
+    assert part.tokens["dram_bytes"].equals(full.tokens["dram_bytes"])
 
 
 def test_pruned_weights_are_all_used_but_fewer(make_trace: MakeTrace) -> None:

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from dipsim.kernels import top_k, word_sum
+from dipsim.kernels import Float32Array, Int64Array, add_columns, top_k, word_sum
 
 N_COLUMNS = 20_480
+DENSITIES = (0.1, 0.25, 0.5)
+_COLUMN_BYTES = 2**13
 
 
 def n_cores() -> int:
@@ -34,6 +36,28 @@ def matvec_s(n_bytes: int, for_s: float) -> float:
     matrix = np.ones((n_bytes // 4 // width, width), np.float32)
     vector, out = np.ones(width, np.float32), np.empty(len(matrix), np.float32)
     return best_s(lambda: np.dot(matrix, vector, out), for_s)
+
+
+def sparse_bytes_per_s(n_bytes: int, density: float, for_s: float) -> float:
+    """Bytes of active columns that products of float32 read which skip the others, at random, by all cores together:
+    each has its own part of the columns, and wrote it itself."""
+    n, rows = n_cores(), _COLUMN_BYTES // 4
+    n_columns = max(n_bytes // n // _COLUMN_BYTES, 1)
+
+    def part(seed: int) -> tuple[Float32Array, Int64Array, Float32Array, Float32Array]:
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.permutation(n_columns)[: max(1, round(density * n_columns))])
+        return (
+            np.ones((n_columns, rows), np.float32),
+            chosen,
+            np.ones(chosen.size, np.float32),
+            np.zeros(rows, np.float32),
+        )
+
+    with ThreadPoolExecutor(n) as pool:
+        parts = list(pool.map(part, range(n)))
+        read_bytes = sum(chosen.size * _COLUMN_BYTES for _, chosen, _, _ in parts)
+        return read_bytes / best_s(lambda: list(pool.map(lambda own: add_columns(*own), parts)), for_s)
 
 
 def select_s_per_column(for_s: float) -> float:

@@ -256,6 +256,13 @@ class Description(Record):
         ShortText | float | None,
         Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),
     ] = None
+    predictor_bytes: Annotated[
+        ShortText | float | None,
+        Option(
+            "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, used by every token.",
+            CACHE,
+        ),
+    ] = None
     model: Annotated[
         str | None,
         Option(

@@ -14,6 +14,7 @@ class Compute:
     def __init__(self, spec: ComputeUnit | None) -> None:
         self._spec = spec or ComputeUnit()
         self.select_s_per_column = self._spec.select_s_per_column
+        self.sparse_efficiency = self._spec.sparse_efficiency
 
     def operations(self, n_weights: float, weight_bits: float) -> float:
         """Operations of a product with so many weights: two each, and more in proportion where a weight is wider than
@@ -21,16 +22,18 @@ class Compute:
         precision_bits = self._spec.precision_bits or weight_bits
         return 2.0 * n_weights * max(1.0, weight_bits / precision_bits)
 
-    def seconds(self, n_ops: Float64Array) -> Float64Array:
-        """Time of each launch: its fixed cost and its operations; without operations nothing is launched."""
+    def seconds(self, n_ops: Float64Array, shares: Float64Array | float = 1.0) -> Float64Array:
+        """Time of each launch: its fixed cost and its operations, at a share of the unit's rate; without operations
+        nothing is launched."""
         rate = self._spec.ops_per_s
-        return np.where(n_ops > 0, self._spec.launch_s + (n_ops / rate if rate else 0.0), 0.0)
+        return np.where(n_ops > 0, self._spec.launch_s + (n_ops / (rate * shares) if rate else 0.0), 0.0)
 
-    def launch(self, n_ops: float) -> float:
+    def launch(self, n_ops: float, share: float = 1.0) -> float:
         """Time of one launch, in plain numbers."""
         if n_ops <= 0:
             return 0.0
-        return self._spec.launch_s + (n_ops / self._spec.ops_per_s if self._spec.ops_per_s else 0.0)
+        rate = self._spec.ops_per_s
+        return self._spec.launch_s + (n_ops / (rate * share) if rate else 0.0)
 
     def select_seconds(self, n_columns: Float64Array) -> Float64Array:
         """Time to choose a mask from the scores of that many columns."""

@@ -45,6 +45,8 @@ class TokenStages:
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
         self._first = np.array([first_share(setup.layout, group) for group in setup.groups])
         self._n_scored = self._n_columns * np.array([group.site is not None for group in setup.groups])
+        sparse = formulas.compute.sparse_efficiency
+        self._shares_of = [sparse if group.skips_columns else 1.0 for group in setup.groups]
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
         self._n_scored_of = self._n_scored.tolist()
@@ -68,6 +70,7 @@ class TokenStages:
             n_ops_dram=self._first * n_hits * self._column_ops,
             n_ops_flash=(n_missed + (1 - self._first) * n_hits) * self._column_ops,
             n_scored=self._n_scored + 0 * n_hits,
+            shares=self._shares_of + 0 * n_hits,
         )
         return self._with_groups(groups, setup.model.kv_bytes(n_earlier), 1)
 
@@ -84,6 +87,7 @@ class TokenStages:
             n_begun * column_ops,
             (n_missed + n_hits - n_begun) * column_ops,
             self._n_scored_of[layer][g],
+            self._shares_of[g],
         )
 
     def prompt(self, n_tokens: int, prompt: Prompt | None = None) -> Stages:
@@ -99,6 +103,7 @@ class TokenStages:
                 n_ops_dram=(prompt.n_uses - prompt.n_uses_missed) * self._column_ops,
                 n_ops_flash=prompt.n_uses_missed * self._column_ops,
                 n_scored=np.zeros(n_held.shape),
+                shares=np.ones(n_held.shape),
             )
             return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
         n_columns = self._n_columns[None]
@@ -116,6 +121,7 @@ class TokenStages:
             n_ops_dram=n_hits * column_ops,
             n_ops_flash=n_missed * column_ops,
             n_scored=0 * n_hits,
+            shares=np.ones_like(n_hits),
         )
         return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
 
@@ -140,7 +146,8 @@ class TokenStages:
         plan = self._setup.dram
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
         batches = self._flash.streams(n_bytes * share * ones)
-        return Stages(batches, n_bytes * (1 - share) * ones, n_ops * (1 - share) * ones, n_ops * share * ones, 0 * ones)
+        held = 1 - share
+        return Stages(batches, n_bytes * held * ones, n_ops * held * ones, n_ops * share * ones, 0 * ones, ones)
 
     def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
         """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
@@ -148,7 +155,7 @@ class TokenStages:
         n_read = 0 if model.tied_embeddings else n_rows
         batches = self._flash.rows(model.embedding_row_bytes, n_read * ones)
         dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
-        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones)
+        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones, ones)
 
 
 def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:
@@ -160,7 +167,7 @@ def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) 
         return np.concatenate([first[:, 0], layers.reshape(len(layers), -1), last[:, 0]], axis=1)
 
     batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
-    return Stages(batches, *(join(name) for name in ("dram_bytes", "n_ops_dram", "n_ops_flash", "n_scored")))
+    return Stages(batches, *(join(field.name) for field in fields(Stages) if field.name != "batches"))
 
 
 def earlier_positions(trace: Trace, block: Block) -> Float64Array:

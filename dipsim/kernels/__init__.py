@@ -14,6 +14,7 @@ with own_place():
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
+    from dipsim.kernels.products import add_columns
     from dipsim.kernels.reads import batch_reads
     from dipsim.kernels.replay import (
         ENTRY,
@@ -65,6 +66,7 @@ __all__ = [
     "Int32Array",
     "Int64Array",
     "Uint16Array",
+    "add_columns",
     "batch_reads",
     "blended_keys",
     "choose_columns",

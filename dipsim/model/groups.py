@@ -39,6 +39,11 @@ class Group:
     layer_bytes: tuple[float, ...] | None = None
     per_token: int | None = None
 
+    @property
+    def skips_columns(self) -> bool:
+        """Whether products leave single columns out; an expert is used whole."""
+        return self.site not in (None, "router")
+
     def columns_in(self, layer: int) -> int:
         """Columns of the group in a layer: none where it is absent."""
         return self.n_columns if self.layers is None or layer in self.layers else 0

@@ -158,15 +158,26 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
     return n_bytes
 
 
-def beside_layers(masking: Method, model: ModelSpec, adapter_bytes: float) -> tuple[Beside, ...]:
-    """What stands beside each layer: weights that the method adds, with the bits of the MLP, and an adapter's.
+def beside_layers(
+    masking: Method, model: ModelSpec, adapter_bytes: float, predictor_bytes: float
+) -> tuple[Beside, ...]:
+    """What stands beside each layer: weights that the method adds and a predictor's, with the bits of the MLP, and an
+    adapter's.
+
+    Args:
+        masking: the method.
+        model: the model.
+        adapter_bytes: of all layers together.
+        predictor_bytes: of each layer.
 
     Raises:
         DipsimError: a negative or infinite number of bytes.
     """
-    if not 0 <= adapter_bytes < float("inf"):
-        raise DipsimError(f"adapter_bytes: got {adapter_bytes}; must be at least 0 and finite")
-    both = Beside(added_weights(masking, model), model.bits.mlp), Beside(adapter_bytes / model.n_layers / 2, 16)
+    for name, n_bytes in (("adapter_bytes", adapter_bytes), ("predictor_bytes", predictor_bytes)):
+        if not 0 <= n_bytes < float("inf"):
+            raise DipsimError(f"{name}: got {n_bytes}; must be at least 0 and finite")
+    n_added, bits = added_weights(masking, model) + predictor_bytes * 8 / model.bits.mlp, model.bits.mlp
+    both = Beside(n_added, bits), Beside(adapter_bytes / model.n_layers / 2, 16)
     return tuple(own for own in both if own.n_weights)
 
 

@@ -67,7 +67,8 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
     moved_bytes, flash_s = (sum(own) for own in zip(*reads, strict=True))
     # What costs DRAM its time: a column that it holds, and one that Flash delivers.
     held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, moved_bytes])
-    _, (hit_s, miss_s) = dram.transfers(held, delivered)
+    share = setup.unit.sparse_efficiency if setup.unit and group.skips_columns else 1.0
+    _, (hit_s, miss_s) = dram.transfers(held, delivered, share)
     return float(max(flash_s + miss_s - hit_s, 0.0))
 
 

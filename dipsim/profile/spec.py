@@ -149,6 +149,7 @@ class ComputeUnit(Record):
         launch_s: fixed cost of each step.
         select_s_per_column: choosing a mask, for each scored column.
         dram_bytes_per_s: what this unit alone reads from DRAM; None for all that the bus carries.
+        sparse_efficiency: share of both rates that products reach which skip columns.
     """
 
     ops_per_s: Positive | None = None
@@ -156,6 +157,7 @@ class ComputeUnit(Record):
     launch_s: NotNegative = 0.0
     select_s_per_column: NotNegative = 0.0
     dram_bytes_per_s: Positive | None = None
+    sparse_efficiency: Share = 1.0
 
 
 class ComputeSpec(ComputeUnit):

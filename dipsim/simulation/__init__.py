@@ -85,10 +85,8 @@ class Simulation:
         layout = named("layout", given["layout"], layouts)
         prefetcher = named("prefetch", given["prefetch"], prefetchers)
         ahead_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
-        adapter_bytes = given["adapter_bytes"] or 0
-        if isinstance(adapter_bytes, str):
-            adapter_bytes = parse_bytes(adapter_bytes, "adapter-bytes")
-        beside = beside_layers(masking, model, adapter_bytes)
+        beside_bytes = {name: _bytes_of(given, name) for name in ("adapter_bytes", "predictor_bytes")}
+        beside = beside_layers(masking, model, **beside_bytes)
         engine = choose("engine", given["engine"], ENGINES)
         loads, devices = named_loads(given["loads"]), named_devices(given["devices"])
         check_engine(engine, loads, devices)
@@ -127,7 +125,7 @@ class Simulation:
         )
         warn_of_empty_caches(self._draft, given["budget"], n_positions)
         self._worked_out: Setup | None = None
-        self._given = given | {"context": n_positions, "tokens": n_tokens, "adapter_bytes": adapter_bytes}
+        self._given = given | {"context": n_positions, "tokens": n_tokens} | beside_bytes
         self._policy = policies.name_and_options(new_policy())
 
     @property
@@ -312,6 +310,12 @@ class Simulation:
         """A run with the slots and the layout that its budget and its layout make of it."""
         slots = slots_of(setup, self._given["budget"], on_tokens)
         return replace(setup, slots=slots, places=places_of(setup))
+
+
+def _bytes_of(given: dict[str, Any], name: str) -> float:
+    """An amount that is 0 where it is not given."""
+    value: str | float = given[name] or 0
+    return parse_bytes(value, name.replace("_", "-")) if isinstance(value, str) else value
 
 
 Simulation.__signature__ = documented(Simulation)  # type: ignore[attr-defined]
