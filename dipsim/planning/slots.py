@@ -18,7 +18,7 @@ from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
 from dipsim.planning.setup import Setup
-from dipsim.policies import Fifo, Lru
+from dipsim.policies import Fifo, Lru, Window
 from dipsim.units import scaled
 
 
@@ -106,7 +106,7 @@ def warn_of_cliff(setup: Setup) -> None:
     is_flushed = room_bytes <= sum(parts) - max(parts) and setup.admission == "always"
     is_flushed &= all(n_kept_by(setup.masking, layer, own) is not None for layer, own in setup.cached_stages)
     outcome = "most columns have left when their layer's turn comes again"
-    if is_flushed and type(setup.new_policy()) in (Lru, Fifo):
+    if is_flushed and type(setup.new_policy()) in (Lru, Fifo, Window):
         outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
     warnings.warn(
         f"cache_scope: a token uses {scaled(sum(parts), 'B')} of columns, the cache that all layers share holds "
