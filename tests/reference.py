@@ -60,7 +60,7 @@ def dropped(scores: Scores, resident: Mask, k: int, least_share: float, exempt: 
 class Cache:
     """A weight cache by the book: sets and sorting, one column at a time.
 
-    `policy` is lru, lfu, lfu-in-cache, fifo or belady; `masks` is the future that belady sees.
+    `policy` is lru, window (of 5 tokens), lfu, lfu-in-cache, fifo or belady; `masks` is the future that belady sees.
     """
 
     def __init__(self, n: int, slots: int, policy: str, admission: str, masks: Sequence[Mask] = ()) -> None:
@@ -72,7 +72,7 @@ class Cache:
 
     def priority(self, column: int, t: int) -> tuple[float, ...]:
         """Higher is kept; the last tie evicts the lower index first."""
-        if self.policy == "lru":
+        if self.policy in ("lru", "window"):
             return (self.last[column], column)
         if self.policy in ("lfu", "lfu-in-cache"):
             return (self.count[column], self.last[column], column)
@@ -88,6 +88,8 @@ class Cache:
         for c in columns:
             self.last[c] = t
             self.count[c] += 1
+        if self.policy == "window":
+            self.resident = {c for c in self.resident if t - self.last[c] < 5}
         if self.admission == "priority":
             for c in missed:
                 self.entered[c] = t
@@ -114,14 +116,20 @@ class Cache:
 class SharedCache:
     """One cache of all layers by the book: batches one after another, columns named by any key, each at its cost.
 
-    `batches` are all of them, the future that belady sees.
+    `batches` are all of them, the future that belady sees, `n_parts` to a token.
     """
 
     def __init__(
-        self, costs: dict[int, Fraction], capacity: Fraction, policy: str, admission: str, batches: Sequence[list[int]]
+        self,
+        costs: dict[int, Fraction],
+        capacity: Fraction,
+        policy: str,
+        admission: str,
+        batches: Sequence[list[int]],
+        n_parts: int,
     ) -> None:
         self.costs, self.capacity, self.policy, self.admission = costs, capacity, policy, admission
-        self.batches = batches
+        self.batches, self.n_parts = batches, n_parts
         self.resident: set[int] = set()
         self.last, self.count, self.entered = (
             dict.fromkeys(costs, -1),
@@ -134,7 +142,9 @@ class SharedCache:
         if self.policy == "belady":
             later = (b for b in range(now + 1, len(self.batches)) if column in self.batches[b])
             return (-next(later, math.inf), column)
-        own = {"lru": (self.last,), "fifo": (self.entered,)}.get(self.policy, (self.count, self.last))
+        own = {"lru": (self.last,), "window": (self.last,), "fifo": (self.entered,)}.get(
+            self.policy, (self.count, self.last)
+        )
         return (*(number[column] for number in own), column)
 
     def cost(self, columns: set[int]) -> Fraction:
@@ -148,6 +158,8 @@ class SharedCache:
             self.last[column], self.count[column] = now, self.count[column] + 1
         for column in missed:
             self.entered[column] = now
+        if self.policy == "window":
+            self.resident = {column for column in self.resident if now - self.last[column] < 5 * self.n_parts}
         before, kept = self.resident, self.resident | missed
         protected = active if self.admission == "always" else set()
         while self.cost(kept) > self.capacity and kept - protected:

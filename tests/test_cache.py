@@ -17,7 +17,7 @@ from dipsim.cache import ADMISSIONS, Admission, WeightCache
 from dipsim.errors import choose
 from dipsim.policies import Place, Policy, policies
 
-NAMES = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
+NAMES = ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")
 NEVER = np.iinfo(np.int32).max
 
 

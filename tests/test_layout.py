@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from conftest import MakeTrace, device, random_scores, small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from dipsim import DipsimError
 from dipsim.layouts import (
     Coactivation,
     Column,
+    GateFirst,
     Gguf,
     Layout,
     is_aligned,
@@ -29,6 +31,7 @@ from dipsim.layouts import (
     name_and_options,
     order_columns,
     pieces_of,
+    reads_of,
 )
 
 Mask = NDArray[np.bool_]
@@ -153,6 +156,49 @@ def test_pieces_of_a_column_by_layout() -> None:
     assert pieces_of(make("coactivation", bundled=False), groups[0]) == (1, 1, 1)
     assert [is_aligned(make(name)) for name in ("column", "coactivation", "gguf")] == [True, True, False]
     assert Gguf().order(np.ones((3, 5), np.bool_)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_gates_are_read_first_where_columns_are_neurons() -> None:
+    model = ds.ModelSpec.load("phi-3-mini")
+    shares = {
+        ("up_gate_down", "predictor"): (1, 0.75, 0.75),
+        ("gate_down", "up"): (1, 0.75, 0.75),
+        ("up_down", "gate"): (1, 1, 1),
+        ("up_gate", "mlp_input"): (1, 1, 1),
+        ("down", "glu"): (1, 1, 1),
+        ("down", None): (),
+    }
+    for (name, site), expected in shares.items():
+        assert reads_of(GateFirst(3, 0.75), ds.mlp_group(model, name, site)) == expected, name  # type: ignore[arg-type]
+        assert reads_of(Column(), ds.mlp_group(model, name, site)) == ()  # type: ignore[arg-type]
+    for options, message in (({"n_reads": 0}, "n_reads: got 0"), ({"needed": 1.5}, "needed: got 1.5")):
+        with pytest.raises(DipsimError, match=message):
+            make("gate-first", **options)
+
+
+@pytest.mark.parametrize("engine", ["compiled", "processes"])
+def test_gate_first_by_hand(make_trace: MakeTrace, engine: str) -> None:
+    """A neuron of 3 * 6 bytes is two reads, each of a page of 16: as many as neurons that are missed, and half as many
+    again where half of the gates let through, each at its turn in a full queue."""
+    model = small_model(n_layers=1, tied_embeddings=True)
+    trace = make_trace(model, {"predictor": random_scores(model, 6)["glu"]})
+    flash = {"page_bytes": 16, "read_curve": [[16, 16e3]], "queue_depth": 4}
+    told = []
+    for needed in (0.5, 1.0):
+        layout = GateFirst(needed=needed)
+        masking = ds.Predictor(density=0.5, rank=1)
+        run = ds.Simulation(
+            device(flash_more=flash), trace, masking, "none", layout=layout, engine=engine, dram="1x", overlap="none"
+        ).run()
+        group = masking.groups(model)[0]
+        n_active = group.n_columns // 2
+        n_reads = n_active * (1 + needed)
+        n_pages = -(-group.column_bytes / 2 // 16)
+        assert run.to_dict()["flash_reads_per_token"] == pytest.approx(n_reads)
+        assert run.to_dict()["bytes_per_token"]["flash"] == pytest.approx(n_reads * n_pages * 16)
+        assert run.to_dict()["busy_s"]["flash"] == pytest.approx(6 * n_reads * n_pages * 1e-3)
+        told.append(run.to_dict()["tok_per_s"])
+    assert told[0] > told[1]
 
 
 def test_a_layout_is_its_name_and_options_again() -> None:

@@ -247,6 +247,20 @@ def test_lfu_decay_lies_between_lfu_and_lru() -> None:
     assert last_state(make("lfu-decay", half_life=0.5), rows, 3, 2) == last_state(make("lru"), rows, 3, 2) == {1, 2}
 
 
+@pytest.mark.parametrize("admission", ADMISSIONS)
+def test_a_window_is_what_the_last_tokens_used(admission: Admission) -> None:
+    """Where all of it fits, nothing less and nothing more; where it never does, it is `lru`."""
+    masks, _ = batches(4, 60, 80, 9)
+    for k in (1, 2, 5, 79):
+        cache = WeightCache(Place(60, 60), make("window", k=k), admission)
+        for t, state in enumerate(replay(cache, masks)):
+            assert state == set(np.flatnonzero(masks[max(0, t - k + 1) : t + 1].any(axis=0)).tolist()), (k, t)
+    ours, lru = (replay(WeightCache(Place(60, 8), make(*own), admission), masks) for own in (("window",), ("lru",)))
+    assert sum(one != other for one, other in zip(ours, lru, strict=True)) < 8
+    with pytest.raises(DipsimError, match="k: got 0; must be a whole number from 1 to 1,000,000"):
+        make("window", k=0)
+
+
 def test_lfu_decay_without_decay_is_lfu_ties_included() -> None:
     masks, _ = batches(3, 40, 60, 6)
     states = [

@@ -35,7 +35,8 @@ METHODS = [
     DipCa(density=0.4, rule="top-m"),
     DipCa(density=0.4, rule="blend"),
 ]
-POLICIES = ["none", "lru", "lfu", "lfu-in-cache", "fifo", "arc", "sieve", "s3-fifo", "lru-k", "magnitude", "belady"]
+POLICIES = ["none", "lru", "window", "lfu", "lfu-in-cache", "fifo", "arc", "sieve", "s3-fifo", "lru-k", "magnitude"]
+POLICIES += ["belady"]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "dram": draw(st.sampled_from(["0.75x", "0.85x", "0.95x", "1.2x"])),
         "cache_scope": draw(st.sampled_from(["layer", "layer", "shared"])),
         "overlap": draw(st.sampled_from(["none", "io", "pipelined", "pipelined"])),
-        "layout": draw(st.sampled_from(["column", "coactivation", "gguf"])),
+        "layout": draw(st.sampled_from(["column", "coactivation", "gguf", "gate-first"])),
         "io_depth": draw(st.sampled_from([None, 1, 2])),
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),
         "warmup": draw(st.integers(0, 2)),

@@ -17,7 +17,7 @@ from dipsim.model.groups import Group
 from dipsim.policies import Lfu, Lru, Place, policies
 
 N = 23
-COMPILED = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
+COMPILED = ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")
 METHODS = {
     "dense": Dense(),
     "dip": Dip(keep_input=0.4, keep_glu=0.4),

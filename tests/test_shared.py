@@ -21,7 +21,7 @@ from dipsim.methods import Method
 from dipsim.model.groups import Group
 from dipsim.policies import Place, policies
 
-COMPILED = ("lru", "lfu", "lfu-in-cache", "fifo", "belady")
+COMPILED = ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")
 quiet = pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")
 # Unequal in width and in bytes, one of them no whole number.
 GROUPS = (Group("up_gate", "mlp_input", 5, 2, 20, 12.5), Group("down", "glu", 7, 1, 10, 8.0))
@@ -82,7 +82,7 @@ def test_both_replays_equal_the_twin(
     parts = range(len(STAGES))
     batches = [columns(p, prompt[p]) for p in parts] if has_prompt else []
     batches += [columns(p, masks[p][t]) for t in range(n_tokens) for p in parts]
-    twin = reference.SharedCache(COSTS, capacity_bytes, policy, admission, batches)
+    twin = reference.SharedCache(COSTS, capacity_bytes, policy, admission, batches, len(STAGES))
 
     plain, compiled = (cache_of(masking, policy, admission, capacity_bytes) for _ in range(2))
     plain._own = _Plain(plain, policies[policy](), admission)

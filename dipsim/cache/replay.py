@@ -15,12 +15,13 @@ from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
 from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
 from dipsim.model.groups import Group
-from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy
+from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
 from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
-RANKINGS: dict[type, int] = {
+_RANKINGS: dict[type, int] = {
     Lru: kernels.LAST_USE,
+    Window: kernels.LAST_USE,
     Lfu: kernels.USE_COUNT,
     LfuInCache: kernels.USE_COUNT_IN_CACHE,
     Fifo: kernels.ENTRY,
@@ -30,6 +31,20 @@ RANKINGS: dict[type, int] = {
 NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
 _NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
 _NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
+
+
+class Ranking(NamedTuple):
+    """What a column's priority is made of, a constant of the kernels, and after how many tokens without use it leaves
+    in any case, 0 for never."""
+
+    kind: int
+    window: int = 0
+
+
+def ranking_of(policy: Policy) -> Ranking | None:
+    """How the kernels rank columns as this policy does; None if they cannot."""
+    kind = _RANKINGS.get(type(policy))
+    return None if kind is None else Ranking(kind, policy.k if isinstance(policy, Window) else 0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class Replay(Protocol):
 def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
     """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
     top_k = None if group.site is None else top_k_of(masking, place.layer, group)
-    own, ranking = in_layer(masking, place.layer), RANKINGS.get(type(policy))
+    own, ranking = in_layer(masking, place.layer), ranking_of(policy)
     if ranking is not None and (top_k is not None or group.site is None):
         return CompiledReplay(place, ranking, admission, top_k)
     if ranking is not None and not own.looks_at_residency:
@@ -221,7 +236,7 @@ class ChosenFirst(Replay):
 class CompiledReplay(Replay):
     """A top-k of reweighted scores or all columns, and a policy that ranks by one integer: equal to `PlainReplay`."""
 
-    def __init__(self, place: Place, ranking: int, admission: Admission, top_k: TopK | None) -> None:
+    def __init__(self, place: Place, ranking: Ranking, admission: Admission, top_k: TopK | None) -> None:
         self._place = place
         self._ranking = ranking
         self._admission = admission
@@ -253,7 +268,7 @@ class CompiledReplay(Replay):
             NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
             *choice,
-            self._ranking,
+            *self._ranking,
             self._admission == "priority",
             self._place.slots,
             first_token + 1,  # a prompt comes before the first

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.replay import NO_SCORES, RANKINGS, Replay, Tokens, Usage
+from dipsim.cache.replay import NO_SCORES, Ranking, Replay, Tokens, Usage, ranking_of
 from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.kernels import BoolArray, Float32Array, Int64Array, Uint16Array
 from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
@@ -71,7 +71,7 @@ class SharedCache:
         is_top_k = len(masked) == len(self.parts) and None not in masked
         # Masks that do not look at residency may be chosen first.
         self._chooses_first = not is_top_k and not any(part.masking.looks_at_residency for part in self.parts)
-        ranking = RANKINGS.get(type(policy))
+        ranking = ranking_of(policy)
         self.is_plain = ranking is None or not (is_top_k or self._chooses_first or not masked)
         self._own: _Own = (
             _Plain(self, policy, admission)
@@ -202,7 +202,7 @@ class _Plain:
 class _Compiled:
     """A top-k of reweighted scores or known masks, and a policy that ranks by one integer: equal to `_Plain`."""
 
-    def __init__(self, cache: SharedCache, ranking: int, admission: Admission, top_ks: list[TopK]) -> None:
+    def __init__(self, cache: SharedCache, ranking: Ranking, admission: Admission, top_ks: list[TopK]) -> None:
         self._shared = cache
         self._ranking = ranking
         self._bypasses = admission == "priority"
@@ -234,7 +234,8 @@ class _Compiled:
             _flat([own.scores for own in tokens]) if has_scores else NO_SCORES.reshape(-1),
             self._gammas(tokens[0], parts) if chooses else _NO_GAMMAS,
             self._choices[parts.start : parts.stop],
-            self._ranking,
+            self._ranking.kind,
+            self._ranking.window * shared.place.n_batches,
             self._bypasses,
             shared.capacity,
             shared.times(tokens[0], parts),
@@ -255,7 +256,10 @@ class _Compiled:
 
     def _gammas(self, tokens: Tokens, parts: range) -> Float32Array:
         places = range(tokens.first_token, tokens.first_token + tokens.n_tokens)
-        return np.array([[self._top_ks[p].gamma_at(token) for p in parts] for token in places], np.float32)
+        # Most methods have one rule for all layers.
+        rules = [self._top_ks[p].gamma_at for p in parts]
+        told = {rule: [rule(token) for token in places] for rule in rules}
+        return np.array([told[rule] for rule in rules], np.float32).T.copy()
 
 
 _Own = _Plain | _Compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -44,6 +45,7 @@ class WeightCache:
         self.place = place
         self.policy = policy
         self.admission = admission
+        self._outdated: Callable[[int], BoolArray] | None = getattr(policy, "outdated", None)
         self.resident: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._victims: BoolArray = np.zeros(place.n_columns, np.bool_)
         self._costs: Int64Array = np.ones(place.n_columns, np.int64) if costs is None else costs
@@ -81,14 +83,25 @@ class WeightCache:
         missed = columns[~self.resident[columns]]
         self.policy.on_access(columns, token)
         self.policy.on_insert(missed, token)
+        expired = self._expire(active, token)
         if self.admission == "priority":
             self.resident[missed] = True
             self._used += self._cost(missed)
             gone = self._evict(self.resident, self._used - self._capacity)
         else:
             gone = self._admit(active, missed, scores)
+        gone = np.concatenate([expired, gone])
         if gone.size:
             self.policy.on_evict(gone, token)
+
+    def _expire(self, active: BoolArray, token: int) -> Int64Array:
+        """Who leaves whether or not there is room."""
+        if self._outdated is None:
+            return np.empty(0, np.int64)
+        leaving = np.flatnonzero(self.resident & ~active & self._outdated(token))
+        self.resident[leaving] = False
+        self._used -= self._cost(leaving)
+        return leaving
 
     def _cost(self, columns: Int64Array) -> int:
         return int(self._costs[columns].sum())

@@ -12,7 +12,7 @@ from dipsim.cache import NoColumns, PinnedColumns, Replay, SharedCache, Tokens, 
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
-from dipsim.layouts import is_aligned, pieces_of
+from dipsim.layouts import is_aligned, pieces_of, reads_of
 from dipsim.methods import in_layer
 from dipsim.planning.future import NEVER, Future
 from dipsim.planning.setup import Setup
@@ -100,6 +100,7 @@ class GroupUse:
         self._replay = self._of_cache() if shared is None or self.part is None else shared.replay(self.part)
         self._ahead = ReadAhead(setup, layer, self.group)
         self._pieces, self._is_aligned = pieces_of(setup.layout, self.group), is_aligned(setup.layout)
+        self._reads = reads_of(setup.layout, self.group)
         self._places = setup.places.get((layer, self.group.name), BY_INDEX)
 
     @property
@@ -183,6 +184,8 @@ class GroupUse:
         if not column_bytes:
             return ReadBatches.empty(len(wanted))
         n_wanted = _count(wanted) if n_wanted is None else n_wanted
+        if self._reads:
+            return self._flash.rows(column_bytes / len(self._reads), n_wanted * sum(self._reads))
         return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned)
 
 

@@ -51,6 +51,14 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
 
 
 @numba.njit(cache=True, nogil=True)
+def _expire(times, latest, resident):  # type: ignore[no-untyped-def]
+    """Columns leave whose last use is no later. Returns how many are resident then."""
+    for i in range(resident.size):
+        resident[i] &= times[i] > latest
+    return count_true(resident)
+
+
+@numba.njit(cache=True, nogil=True)
 def refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if scores.size and n_admitted > 0:
@@ -117,11 +125,27 @@ def _keep_best(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def _update(  # type: ignore[no-untyped-def]
-    scores, ranking, bypass, slots, token, next_use, resident, n_resident, uses, times, guess, active, missed, n_missed
+    scores,
+    ranking,
+    window,
+    bypass,
+    slots,
+    token,
+    next_use,
+    resident,
+    n_resident,
+    uses,
+    times,
+    guess,
+    active,
+    missed,
+    n_missed,
 ):
     """The cache after a token; arguments as in `replay_tokens`, but of one token. Returns how many are resident."""
     gone, by_count = np.empty(resident.size, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
     _rank(ranking, uses, times, active, missed, next_use, token)
+    if 0 < window <= token:
+        n_resident = _expire(times, token - window, resident)
     highest = _SOONEST if ranking == NEXT_USE else token + 1
     if bypass:
         n_resident = _keep_best(
@@ -147,6 +171,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     exempt,
     m,
     ranking,
+    window,
     bypass,
     slots,
     first,
@@ -167,6 +192,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         gammas: float32 [token], the penalty of what is not resident; [0] where `active` is given, not chosen.
         k, rule, exempt, m: how columns are chosen, as of `choose_columns`.
         ranking: one of the constants above.
+        window: after so many tokens without use a column leaves in any case; 0 for never; of LAST_USE alone.
         bypass: admission `priority` instead of `always`.
         slots: most columns that fit.
         first: index of the first of these tokens in its sequence.
@@ -196,6 +222,6 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(
-                *(own, ranking, bypass, slots, first + t, future, resident, n_resident, uses, times, guess),
-                *(active[t], missed[t], counts[t, 1]),
+                *(own, ranking, window, bypass, slots, first + t, future, resident, n_resident),
+                *(uses, times, guess, active[t], missed[t], counts[t, 1]),
             )

@@ -43,7 +43,21 @@ def _first_leaves(ranking, heap, n, where, rank, costs, resident):  # type: igno
 
 @numba.njit(cache=True, nogil=True)
 def _update(  # type: ignore[no-untyped-def]
-    scores, ranking, bypass, capacity, now, next_use, first, active, missed, n_missed, costs, guess, state, cache
+    scores,
+    ranking,
+    window,
+    bypass,
+    capacity,
+    now,
+    next_use,
+    first,
+    active,
+    missed,
+    n_missed,
+    costs,
+    guess,
+    state,
+    cache,
 ):
     """The cache after one batch, whose columns begin at `first`."""
     resident, rank, heap, where = cache
@@ -56,6 +70,9 @@ def _update(  # type: ignore[no-untyped-def]
                 n -= 1
             later = next_use[i] if next_use.size else np.int64(0)
             rank[first + i] = _rank(ranking, rank[first + i], missed[i], later, now)
+    while window > 0 and n > 0 and rank[heap[0]] <= now - window:
+        used -= _first_leaves(ranking, heap, n, where, rank, costs, resident)
+        n -= 1
     refused = np.zeros(active.size, np.bool_)
     if not bypass:
         while used + n_missed * cost > capacity and n > 0:
@@ -81,7 +98,21 @@ def _update(  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def share_replay(  # type: ignore[no-untyped-def]
-    scores, gammas, choices, ranking, bypass, capacity, times, next_use, edges, costs, guesses, state, cache, out
+    scores,
+    gammas,
+    choices,
+    ranking,
+    window,
+    bypass,
+    capacity,
+    times,
+    next_use,
+    edges,
+    costs,
+    guesses,
+    state,
+    cache,
+    out,
 ):
     """Runs a shared cache through some tokens of one sequence, at some neighbouring (layer, group)s, its parts.
 
@@ -92,6 +123,7 @@ def share_replay(  # type: ignore[no-untyped-def]
         gammas: float32 [token, part], the penalty of what is not resident; [0, 0] where `active` is given.
         choices: int64 [part, 4], k, rule, exempt and m of `choose_columns`.
         ranking: one of the constants of `replay_tokens`.
+        window: as there, but in batches.
         bypass: admission `priority` instead of `always`.
         capacity: of the cache.
         times: int64 [token, part], ascending, from 0 to 2**32 - 1.
@@ -128,6 +160,6 @@ def share_replay(  # type: ignore[no-untyped-def]
             if capacity > 0:
                 later = next_use[low:high] if next_use.size else no_future
                 _update(
-                    *(own, ranking, bypass, capacity, times[t, p], later, first, mask, own_missed, n_missed),
-                    *(costs, guesses[p], state, cache),
+                    *(own, ranking, window, bypass, capacity, times[t, p], later, first, mask, own_missed),
+                    *(n_missed, costs, guesses[p], state, cache),
                 )

@@ -2,6 +2,7 @@
 
 from dipsim.layouts.by_index import Column
 from dipsim.layouts.coactivation import Coactivation
+from dipsim.layouts.gate_first import GateFirst
 from dipsim.layouts.gguf import Gguf
 from dipsim.layouts.protocol import (
     Layout,
@@ -12,12 +13,14 @@ from dipsim.layouts.protocol import (
     name_and_options,
     order_columns,
     pieces_of,
+    reads_of,
     register_layout,
 )
 
 __all__ = [
     "Coactivation",
     "Column",
+    "GateFirst",
     "Gguf",
     "Layout",
     "first_share",
@@ -27,5 +30,6 @@ __all__ = [
     "name_and_options",
     "order_columns",
     "pieces_of",
+    "reads_of",
     "register_layout",
 ]

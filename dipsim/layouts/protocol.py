@@ -21,9 +21,10 @@ from dipsim.registry import Registry, blaming
 class Layout(Protocol):
     """Where the columns of a (layer, group) lie. One instance serves all of them.
 
-    Three attributes may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
+    Some things may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
     `aligned`: a region begins with a page, rather than in the middle of one; True by default. `in_turn`: matrices that
-    lie apart are multiplied one after another, each by all that is used of it; False by default.
+    lie apart are multiplied one after another, each by all that is used of it; False by default. `reads(group)`: where
+    each column is read apart, in equal reads, the share of the missed columns that need each of them.
     """
 
     @property
@@ -96,6 +97,16 @@ def first_share(layout: Layout, group: Group) -> float:
 def is_aligned(layout: Layout) -> bool:
     """Whether regions begin with a page."""
     return bool(getattr(layout, "aligned", True))
+
+
+def reads_of(layout: Layout, group: Group) -> tuple[float, ...]:
+    """Where each column of a group is read apart, in equal reads: the share of the missed columns that need each of
+    them. Empty where neighbours join, as in groups that are dense."""
+    own = getattr(layout, "reads", None)
+    if own is None or group.site is None:
+        return ()
+    with blaming(layout, lambda: f"layout {type(layout).__name__}: reads"):
+        return tuple(float(share) for share in own(group))
 
 
 def order_columns(layout: Layout, active: BoolArray) -> Int32Array:

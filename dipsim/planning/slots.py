@@ -13,12 +13,12 @@ from dipsim.budgets import BudgetRequest, HitCurve, allot, pin_dense
 from dipsim.devices import Dram, Flash
 from dipsim.errors import DipsimWarning
 from dipsim.kernels import Float64Array
-from dipsim.layouts import pieces_of
+from dipsim.layouts import pieces_of, reads_of
 from dipsim.methods import n_kept_by
 from dipsim.model.groups import Group
 from dipsim.planning.hit_curves import active_columns, measure_hit_curves
 from dipsim.planning.setup import Setup
-from dipsim.policies import Fifo, Lru
+from dipsim.policies import Fifo, Lru, Window
 from dipsim.units import scaled
 
 
@@ -62,9 +62,11 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
     """Seconds that a hit saves, at least 0: the column's read among many from Flash, with what that costs DRAM, less
     its read from DRAM."""
     flash, dram = Flash(setup.profile.flash, setup.io_depth), Dram(setup.profile.dram, setup.unit)
-    pieces = pieces_of(setup.layout, group)
-    reads = [flash.one_of_many(group.column_bytes * n / group.n_matrices) for n in pieces]
-    moved_bytes, flash_s = (sum(own) for own in zip(*reads, strict=True))
+    shares = reads_of(setup.layout, group)
+    sizes = [n / group.n_matrices for n in pieces_of(setup.layout, group)]
+    parts = [(1 / len(shares), share) for share in shares] or [(size, 1.0) for size in sizes]
+    reads = [(share, *flash.one_of_many(group.column_bytes * size)) for size, share in parts]
+    moved_bytes, flash_s = (sum(share * own[i] for share, *own in reads) for i in range(2))
     # What costs DRAM its time: a column that it holds, and one that Flash delivers.
     held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, moved_bytes])
     share = setup.unit.sparse_efficiency if setup.unit and group.skips_columns else 1.0
@@ -107,7 +109,7 @@ def warn_of_cliff(setup: Setup) -> None:
     is_flushed = room_bytes <= sum(parts) - max(parts) and setup.admission == "always"
     is_flushed &= all(n_kept_by(setup.masking, layer, own) is not None for layer, own in setup.cached_stages)
     outcome = "most columns have left when their layer's turn comes again"
-    if is_flushed and type(setup.new_policy()) in (Lru, Fifo):
+    if is_flushed and type(setup.new_policy()) in (Lru, Fifo, Window):
         outcome = "every column has left when its layer's turn comes again, so that nothing is hit"
     warnings.warn(
         f"cache_scope: a token uses {scaled(sum(parts), 'B')} of columns, the cache that all layers share holds "

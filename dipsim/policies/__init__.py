@@ -1,6 +1,6 @@
 """Which resident columns to give up: eviction policies, each one class, found by name."""
 
-from dipsim.policies.classic import Belady, Fifo, Lfu, LfuInCache, Lru, NoCache
+from dipsim.policies.classic import Belady, Fifo, Lfu, LfuInCache, Lru, NoCache, Window
 from dipsim.policies.protocol import (
     Place,
     Policy,
@@ -37,6 +37,7 @@ __all__ = [
     "Static",
     "TwoQueue",
     "WTinyLfu",
+    "Window",
     "make",
     "name_and_options",
     "policies",

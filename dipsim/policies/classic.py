@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from dipsim.kernels import Int32Array, Int64Array
-from dipsim.policies.protocol import ScorePolicy, register_policy
+from dipsim.errors import DipsimError
+from dipsim.kernels import BoolArray, Int32Array, Int64Array
+from dipsim.policies.protocol import Place, ScorePolicy, register_policy
 
 # Use counts and token indices share one float64 exactly while tokens stay below this and counts below 2**27.
 _TOKENS = 2.0**26
+# Tokens beyond which a window is none.
+_LONGEST_WINDOW = 1_000_000
 
 
 @register_policy("none")
@@ -36,6 +40,36 @@ class Lru(ScorePolicy):
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the time of last use."""
         self.priority[columns] = token
+
+
+@register_policy("window")
+@dataclass
+class Window(Lru):
+    """Keep what the last k tokens used and nothing else, even where there is room.
+
+    Source: LLM in a Flash, arXiv 2312.11514, section 3.1.
+    Ties: lower index first.
+
+    Where slots do not suffice for that, it is `lru`. A prompt that warms the cache is one token.
+
+    Args:
+        k: tokens, the last one included.
+    """
+
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, int) or not 1 <= self.k <= _LONGEST_WINDOW:
+            raise DipsimError(f"k: got {self.k}; must be a whole number from 1 to {_LONGEST_WINDOW:,}")
+
+    def start(self, place: Place) -> None:
+        """Nothing has been used."""
+        super().start(place)
+        self._n_batches = self.k * place.n_batches
+
+    def outdated(self, token: int) -> BoolArray:
+        """Whose last use is k tokens ago."""
+        return self.priority <= token - self._n_batches
 
 
 @register_policy("lfu")

@@ -7,6 +7,7 @@ that all layers share for every (token, layer, group):
     on_scores  only if `needs_scores`, and where the group has scores
     on_access  all active columns, resident or not
     on_insert  the missed columns, all of which want to enter
+    outdated   only if there is such a method: who leaves though there be room
     victims    which of the candidates leave, where room is short
     on_evict   the columns that leave, and the missed ones that were refused
 
@@ -70,7 +71,9 @@ class Place:
 class Policy(Protocol):
     """What a cache asks of its policy. One instance serves one cache: that of one (layer, group), or of all.
 
-    One that sets `keeps_nothing = True` gets no slots; no other need have that.
+    One that sets `keeps_nothing = True` gets no slots; no other need have that. One with a method `outdated(token)` is
+    asked after `on_insert` which columns leave whether or not there is room, bool [column]; those that the token uses
+    stay.
     """
 
     needs_future: ClassVar[bool]
