@@ -95,6 +95,7 @@ def simulation(run: Run, trace: Trace) -> Simulation:
         prefetch=run.prefetch,
         prefetch_bytes=run.prefetch_bytes,
         io_depth=run.io_depth,
+        given_hit_rate=run.given_hit_rate,
         warmup=run.workload.warmup,
     )
 

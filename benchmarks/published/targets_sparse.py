@@ -8,7 +8,6 @@ from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
 from benchmarks.published.targets import DENSE, Q4_0, UNBUNDLED, Run, Target, Unit, Workload, model, preset, same_bits
 from benchmarks.published.targets_dense import LLMF, OPT_6_7B, PI2
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.methods import Method
 
 NO_PREDICTOR = "the predictor is perfect and costs nothing: a token uses exactly the neurons of highest score"
 MIXED = "synthetic scores, columns independent of each other, locality estimated (preset 'high' for ReLU)"
@@ -57,8 +56,8 @@ def llmf(
 
 OPT_STATED = "a token uses 10 % of the neurons ('about 10 %'); MLP of two matrices, 16 bits"
 WINDOW_STATED = (
-    "24 % of the MLP in DRAM and 2.4 % new neurons per token, thus 76 % hits, are a window of four tokens (Appendix C.1); "
-    "synthetic scores at 10 % give 20 and 2.2 % there at preset 'high', 28 and 4.6 % at 'default'"
+    "24 % of the MLP in DRAM and 2.4 % new neurons per token, thus 76 % hits, are a window of four tokens (Appendix "
+    "C.1); synthetic scores at 10 % give 20 and 2.2 % there at preset 'high', 28 and 4.6 % at 'default'"
 )
 UNMODELLED = "not modelled: 438 ms of computation in Metal and 35 ms of memory management of the published 565 ms"
 LLM_IN_A_FLASH = [
@@ -132,8 +131,8 @@ def pi2(name: str, published: float, run: Run, source: str, *more: str, hit: flo
 
 BAMBOO_STATED = (
     "Bamboo-7B keeps its perplexity with 15 % of its neurons (GitHub SJTU-IPADS/Bamboo): a token uses 15 %",
-    "a neuron is 7.5 KB padded to 8 KB, as published; both 4 KB halves are always read, one after the other: one request "
-    "of 8 KB was found to be no faster (section 4.4)",
+    "a neuron is 7.5 KB padded to 8 KB, as published; both 4 KB halves are always read, one after the other: one "
+    "request of 8 KB was found to be no faster (section 4.4)",
 )
 IO_THEN_COMPUTE = (
     "without the pipeline I/O and computation alternate (overlap 'io'); computation at the CPU's DRAM rate"
@@ -242,8 +241,8 @@ DIP = [
         source="DIP, arXiv 2412.01380 v2, abstract: memory -46 %, throughput +40 %, perplexity + less than 0.1",
         assumptions=(
             "memory read as DRAM: 46 % less than the dense model has, density 0.5, gamma 0.2",
-            "other readings of the same sentence: the same without cache-awareness; 46 % fewer weights per token in the "
-            "same DRAM, with and without it",
+            "other readings of the same sentence: the same without cache-awareness; 46 % fewer weights per token in "
+            "the same DRAM, with and without it",
             "budget and density of that number are not known: the dense model has DRAM for half of its bytes",
             "attention and MLP at 4 bits, embedding, head and KV at 8, as in the publication's code; LFU",
             "scores are synthetic, preset 'default'; perplexity is not looked at",
