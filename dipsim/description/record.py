@@ -182,8 +182,8 @@ class Description(Record):
     given_hit_rate: Annotated[
         float | None,
         Option(
-            "Share of the active columns of each token and group that is in DRAM, in [0, 1], taken as given (a published "
-            "one, say) instead of what the caches would make of it.",
+            "Share of the active columns of each token and group that is in DRAM, in [0, 1], taken as given (a "
+            "published one, say) instead of what the caches would make of it.",
             CACHE,
         ),
     ] = None

@@ -129,7 +129,8 @@ class Simulation:
             devices=devices,
             beside=beside,
         )
-        warn_of_empty_caches(self._draft, given["budget"], n_positions)
+        if hit_rate is None:
+            warn_of_empty_caches(self._draft, given["budget"], n_positions)
         self._worked_out: Setup | None = None
         self._given = given | {"context": n_positions, "tokens": n_tokens, "adapter_bytes": adapter_bytes}
         self._policy = policies.name_and_options(new_policy())
