@@ -146,8 +146,8 @@ def test_hottest_columns_come_first(tmp_path: Path) -> None:
 
 
 def test_another_preset_changes_scores_alone() -> None:
-    target = BY_NAME["dip-less-dram"]
-    (other,) = end_to_end.chosen(["dip-less-dram"], "low")
+    target = BY_NAME["dip"]
+    (other,) = end_to_end.chosen(["dip"], "low")
     assert other.baseline is not None
     assert (other.run.workload.preset, other.baseline.workload.preset) == ("low", "low")
     back = end_to_end.at_preset(other, target.run.workload.preset)
@@ -160,3 +160,11 @@ def test_profile_values_are_changed() -> None:
     needed = run.bytes_beside + run.masked_bytes
     own = HardwareProfile.load(run.profile).dram
     assert own.capacity_bytes - own.reserved_bytes < needed < run.changes["dram.capacity_bytes"] - own.reserved_bytes
+
+
+def test_a_bundle_of_two_reads_takes_as_long_as_both() -> None:
+    """4 KiB at 0.85 GB/s twice; longer reads are as before where they take longer than that."""
+    curve = dict(end_to_end.device(BY_NAME["pi2-bamboo-2-bundle"].run).flash.curves[None])
+    assert curve[8192] == pytest.approx(2 * curve[4096], rel=1e-12)
+    assert curve[4096] == pytest.approx(4096 / 0.85e9, rel=1e-12)
+    assert curve[32768] == pytest.approx(32768 / 1.75e9, rel=1e-12)

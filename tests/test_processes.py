@@ -71,6 +71,10 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
     prefetch = draw(st.sampled_from(["none", "previous-token", "previous-layer", "oracle"]))
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":
         given |= {"prefetch": prefetch, "prefetch_bytes": draw(st.sampled_from([30, 90, 160]))}
+    if not masking.looks_at_residency and prefetch in ("none", "oracle") and policy in ("lru", "lfu"):
+        given_hit_rate = draw(st.sampled_from([None, 0, 0.3, 1]))
+        if given_hit_rate is not None:
+            given |= {"given_hit_rate": given_hit_rate, "cache_scope": "layer", "prompt": "cold"}
     return given
 
 

@@ -68,8 +68,20 @@ class Traces:
         return Trace.open(self._paths[key])
 
 
-def simulation(run: Run, trace: Trace) -> Simulation:
+def device(run: Run) -> HardwareProfile:
+    """The profile with the run's changes."""
     profile = HardwareProfile.load(run.profile).with_values(run.changes)
+    if run.read_by is None:
+        return profile
+    points = {int(size): size / rate for size, rate, *_ in profile.flash.read_curve or []}
+    least_s = 2 * points[run.read_by]
+    longer = {size: max(seconds, least_s) for size, seconds in points.items() if size > run.read_by}
+    curve = [[size, size / seconds] for size, seconds in {run.read_by: least_s / 2, **longer}.items()]
+    return profile.with_values({"flash.read_curve": curve})
+
+
+def simulation(run: Run, trace: Trace) -> Simulation:
+    profile = device(run)
     return Simulation(
         profile,
         trace,
@@ -82,6 +94,8 @@ def simulation(run: Run, trace: Trace) -> Simulation:
         layout=run.layout,
         prefetch=run.prefetch,
         prefetch_bytes=run.prefetch_bytes,
+        io_depth=run.io_depth,
+        given_hit_rate=run.given_hit_rate,
         warmup=run.workload.warmup,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from dipsim import Dense, ModelSpec
 from dipsim.layouts import Column, Layout
@@ -41,7 +41,8 @@ class Workload:
 @dataclass(frozen=True)
 class Run:
     """One simulation; fields are arguments of `dipsim.Simulation`, `changes` those of the profile's values, and
-    without `dram_bytes` the model has all that the device has for it."""
+    without `dram_bytes` the model has all that the device has for it. Two reads of `read_by` bytes are issued where
+    one of twice the length would do: the Flash curve is no faster there."""
 
     profile: str
     workload: Workload
@@ -54,7 +55,10 @@ class Run:
     layout: Layout = BUNDLED
     prefetch: str = "none"
     prefetch_bytes: float | None = None
-    changes: dict[str, float] = field(default_factory=dict)
+    io_depth: int | None = None
+    given_hit_rate: float | None = None
+    read_by: int | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def bytes_beside(self) -> float:
@@ -81,6 +85,9 @@ class Target:
         published: in `unit`.
         hit_rate: share of active weights that were in DRAM, where published.
         baseline: what a relative number is relative to.
+        readings: other set-ups that the publication's words allow; they widen the band.
+        fitted: constants that were chosen after seeing this number, or one of the same system; none where the target
+            is held out.
         assumptions: what was chosen where the publication is silent, what is left out, and what the profile owes to
             the publication itself.
     """
@@ -95,6 +102,8 @@ class Target:
     unit: Unit = "tok/s"
     hit_rate: float | None = None
     baseline: Run | None = None
+    readings: tuple[Run, ...] = ()
+    fitted: tuple[str, ...] = ()
 
 
 def model(

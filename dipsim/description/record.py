@@ -179,6 +179,14 @@ class Description(Record):
             CACHE,
         ),
     ] = "layer"
+    given_hit_rate: Annotated[
+        float | None,
+        Option(
+            "Share of the active columns of each token and group that is in DRAM, in [0, 1], taken as given (a "
+            "published one, say) instead of what the caches would make of it.",
+            CACHE,
+        ),
+    ] = None
     prompt: Annotated[
         ShortText | None,
         Option(

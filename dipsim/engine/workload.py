@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from dipsim.cache import NoColumns, PinnedColumns, Replay, SharedCache, Tokens, Usage, replay_of, usage_of
+from dipsim.cache import GivenHits, NoColumns, PinnedColumns, Replay, SharedCache, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches
 from dipsim.engine.ahead import ReadAhead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
@@ -114,6 +114,8 @@ class GroupUse:
             return NoColumns(self.group)
         if self._is_pinned:
             return PinnedColumns(in_layer(setup.masking, self.layer), self.group, slots)
+        if setup.given_hit_rate is not None:
+            return GivenHits(self.layer, in_layer(setup.masking, self.layer), self.group, setup.given_hit_rate)
         place = Place(self.group.n_columns, slots, self.layer, self.group.name)
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, self.group)
 

@@ -8,7 +8,15 @@ from dipsim.kernels.compiled_code import own_place
 
 with own_place():
     import dipsim.kernels.queues  # noqa: F401
-    from dipsim.kernels.arrays import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, Uint16Array
+    from dipsim.kernels.arrays import (
+        BoolArray,
+        Float32Array,
+        Float64Array,
+        Int32Array,
+        Int64Array,
+        Uint16Array,
+        Uint64Array,
+    )
     from dipsim.kernels.batches import time_batches
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
@@ -66,6 +74,7 @@ __all__ = [
     "Int32Array",
     "Int64Array",
     "Uint16Array",
+    "Uint64Array",
     "add_columns",
     "batch_reads",
     "blended_keys",

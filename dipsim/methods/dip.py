@@ -12,7 +12,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError, choose
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import RULES, Method, Rule, TopK, check_layers, check_share, register_method
+from dipsim.methods.protocol import RULES, Method, Rule, TopK, check_layers, check_share, in_full, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group, n_kept
 
@@ -88,7 +88,7 @@ class Dip(Method):
 
     def as_top_k(self, group: Group) -> TopK | None:
         """What `select` does; None where that is something else."""
-        return TopK(self.n_kept(group), lambda token: 1.0)
+        return TopK(self.n_kept(group), in_full)
 
 
 @register_method("dip-ca")

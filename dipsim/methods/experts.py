@@ -11,7 +11,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError, choose
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import RULES, Method, Rule, TopK, register_method
+from dipsim.methods.protocol import RULES, Method, Rule, TopK, in_full, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, expert_groups
 
@@ -47,7 +47,7 @@ class Experts(Method):
 
     def as_top_k(self, group: Group) -> TopK | None:
         """What `select` does."""
-        return TopK(self._k(group), lambda token: 1.0)
+        return TopK(self._k(group), in_full)
 
     def _k(self, group: Group) -> int:
         return self.per_token or group.per_token or group.n_columns

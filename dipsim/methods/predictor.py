@@ -10,7 +10,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Uint16Array
-from dipsim.methods.protocol import Method, TopK, check_share, register_method
+from dipsim.methods.protocol import Method, TopK, check_share, in_full, register_method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, mlp_group, n_kept
 
@@ -49,4 +49,4 @@ class Predictor(Method):
 
     def as_top_k(self, group: Group) -> TopK:
         """What `select` does."""
-        return TopK(n_kept(self.density, group.n_columns), lambda token: 1.0)
+        return TopK(n_kept(self.density, group.n_columns), in_full)

@@ -25,6 +25,11 @@ Rule = Literal["reweight", "blend", "top-m", "drop"]
 RULES: tuple[Rule, ...] = get_args(Rule)  # in the order of the kernels' numbers
 
 
+def in_full(token: int) -> float:
+    """gamma where it is the same to be resident or not."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class TopK:
     """A mask of k columns by one of the rules of `dip-ca`.

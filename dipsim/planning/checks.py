@@ -52,6 +52,30 @@ def check_io_depth(io_depth: int | None) -> None:
         raise DipsimError(f"io_depth: got {io_depth}; must be a whole number, at least 1")
 
 
+def check_given_hits(
+    hit_rate: float | None, masking: Method, policy: Policy, scope: str, prompt: str | None, prefetch: str
+) -> None:
+    """Refuses a hit rate that is given where something needs to know what caches hold."""
+    if hit_rate is None:
+        return
+    if not 0 <= hit_rate <= 1:
+        raise DipsimError(f"given_hit_rate: got {hit_rate}; must be at least 0 and at most 1")
+    about = f"given_hit_rate: got {hit_rate} with"
+    if masking.looks_at_residency:
+        raise DipsimError(
+            f"{about} method '{masking.name}', whose masks depend on what a cache holds; choose one that does not look "
+            "at it, such as 'dip'"
+        )
+    if policy.needs_future or getattr(policy, "keeps_nothing", False):
+        raise DipsimError(f"{about} policy '{type(policy).__name__.lower()}', which stands for a hit rate of its own")
+    if scope == "shared":
+        raise DipsimError(f"{about} cache_scope 'shared'; each group of each layer is given its share: choose 'layer'")
+    if prompt == "warm":
+        raise DipsimError(f"{about} prompt 'warm'; there is no cache to be warmed: choose 'cold'")
+    if prefetch not in ("none", "oracle"):
+        raise DipsimError(f"{about} prefetch '{prefetch}'; no cache says what is worth reading: choose 'oracle'")
+
+
 def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
     """Refuses a model that the trace's scores do not fit."""
     for name, of in _SHAPE.items():

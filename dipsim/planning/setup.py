@@ -44,6 +44,8 @@ class Setup:
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        given_hit_rate: share of each token's active columns that hits, whatever the caches would make of it; None for
+            what they make of it.
         warms: whether prompts warm the caches, from scores that the trace has of them.
         cache_scope: whether each (layer, group) has a cache of its own, or all share one.
         engine: what simulates, one of `ENGINES`.
@@ -74,6 +76,7 @@ class Setup:
     prefetcher: Prefetcher
     prefetch_bytes: float
     io_depth: int | None = None
+    given_hit_rate: float | None = None
     warms: bool = False
     cache_scope: Scope = "layer"
     engine: str = "auto"

@@ -26,8 +26,10 @@ def check_headroom(setup: Setup) -> None:
     """Refuses a run without a cache, and one whose misses are not all that it waits for.
 
     Raises:
-        DipsimError: the policy is `none`, or something is read ahead.
+        DipsimError: the policy is `none`, its hit rate was given, or something is read ahead.
     """
+    if setup.given_hit_rate is not None:
+        raise DipsimError("headroom: given_hit_rate stands in for the caches, so that there is nothing to improve")
     if setup.reads_ahead:
         raise DipsimError("headroom: it replays what caches miss, not what is read ahead; choose prefetch 'none'")
     if setup.keeps_nothing:

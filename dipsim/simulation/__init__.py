@@ -17,6 +17,7 @@ from dipsim.methods import Method, groups_of
 from dipsim.planning.checks import (
     check_counts,
     check_engine,
+    check_given_hits,
     check_io_depth,
     check_kinds,
     check_method,
@@ -91,6 +92,8 @@ class Simulation:
         loads, devices = named_loads(given["loads"]), named_devices(given["devices"])
         check_engine(engine, loads, devices)
         groups, scope = groups_of(masking, model), choose("cache_scope", given["cache_scope"], SCOPES)
+        prefetch, hit_rate = prefetchers.name_and_options(prefetcher)[0], given["given_hit_rate"]
+        check_given_hits(hit_rate, masking, new_policy(), scope, given["prompt"], prefetch)
         check_shared(scope, given["budget"], trace, n_tokens, groups)
         if given["cache_bytes"] is None:
             plan = dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside)
@@ -116,14 +119,16 @@ class Simulation:
             prefetcher=prefetcher,
             prefetch_bytes=ahead_bytes,
             io_depth=given["io_depth"],
-            warms=check_prompt(given["prompt"], trace),
+            given_hit_rate=hit_rate,
+            warms=hit_rate is None and check_prompt(given["prompt"], trace),
             cache_scope=scope,
             engine=engine,
             loads=loads,
             devices=devices,
             beside=beside,
         )
-        warn_of_empty_caches(self._draft, given["budget"], n_positions)
+        if hit_rate is None:
+            warn_of_empty_caches(self._draft, given["budget"], n_positions)
         self._worked_out: Setup | None = None
         self._given = given | {"context": n_positions, "tokens": n_tokens} | beside_bytes
         self._policy = policies.name_and_options(new_policy())
@@ -302,7 +307,8 @@ class Simulation:
         """The run with its slots and its layout, once: a budget may read the whole trace, a layout some of it."""
         if self._worked_out is None:
             self._worked_out = self._rework(self._draft, on_tokens)
-            warn_where_policies_agree(self._worked_out)
+            if self._worked_out.given_hit_rate is None:
+                warn_where_policies_agree(self._worked_out)
             warn_of_cliff(self._worked_out)
         return self._worked_out
 
