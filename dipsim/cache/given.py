@@ -61,9 +61,9 @@ class GivenHits(Replay):
 def drawn(layer: int, tokens: Int64Array, n_columns: int) -> Uint64Array:
     """A number for each (token, column), uint64 [token, column], the same on every machine and in any order of tokens:
     the outputs of SplitMix64 (Steele, Lea, Flood 2014) at states that are these places, counted."""
-    place = (np.uint64(layer) << np.uint64(44)) + np.uint64(1)
-    state = place + (tokens.astype(np.uint64)[:, None] << np.uint64(20)) + np.arange(n_columns, dtype=np.uint64)
-    state = state * np.uint64(0x9E3779B97F4A7C15)
+    places: Int64Array = (layer << 44) + 1 + (tokens[:, None] << 20) + np.arange(n_columns)
+    state: Uint64Array = places.astype(np.uint64)
+    state *= np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: Uint64Array = state ^ (state >> np.uint64(31))
