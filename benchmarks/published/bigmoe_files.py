@@ -10,8 +10,8 @@ import pandas as pd
 
 from dipsim import DipsimError
 
-_NAMES = re.compile(r"(?P<model>[^_]+)_(?:stream|c(?P<mib>\d+)_l(?P<lanes>\d+)(?P<overlapped>_ov)?)")
-STREAM_LANES = 4  # of runs without a cache, whose names do not say
+_NAMES = re.compile(r"(?P<model>[^_]+)_(?:stream|c(?P<mib>\d+))(?:_l(?P<lanes>\d+))?(?P<overlapped>_ov)?")
+USUAL_LANES = 4  # of runs whose names do not say
 _COLUMNS = ("wall_ms", "io_ms", "compute_ms", "read_bytes", "cache_hit_pct", "stall_ms")
 _ROUTES = ("turn", "phase", "step", "layer", "slot", "expert")
 _CURVE = ("budget_mib", "policy", "hit_pct_cum", "hit_pct_decode", "read_mib")
@@ -74,14 +74,16 @@ def read_runs(folder: Path) -> list[Run]:
 def _read_run(path: Path) -> Run:
     found = _NAMES.fullmatch(path.stem)
     if found is None:
-        raise DipsimError(f"{path}: its name must be MODEL_stream or MODEL_cMIB_lLANES, then _ov where overlapped")
+        raise DipsimError(
+            f"{path}: its name must be MODEL_stream or MODEL_cMIB, then _lLANES where not 4, then _ov where overlapped"
+        )
     tokens = _table(path, _COLUMNS)
     told = re.search(r"\bn_prompt=(\d+)", path.read_text(encoding="utf-8"))
     return Run(
         path.stem,
         found["model"],
         int(found["mib"] or 0),
-        int(found["lanes"] or STREAM_LANES),
+        int(found["lanes"] or USUAL_LANES),
         found["overlapped"] is not None,
         int(told[1]) if told else 1,
         tokens,
