@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 Scores = NDArray[np.float16]
 Mask = NDArray[np.bool_]
@@ -295,19 +296,36 @@ def batch_times(
         low_s, high_s = (np.take_along_axis(curve_s, i[:, None], -1)[:, 0] for i in (upper - 1, upper))
         return low_s ** (1 - share) * high_s**share
 
+    def lasts(i: int, depth: float, copied_s: float, least_s: float) -> float:
+        """Of one batch: lanes that copy do not read, and how many read is looked for."""
+
+        def reads_for(reading: float) -> float:
+            if has_depths:
+                return float(at_depth(np.full_like(n_reads, max(reading, 1)))[i]) / min(reading, 1)
+            return float(alone_s[i]) / reading
+
+        if not copied_s or depth == math.inf:
+            return max(least_s, reads_for(depth))
+        if reads_for(depth) == 0:
+            return max(least_s, copied_s / depth)
+        found = brentq(lambda x: (depth - x) * reads_for(x) - copied_s, 1e-12 * depth, depth, xtol=1e-15)
+        return max(least_s, reads_for(found))
+
     n_reads, at_rate_s = costs[:, 0], n_bytes / bytes_per_s
     curve_s = np.minimum.accumulate(costs[:, 1:], axis=-1)
     queued_s = np.maximum(at_rate_s, curve_s[:, -1])
-    latencies_s, depth = np.where(n_reads > 0, latency_s, 0.0), np.clip(n_reads, 1, deepest)
-    if has_depths:
-        occupied_s = np.maximum(at_rate_s, at_depth(np.full_like(n_reads, deepest)))
-        service_s = np.maximum(at_rate_s, at_depth(depth))
-    else:
-        alone_s = latencies_s * n_reads + at_rate_s
-        occupied_s = np.maximum(queued_s, alone_s / deepest)
-        service_s = np.maximum(latencies_s + queued_s, alone_s / depth)
-    occupied_s, service_s = occupied_s + copy_s / deepest, service_s + copy_s / depth
-    return np.stack([queued_s, occupied_s, service_s, np.minimum(latencies_s, service_s)], axis=1)
+    latencies_s, depths_of = np.where(n_reads > 0, latency_s, 0.0), np.clip(n_reads, 1, deepest)
+    alone_s = latencies_s * n_reads + at_rate_s
+    least_s = at_rate_s if has_depths else latencies_s + queued_s
+    rows = []
+    for i, (n, depth) in enumerate(zip(n_reads, depths_of, strict=True)):
+        last_s = copy_s[i] / max(n, 1)
+        reading_s = lasts(i, depth, last_s * (n - depth) if n > depth else 0.0, least_s[i])
+        occupied_s = lasts(i, deepest, copy_s[i], queued_s[i])
+        first_s = reading_s * depth / n + last_s if copy_s[i] and n else latencies_s[i]
+        service_s = reading_s + last_s
+        rows.append([queued_s[i], min(occupied_s, service_s), service_s, min(first_s, service_s)])
+    return np.array(rows)
 
 
 def nine_bit_rows(codes: NDArray[np.uint16]) -> NDArray[np.uint8]:

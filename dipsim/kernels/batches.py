@@ -6,8 +6,8 @@ import math
 
 import numba
 
-# Of the lanes, to find how many read while the others copy: to a billionth of them.
-_HALVINGS = 30
+# Of the lanes, to find how many read while the others copy: to a part in 10**12.
+_HALVINGS = 40
 
 
 @numba.njit(cache=True, nogil=True)
@@ -24,28 +24,24 @@ def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _reading(reading, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
-    """Seconds of a batch with so many reads in flight, of which less than one is one for a part of the time."""
-    if has_depths:
-        return max(least_s, _at_depth(curve_s, depths, reading) / min(reading, 1.0))
-    return max(least_s, alone_s / reading)
-
-
-@numba.njit(cache=True, nogil=True)
 def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
     """Seconds of a batch whose lanes read or copy: by Little's law `copy_s / seconds` of them copy, the others read."""
-    seconds = _reading(depth, curve_s, depths, has_depths, least_s, alone_s)
+    if has_depths:
+        alone_s = curve_s[0]
+    in_turn_s = (alone_s + copy_s) / depth
+    if not has_depths or (copy_s > 0 and in_turn_s >= alone_s):  # one reads at most
+        return max(least_s, in_turn_s)
     if copy_s <= 0:
-        return seconds
-    low, high = 0.0, depth
+        return max(least_s, _at_depth(curve_s, depths, depth))
+    low, high, seconds = 1.0, depth, alone_s
     for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        seconds = _reading(middle, curve_s, depths, has_depths, least_s, alone_s)
-        if middle + copy_s / seconds > depth:
-            high = middle
+        reading = 0.5 * (low + high)
+        seconds = _at_depth(curve_s, depths, reading)
+        if reading * seconds + copy_s > depth * seconds:
+            high = reading
         else:
-            low = middle
-    return seconds
+            low = reading
+    return max(least_s, seconds)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -83,6 +79,7 @@ def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepes
         reading_s = _beside_copies(depth, hidden_s, curve_s, depths, has_depths, least_s, alone_s)
         service_s = reading_s + last_s
         occupied_s = _beside_copies(deepest, copy_s[i], curve_s, depths, has_depths, queued_s, alone_s)
-        if copy_s[i] > 0:  # nothing is there before a read is complete and copied
+        occupied_s = min(occupied_s, service_s)  # but for the last place of the numbers it is anyway
+        if copy_s[i] > 0 and n_reads > 0:  # nothing is there before a read is complete and copied
             first_s = reading_s * depth / n_reads + last_s
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = queued_s, occupied_s, service_s, min(first_s, service_s)
