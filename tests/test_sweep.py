@@ -85,7 +85,7 @@ def started(spec: Path, out: Path, *options: str, limit: int | None = None) -> s
 
 
 def n_finished(folder: Path) -> int:
-    log = len(list(folder.glob("_log/*.json")))
+    log = len(list(folder.glob("_log/[!.]*.json")))
     return log or (len(pd.read_parquet(folder)) if (folder / "results.parquet").is_file() else 0)
 
 
