@@ -70,7 +70,8 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
     }
     prefetch = draw(st.sampled_from(["none", "previous-token", "previous-layer", "oracle"]))
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":
-        given |= {"prefetch": prefetch, "prefetch_bytes": draw(st.sampled_from([30, 90, 160]))}
+        # What else is in DRAM must leave room for two buffers.
+        given |= {"prefetch": prefetch, "prefetch_bytes": draw(st.sampled_from([30, 90, 160])), "predictor_bytes": 0}
     if not masking.looks_at_residency and prefetch in ("none", "oracle") and policy in ("lru", "lfu"):
         given_hit_rate = draw(st.sampled_from([None, 0, 0.3, 1]))
         if given_hit_rate is not None:

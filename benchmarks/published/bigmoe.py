@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,20 +24,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.command import Row, Table, main
-from benchmarks.published import bigmoe_parts, bigmoe_runs
-from benchmarks.published.bigmoe_files import Run, read_curve, read_runs
-from benchmarks.published.bigmoe_parts import Hits
+from benchmarks.published import bigmoe_runs
+from benchmarks.published.bigmoe_curves import curve_rows, curve_summary
+from benchmarks.published.bigmoe_files import Run, read_runs
 from benchmarks.published.bigmoe_runs import PRESETS
-from dipsim import DipsimError, DipsimWarning, Experts, HardwareProfile, ModelSpec, Simulation, Trace, plots
+from dipsim import DipsimError, DipsimWarning, ModelSpec, Trace, plots
 from dipsim.results import Result
 from dipsim.routes import import_bigmoe
 from dipsim.routes.described import mixture_of
 
 COLD, HOT = "oneplus-15r", "oneplus-15r-hot"
-# Of one cache, which dipsim and the engine's authors call the same; their `random` has a seed of its own.
-POLICIES = ("lru", "lfu", "belady")
-# Those with a part for each layer -> whether uses are counted.
-PARTS = {"layer": False, "layerlfu": True}
 
 
 class Known(NamedTuple):
@@ -58,55 +54,6 @@ MODELS = {
     "qwen": Known("qwen3-30b-a3b", False, "qwen_c4000_l4"),
     "gemma": Known("gemma-4-26b-a4b", True, "gemma_c2000_l4"),
 }
-
-
-def curve_rows(folder: Path, name: str, trace: Trace, scratch: Path) -> Iterator[Row]:
-    """Hit rates in percent and MiB read of the recorded routes, at every budget by every policy."""
-    profile, prompts_mib = HardwareProfile.load(COLD), bigmoe_runs.prompts_mib(trace)
-    in_order = bigmoe_parts.in_order(
-        scratch / f"{name}-in-order.zarr", folder / "routes" / f"{name}.route.csv", trace.model
-    )
-    for _, told in read_curve(folder, name).iterrows():
-        policy, budget_mib = told["policy"], int(told["budget_mib"])
-        if policy in PARTS:
-            found = bigmoe_parts.replayed(in_order, budget_mib, PARTS[policy], profile)
-        elif policy in POLICIES:
-            found = _in_one_cache(trace, policy, budget_mib, profile)
-        else:
-            continue
-        yield {
-            "model": name,
-            "policy": policy,
-            "budget_mib": budget_mib,
-            "hit_pct_cum": found.cumulative,
-            "published_cum": float(told["hit_pct_cum"]),
-            "error_cum": found.cumulative - float(told["hit_pct_cum"]),
-            "hit_pct_decode": found.decode,
-            "published_decode": float(told["hit_pct_decode"]),
-            "error_decode": found.decode - float(told["hit_pct_decode"]),
-            "read_mib": prompts_mib + found.read_mib,
-            "published_read_mib": float(told["read_mib"]),
-        }
-
-
-def _in_one_cache(trace: Trace, policy: str, budget_mib: int, profile: HardwareProfile) -> Hits:
-    how: dict[str, Any] = {"cache_bytes": f"{budget_mib}MiB", "cache_scope": "shared"}
-    result = Simulation(profile, trace, Experts(), policy, **how).run()
-    numbers, tokens = result.to_dict(), result.counted
-    cumulative, decode = (numbers[f"{name}_by_group"]["experts"] for name in ("cumulative_hit_rate", "hit_rate"))
-    return Hits(100 * cumulative, 100 * decode, float((tokens["active_bytes"] - tokens["hit_bytes"]).sum() / 2**20))
-
-
-def curve_summary(rows: list[Row]) -> list[Row]:
-    """The largest error of each policy, in points, and of the MiB read, in percent."""
-    frame = pd.DataFrame(rows)
-    found: list[Row] = []
-    for (model, policy), own in frame.groupby(["model", "policy"], sort=False):
-        row: Row = {"model": model, "policy": policy, "budgets": len(own)}
-        row |= {f"worst {name} (points)": float(own[f"error_{name}"].abs().max()) for name in ("cum", "decode")}
-        row["worst read MiB (%)"] = float(100 * (own["read_mib"] / own["published_read_mib"] - 1).abs().max())
-        found.append(row)
-    return found
 
 
 def predicted_row(run: Run, result: Result, preset: str) -> Row:

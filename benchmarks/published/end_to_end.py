@@ -94,8 +94,6 @@ def simulation(run: Run, trace: Trace) -> Simulation:
         layout=run.layout,
         prefetch=run.prefetch,
         prefetch_bytes=run.prefetch_bytes,
-        io_depth=run.io_depth,
-        given_hit_rate=run.given_hit_rate,
         warmup=run.workload.warmup,
     )
 

@@ -55,8 +55,6 @@ class Run:
     layout: Layout = BUNDLED
     prefetch: str = "none"
     prefetch_bytes: float | None = None
-    io_depth: int | None = None
-    given_hit_rate: float | None = None
     read_by: int | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
@@ -85,9 +83,6 @@ class Target:
         published: in `unit`.
         hit_rate: share of active weights that were in DRAM, where published.
         baseline: what a relative number is relative to.
-        readings: other set-ups that the publication's words allow; they widen the band.
-        fitted: constants that were chosen after seeing this number, or one of the same system; none where the target
-            is held out.
         assumptions: what was chosen where the publication is silent, what is left out, and what the profile owes to
             the publication itself.
     """
@@ -102,8 +97,6 @@ class Target:
     unit: Unit = "tok/s"
     hit_rate: float | None = None
     baseline: Run | None = None
-    readings: tuple[Run, ...] = ()
-    fitted: tuple[str, ...] = ()
 
 
 def model(

@@ -12,11 +12,13 @@ from dipsim.devices import ReadBatches
 from dipsim.engine.prompts import Prompt
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.workload import Work
-from dipsim.kernels import Float64Array
+from dipsim.kernels import Float64Array, Int64Array
 from dipsim.layouts import first_share
 from dipsim.planning.setup import Setup
 from dipsim.trace import Trace
 from dipsim.trace.reading import Block
+
+AnyArray = Float64Array | Int64Array
 
 
 def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
@@ -67,8 +69,7 @@ class TokenStages:
         groups = Stages(
             batches=batches,
             dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
-            n_ops_dram=self._first * n_hits * self._column_ops,
-            n_ops_flash=(n_missed + (1 - self._first) * n_hits) * self._column_ops,
+            **self._operations(n_hits, n_missed, self._column_ops),
             n_scored=self._n_scored + 0 * n_hits,
             shares=self._shares_of + 0 * n_hits,
         )
@@ -100,8 +101,7 @@ class TokenStages:
             groups = Stages(
                 batches=prompt.demanded,
                 dram_bytes=n_held * self._column_bytes,
-                n_ops_dram=(prompt.n_uses - prompt.n_uses_missed) * self._column_ops,
-                n_ops_flash=prompt.n_uses_missed * self._column_ops,
+                **self._operations(prompt.n_uses - prompt.n_uses_missed, prompt.n_uses_missed, self._column_ops),
                 n_scored=np.zeros(n_held.shape),
                 shares=np.ones(n_held.shape),
             )
@@ -118,12 +118,16 @@ class TokenStages:
         groups = Stages(
             batches=self._flash.streams(n_missed * self._column_bytes),
             dram_bytes=n_hits * self._column_bytes,
-            n_ops_dram=n_hits * column_ops,
-            n_ops_flash=n_missed * column_ops,
+            **self._operations(n_hits, n_missed, column_ops),
             n_scored=0 * n_hits,
             shares=np.ones_like(n_hits),
         )
         return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+
+    def _operations(self, n_hits: AnyArray, n_missed: AnyArray, column_ops: Float64Array) -> dict[str, Float64Array]:
+        """Those that may begin at once, and those that wait for Flash, as `Stages` has them."""
+        n_begun = self._first * n_hits
+        return {"n_ops_dram": n_begun * column_ops, "n_ops_flash": (n_missed + n_hits - n_begun) * column_ops}
 
     def _with_groups(self, groups: Stages, kv_bytes: Float64Array, n_tokens: int) -> Stages:
         """All stages around those of the groups, [row, layer, group]: [row, stage] in the order of a token.

@@ -20,8 +20,9 @@ class GateFirst:
 
     Source: PowerInfer-2, arXiv 2406.06282, section 4.4.
 
-    There a bundle (a neuron's gate, up and down) is two reads of 4 KiB, and 80 % of the bundles need the second. So
-    many are counted as a mean, of groups that hold a neuron's gate beside other matrices; other groups need all reads.
+    There a bundle (a neuron's gate, up and down) is two reads of 4 KiB, the second only where the gate is not zero.
+    How often that is, it does not print; 80 % is taken from its co-activation within bundles. So many are counted as a
+    mean, of groups that hold a neuron's gate beside other matrices; other groups need all reads.
     Neighbours do not join. The column counts as read, and as worked on, whether or not all of it was.
 
     Args:
