@@ -19,6 +19,7 @@ from dipsim.cli.capture import capture
 from dipsim.cli.compare import compare
 from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
+from dipsim.cli.estimate import estimate
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
@@ -46,6 +47,7 @@ app = typer.Typer(
     epilog="Start with 'dipsim demo'. Every command has its own --help.",
 )
 app.command()(demo)
+app.command()(estimate)
 app.command()(simulate)
 app.command()(explain)
 app.command()(headroom)
