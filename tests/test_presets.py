@@ -254,8 +254,8 @@ def test_the_page_about_presets_has_their_numbers() -> None:
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("oneplus-12")])
 def test_a_big_core_is_in_the_measured_curve_and_a_little_one_is_not(name: str) -> None:
-    """PowerInfer-2, Table 1: of 4 KB reads a big core makes 1,076 MB/s and a little one 762, above and below a curve that
-    makes 850."""
+    """PowerInfer-2, Table 1: of 4 KB reads a big core makes 1,076 MB/s and a little one 762, above and below the 850 of
+    curves P and H."""
     profile, counts = HardwareProfile.load(name), np.array([1.0, 2.0, 40.0, 5000.0])
     assert profile.flash.submit_s == pytest.approx(4096 / 1076e6, rel=0.01)
     none, own, little = (

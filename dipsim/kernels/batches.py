@@ -45,9 +45,9 @@ def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s)
 
 
 @numba.njit(cache=True, nogil=True)
-def time_batches(
+def time_batches(  # type: ignore[no-untyped-def]
     n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, submit_s, submitters, out
-):  # type: ignore[no-untyped-def]
+):
     """Times of batches, as of `dipsim.devices.Flash`.
 
     Args:
