@@ -462,6 +462,8 @@ def test_pipelined_never_beats_physics(
     path = sum(tokens[f"{part}_on_path_s"] for part in PARTS)
     assert path.to_numpy() == pytest.approx(tokens["token_s"].to_numpy(), rel=1e-9)
     flash = profile.flash
+    submitted_s = tokens["flash_reads"].sum() * flash.submit_s / flash.submitters  # whatever is read ahead
+    assert max(job.end_s for job in jobs if job.device == "flash") >= submitted_s * (1 - 1e-9)
     if flash.queue_depth is not None and not any(len(point) == 3 for point in flash.read_curve or []):
         # What waits in the queue keeps others out of it: reads ahead are served by the same few places.
         rounds_s = tokens["flash_reads"].sum() * flash.latency_s / flash.queue_depth
