@@ -85,6 +85,8 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
             "derate": draw(st.sampled_from([1.0, 0.67])),
             "copy_bytes_per_s": draw(st.sampled_from([None, 1e6])),
             "map_bytes_per_s": draw(st.sampled_from([None, 3e5])),
+            "submit_s": draw(st.sampled_from([0, 1e-7, 1e-4, 2e-3])),
+            "submitters": draw(st.sampled_from([1, 3])),
         }
     compute: dict[str, Any] = {
         "ops_per_s": rate(),
@@ -135,6 +137,8 @@ BETTER: list[tuple[str, Any]] = [
     ("flash.derate", lambda value: 1.0),
     ("flash.copy_bytes_per_s", lambda value: None),
     ("flash.map_bytes_per_s", lambda value: None),
+    ("flash.submit_s", lambda value: value / 2),
+    ("flash.submitters", lambda value: value + 1),
     ("dram.replace_bytes_per_s", lambda value: None),
     ("dram.read_bytes_per_s", lambda value: value * 3),
     ("compute.ops_per_s", lambda value: value * 3),
@@ -172,6 +176,8 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("flash", "derate", 0.5),
     ("flash", "copy_bytes_per_s", 1e6),
     ("flash", "map_bytes_per_s", 1e6),
+    ("flash", "submit_s", 4e-3),
+    ("flash", "submitters", 2),
     ("dram", "capacity_bytes", 1400),
     ("dram", "reserved_bytes", 300),
     ("dram", "read_bytes_per_s", 1e6),
@@ -211,6 +217,7 @@ def test_every_field_of_a_profile_changes_some_result(
     results = []
     for change in ({}, {field: value}):
         data = profile_data()
+        data["flash"] |= {"submit_s": 4e-3} if field == "submitters" else {}
         data[section] |= change
         flash, dram = data.pop("flash"), data.pop("dram")
         profile = device(flash_more=flash, dram_more=dram, **data)
@@ -455,6 +462,8 @@ def test_pipelined_never_beats_physics(
     path = sum(tokens[f"{part}_on_path_s"] for part in PARTS)
     assert path.to_numpy() == pytest.approx(tokens["token_s"].to_numpy(), rel=1e-9)
     flash = profile.flash
+    submitted_s = tokens["flash_reads"].sum() * flash.submit_s / flash.submitters  # whatever is read ahead
+    assert max(job.end_s for job in jobs if job.device == "flash") >= submitted_s * (1 - 1e-9)
     if flash.queue_depth is not None and not any(len(point) == 3 for point in flash.read_curve or []):
         # What waits in the queue keeps others out of it: reads ahead are served by the same few places.
         rounds_s = tokens["flash_reads"].sum() * flash.latency_s / flash.queue_depth
