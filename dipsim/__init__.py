@@ -131,6 +131,7 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "estimate",
     "layouts",
     "mlp_group",
     "plots",

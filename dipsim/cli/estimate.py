@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from dipsim.description import Description
     from dipsim.estimation import Estimate
 
-# What an estimate sets itself; it has tests to be those of `dipsim.estimation`, which is not loaded for --help.
-_LEFT_OUT = ("model", "tokens", "warmup", "prompt", "calibration")
+# What an estimate sets itself, as in `dipsim.estimation`, which is not loaded for --help.
+OWN_OPTIONS = ("tokens", "warmup", "prompt", "calibration")
 NOTE = """
-Synthetic scores: how alike successive tokens are decides what a cache is worth, and of most models nobody knows it. Low to
-high is what is known; record the model itself (dipsim capture) to know more."""
+Scores are synthetic: how alike successive tokens are decides what a cache is worth, and of most models nobody knows it.
+Low to high is what is known; record the model itself (dipsim capture) to know more."""
 
 
-@takes_description(*(name for name in OPTIONS if name not in _LEFT_OUT), profile="oneplus-12-ufs4")
+@takes_description(*(name for name in OPTIONS if name not in ("model", *OWN_OPTIONS)), profile="oneplus-12-ufs4")
 def estimate(
     model: Annotated[
         str, typer.Argument(help="A name of 'dipsim list models', a folder with a config.json, or a .gguf file.")

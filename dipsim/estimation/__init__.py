@@ -28,7 +28,7 @@ _OF_CACHE = ("policy", "policy_options", "given_hit_rate", "prefetch", "prefetch
 N_TOKENS, N_WARM_UP = 32, 16
 PROMPT_TOKENS = 512
 # What an estimate sets itself.
-OWN_OPTIONS = ("model", "tokens", "warmup", "prompt", "calibration")
+OWN_OPTIONS = ("tokens", "warmup", "prompt", "calibration")
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Estimate:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """A row for each run: `scores` (preset, dense or no cache), `tok_per_s`, `tpot_s`, `ttft_s`, `hit_rate`, `mlp_error`,
-        `flash_bytes_per_token`, `dram_bytes_per_token`, `energy_j_per_token` and `bound`."""
+        """A row for each run: `scores` (preset, dense or no cache), `tok_per_s`, `tpot_s`, `ttft_s`, `hit_rate`,
+        `mlp_error`, `flash_bytes_per_token`, `dram_bytes_per_token`, `energy_j_per_token` and `bound`."""
         return pd.DataFrame([{"scores": name} | _row(result.to_dict()) for name, result in self.results.items()])
 
     @property

@@ -82,7 +82,7 @@ def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
         if of(model) != of(recorded):
             raise DipsimError(
                 f"model: {name}: got {of(model)} for '{model.name}'; "
-                f"the trace was recorded with {of(recorded)} ('{recorded.name}')"
+                f"the trace was recorded with {of(recorded)} ('{recorded.name}'); without a trace: dipsim estimate"
             )
 
 
