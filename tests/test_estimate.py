@@ -6,6 +6,7 @@ import importlib
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import small_model
@@ -55,7 +56,8 @@ def test_of_a_mixture_it_is_experts_beside_no_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", OWN_OPTIONS)
 def test_what_an_estimate_sets_itself_is_refused(name: str) -> None:
     with pytest.raises(ds.DipsimError, match=f"{name}: an estimate has its own"):
-        ds.estimate(MODEL, **{name: 4})
+        options: dict[str, Any] = {name: 4}
+        ds.estimate(MODEL, **options)
 
 
 def test_progress_counts_runs() -> None:
