@@ -55,8 +55,8 @@ def test_of_a_mixture_it_is_experts_beside_no_cache(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", OWN_OPTIONS)
 def test_what_an_estimate_sets_itself_is_refused(name: str) -> None:
+    options: dict[str, Any] = {name: 4}
     with pytest.raises(ds.DipsimError, match=f"{name}: an estimate has its own"):
-        options: dict[str, Any] = {name: 4}
         ds.estimate(MODEL, **options)
 
 
