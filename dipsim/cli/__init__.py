@@ -32,6 +32,7 @@ from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
 from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
+from dipsim.cli.table import table
 from dipsim.cli.terminal import complain, own_terminal, say
 from dipsim.cli.train_predictor import train_predictor
 from dipsim.cli.tune import tune
@@ -59,6 +60,7 @@ app.command()(compare)
 app.command()(synth)
 app.command()(stats)
 app.command()(plot)
+app.command()(table)
 app.command()(report)
 app.command()(train_predictor)
 app.command()(drift)
