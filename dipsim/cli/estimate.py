@@ -35,15 +35,15 @@ def estimate(
 
     Example: dipsim estimate phi-3-medium --profile oneplus-12-ufs4 --dram 4GB
     """
+    from dipsim import estimation
     from dipsim.cli.terminal import progress, stdout, table
-    from dipsim.estimation import estimate as estimated
     from dipsim.files import check_output, write_text
 
     if json is not None:
         check_output(json, force)
     asked = {name: value for name, value in describe().model_dump().items() if value != default_of(name)}
     with progress("estimating", "runs") as on_progress:
-        found = estimated(model, asked.pop("profile"), on_progress, **asked)
+        found = estimation.estimate(model, asked.pop("profile"), on_progress, **asked)
     stdout.print(f"{found.headline}\n", soft_wrap=True, markup=False)
     table(["", *found.results], _rows(found))
     stdout.print(f"\n{_memory(found)}{NOTE}\n\nNext: {_next(model, asked, found)}", soft_wrap=True, markup=False)

@@ -39,8 +39,7 @@ def table(
     Example: dipsim table results --by method --x density --panels profile --latex
     """
     from dipsim import plots
-    from dipsim.cli.terminal import stdout
-    from dipsim.cli.terminal import table as print_table
+    from dipsim.cli import terminal
     from dipsim.errors import DipsimError
     from dipsim.files import check_output, write_text
     from dipsim.sweeps import read_results
@@ -55,11 +54,11 @@ def table(
     made = plots.table(read_results(results), _names(y), _names(by), x, panels, over, where)
     if not asked:
         columns, rows = made.text()
-        print_table(columns, rows, left=len(made.by) + bool(panels))
+        terminal.table(columns, rows, left=len(made.by) + bool(panels))
         return
     text: str = getattr(made, asked[0])()
     if output is None:
-        stdout.print(text, end="", soft_wrap=True, markup=False)
+        terminal.stdout.print(text, end="", soft_wrap=True, markup=False)
     else:
         write_text(output, text)
 
