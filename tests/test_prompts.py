@@ -65,3 +65,16 @@ def test_who_says_otherwise_loads_nothing(make_trace: MakeTrace, engine: str) ->
         run = Simulation(device(1e6, 3e6), trace, Dip(density=0.5), policy, dram="2x", engine=engine, **options).run()
         assert run.tokens["hits"][0] < run.tokens["active_columns"][0]
         assert run.to_dict()["ttft_s"] > MLP / 1e6
+
+
+@pytest.mark.parametrize("scope", ["layer", "shared"])
+@pytest.mark.parametrize("bits", [4.8, 4.5, 3.3, 6.56])
+def test_all_of_a_model_fits_into_all_of_its_bytes(make_trace: MakeTrace, bits: float, scope: str) -> None:
+    """However floats round the bytes of its columns, of all of them, and what is left beside the rest."""
+    sizes = {"hidden_size": 24, "intermediate_size": 56}
+    model = small_model(**sizes, bits={"mlp": bits, "attention": 4.8, "lm_head": 6.56, "embedding": 8, "kv": 8})
+    trace = make_trace(model, random_scores(model, 4), lengths=[4], prompt_lengths=[3])
+    for method in (Dense(), Dip(density=0.5)):
+        for dram in ("1x", "mlp:1"):
+            run = Simulation(device(), trace, method, "lru", dram=dram, cache_scope=scope).run()
+            assert run.to_dict()["hit_rate"] == 1

@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Literal, Self
 
+from dipsim.budgets import LOST_IN_FLOATS
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
 from dipsim.layouts import Layout
@@ -99,17 +100,12 @@ class Setup:
 
     def is_loaded(self, layer: int, group: Group) -> bool:
         """Whether a cache has room for all its columns, which are there before the first prompt. Not where something
-        else says what is there: a hit rate that is given, prompts that warm the caches, or a policy that gives columns
-        up before it must."""
-        if (
-            self.given_hit_rate is not None
-            or self.warms
-            or self.keeps_nothing
-            or hasattr(self.new_policy(), "outdated")
-        ):
+        else says what is there: a hit rate that is given, or a policy that keeps nothing or gives columns up before it
+        must."""
+        if self.given_hit_rate is not None or self.keeps_nothing or hasattr(self.new_policy(), "outdated"):
             return False
         if self.shares:
-            return self.competed_bytes >= self._wanted_bytes
+            return self.competed_bytes * (1 + LOST_IN_FLOATS) >= self._all_bytes
         return self.slots[group.name][layer] >= group.columns_in(layer)
 
     @property
@@ -140,17 +136,11 @@ class Setup:
         return Fraction(self.dram.cache_bytes) - pinned_bytes
 
     @cached_property
-    def _wanted_bytes(self) -> Fraction:
-        """Of all columns that would compete."""
-        layers = range(self.model.n_layers)
-        return sum(
-            (
-                group.columns_in(layer) * Fraction(group.bytes_in(layer))
-                for group in self.cached_groups
-                for layer in layers
-            ),
-            Fraction(0),
-        )
+    def _all_bytes(self) -> Fraction:
+        """Of all columns that compete."""
+        layers, groups = range(self.model.n_layers), self.cached_groups
+        each = (group.columns_in(layer) * Fraction(group.bytes_in(layer)) for group in groups for layer in layers)
+        return sum(each, Fraction(0))
 
     @property
     def told_slots(self) -> dict[str, list[int | None]]:
