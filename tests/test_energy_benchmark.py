@@ -12,7 +12,7 @@ from benchmarks.published.end_to_end import Traces, simulate
 
 
 def test_a_reader_can_judge_them() -> None:
-    names = [one.name for one in (*energy.MEASURED, *energy.PROMPTS)]
+    names = [one.name for one in energy.MEASURED] + [one.name for one in energy.PROMPTS]
     assert len(names) == len(set(names)) == 9
     assert all("arXiv " in one.source or "GitHub " in one.source for one in energy.MEASURED)
     for one in energy.MEASURED:

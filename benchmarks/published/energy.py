@@ -104,7 +104,8 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
             yield Table(
                 "512 tokens of a prompt in memory", [prompt_row(one, simulate(one.run, traces)) for one in prompts]
             )
-        yield Table("sources", [{"name": one.name, "source": one.source} for one in (*measured, *prompts)])
+        sources = {one.name: one.source for one in measured} | {one.name: one.source for one in prompts}
+        yield Table("sources", [{"name": name, "source": source} for name, source in sources.items()])
 
 
 if __name__ == "__main__":
