@@ -102,7 +102,7 @@ def test_json_holds_the_promised_keys(tmp_path: Path) -> None:
     numbers = json.loads(out.read_text())
     names = """tok_per_s tpot_s ttft_s n_tokens hit_rate byte_hit_rate hit_rate_by_group prompt_hit_rate
         cumulative_hit_rate_by_group bytes_per_token flash_reads_per_token flash prefetch mlp_density mlp_error
-        retained_magnitude energy_j_per_token average_w busy_s bound critical_path_s_per_token
+        retained_magnitude energy_j_per_token energy_parts_j_per_token average_w busy_s bound critical_path_s_per_token
         waited_for_others_s_per_token dram_share_of_peak dram slots config dipsim_version"""
     assert list(numbers) == names.split()
     assert set(numbers["tpot_s"]) == {"mean", "p50", "p95", "p99"}

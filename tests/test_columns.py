@@ -17,7 +17,9 @@ PROVENANCE = {"key": "ab", "error": None, "trace_sha256": "cd", "dipsim_version"
 # Columns of a run's own summary, of tables that figures make, and of runs beside loads.
 WAITED = "waited_for_others_s_per_token"
 CUMULATIVE = "cumulative_hit_rate_by_group"
-NOT_IN_ROWS = {"prompt_hit_rate", "flash", "slots", "token_s", WAITED, f"{WAITED}.*", CUMULATIVE, f"{CUMULATIVE}.*"}
+NOT_IN_ROWS = {"prompt_hit_rate", "flash", "slots", "token_s", WAITED, f"{WAITED}.*", CUMULATIVE, f"{CUMULATIVE}.*"} | {
+    "energy_parts_j_per_token"
+}
 
 
 @pytest.fixture(scope="module", params=["none", "previous-token"])

@@ -175,6 +175,7 @@ def test_dense_perplexity_of_tiny_is_that_of_transformers() -> None:
 
 @pytest.mark.parametrize("dram", ["0.9x", "2x"])
 def test_gamma_1_is_dip_to_the_last_bit(dram: str) -> None:
+    """And so is any gamma where everything is resident."""
     tiny = load_model("tiny", dtype="float32")
     ids = windows(tiny.tokenizer, read_text("held-out"), 24, 2)
     losses = [
@@ -182,7 +183,7 @@ def test_gamma_1_is_dip_to_the_last_bit(dram: str) -> None:
         for masking in (Dip(density=0.4), DipCa(density=0.4, gamma=1), DipCa(density=0.4, gamma=0.2))
     ]
     assert losses[0] == losses[1]
-    assert losses[0] != losses[2]
+    assert (losses[0] == losses[2]) == (dram == "2x")
 
 
 @pytest.mark.parametrize(

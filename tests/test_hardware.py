@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dipsim as ds
-from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Simulation, Trace, Up
+from dipsim import Dense, Dip, DipCa, DipsimError, Gate, Glu, HardwareProfile, Result, Simulation, Trace, Up
 from dipsim.engine import blocks_of
 from dipsim.kernels import stages
 from dipsim.methods import Method
@@ -95,10 +95,13 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
         "dram_bytes_per_s": draw(st.sampled_from([None, 1e6])),
         "precision_bits": draw(st.sampled_from([None, 4])),
         "sparse_efficiency": draw(st.sampled_from([1.0, 0.5])),
+        "busy_w": draw(st.sampled_from([None, 2.0])),
     }
     dram = {"read_bytes_per_s": rate(), "dma_writes": draw(st.booleans())}
     dram["replace_bytes_per_s"] = draw(st.sampled_from([None, 1e6]))
-    return device(flash_more=flash, dram_more=dram, compute=compute)
+    energy = {name: draw(st.sampled_from([None, 1e-6])) for name in ("flash_j_per_byte", "compute_j_per_op")}
+    energy |= {"flash_busy_w": draw(st.sampled_from([None, 3.0])), "dram_j_per_byte": 1e-7, "idle_w": 0.5}
+    return device(flash_more=flash, dram_more=dram, compute=compute, energy=energy)
 
 
 @tight_slots
@@ -106,10 +109,16 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
 @given(profiles(), st.sampled_from(MASKINGS), st.sampled_from(["none", "lru", "lfu"]), st.sampled_from([0.6, 0.8, 1.0]))
 def test_bounds(trace: Trace, profile: HardwareProfile, masking: Method, policy: str, share: float) -> None:
     """makespan >= each device's busy time; pipelined <= io <= none; parts and causes add up to what they are parts of;
-    bytes and hits do not depend on overlap."""
+    bytes and hits do not depend on overlap; energy is told where each part's is known."""
     seconds, uses = {}, {}
     for overlap in ("pipelined", "io", "none"):
-        tokens = Simulation(profile, trace, masking, policy, dram=f"{share}x", overlap=overlap).run().tokens
+        result = Simulation(profile, trace, masking, policy, dram=f"{share}x", overlap=overlap).run()
+        tokens = result.tokens
+        check_energy(result, profile)
+        at_work = tokens["compute_s"] + tokens["dram_s"] if overlap != "pipelined" else tokens["unit_s"]
+        assert at_work.to_numpy() == pytest.approx(tokens["unit_s"].to_numpy(), rel=1e-9)
+        assert (tokens["unit_s"] <= tokens["token_s"] * (1 + 1e-9)).all()
+        assert (tokens["unit_s"] * (1 + 1e-9) >= tokens[["compute_s", "dram_s"]].max(axis=1)).all()
         seconds[overlap], uses[overlap] = (
             tokens["token_s"],
             tokens[["hits", "flash_bytes", "flash_reads", "dram_bytes"]],
@@ -128,6 +137,27 @@ def test_bounds(trace: Trace, profile: HardwareProfile, masking: Method, policy:
     assert (seconds["io"] <= seconds["none"] * (1 + 1e-9)).all()
     assert uses["pipelined"].equals(uses["io"])
     assert uses["pipelined"].equals(uses["none"])
+
+
+def check_energy(result: Result, profile: HardwareProfile) -> None:
+    """By hand, from the table of tokens."""
+    spec, unit, numbers = profile.energy, profile.compute, result.to_dict()
+    assert spec is not None
+    assert unit is not None
+    mean, parts = result.counted.mean(numeric_only=True), numbers["energy_parts_j_per_token"]
+    told = (spec.flash_j_per_byte, spec.flash_busy_w), (spec.compute_j_per_op, unit.busy_w)
+    if any(both == (None, None) for both in told):
+        assert [numbers["energy_j_per_token"], parts, numbers["average_w"]] == [None] * 3
+        return
+    (of_byte, busy_w), (of_op, unit_w) = ([each or 0 for each in both] for both in told)
+    assert parts == pytest.approx({
+        "flash": of_byte * mean["flash_bytes"] + busy_w * mean["flash_s"],
+        "dram": 1e-7 * mean["dram_bytes"],
+        "compute": of_op * mean["n_ops"] + unit_w * mean["unit_s"],
+        "idle": 0.5 * mean["token_s"],
+    })  # fmt: skip
+    assert numbers["energy_j_per_token"] == pytest.approx(sum(parts.values()))
+    assert numbers["average_w"] * mean["token_s"] == pytest.approx(sum(parts.values()))
 
 
 BETTER: list[tuple[str, Any]] = [
@@ -178,7 +208,7 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("flash", "map_bytes_per_s", 1e6),
     ("flash", "submit_s", 4e-3),
     ("flash", "submitters", 2),
-    ("dram", "capacity_bytes", 1400),
+    ("dram", "capacity_bytes", 1100),
     ("dram", "reserved_bytes", 300),
     ("dram", "read_bytes_per_s", 1e6),
     ("dram", "peak_bytes_per_s", 9e6),
@@ -190,8 +220,10 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("compute", "select_s_per_column", 1e-3),
     ("compute", "dram_bytes_per_s", 1e5),
     ("compute", "sparse_efficiency", 0.5),
+    ("compute", "busy_w", 9.0),
     ("compute", "units", {"npu": {"ops_per_s": 1e8}}),
     ("energy", "flash_j_per_byte", 9.0),
+    ("energy", "flash_busy_w", 9.0),
     ("energy", "dram_j_per_byte", 9.0),
     ("energy", "compute_j_per_op", 9.0),
     ("energy", "idle_w", 9.0),
@@ -202,7 +234,7 @@ def profile_data() -> dict[str, dict[str, Any]]:
     flash = {"read_bytes_per_s": 1e9, "latency_s": 1e-3, "queue_depth": 1, "page_bytes": 16}
     return {
         "flash": flash | {"read_curve": [[16, 1e5], [4096, 1e6]]},
-        "dram": {"capacity_bytes": 1600, "reserved_bytes": 100, "read_bytes_per_s": 3e6},
+        "dram": {"capacity_bytes": 1200, "reserved_bytes": 100, "read_bytes_per_s": 3e6},
         "compute": {"ops_per_s": 1e6, "launch_s": 1e-5, "select_s_per_column": 1e-6, "units": {"npu": {}}},
         "energy": {"flash_j_per_byte": 1.0, "dram_j_per_byte": 1.0, "compute_j_per_op": 1.0, "idle_w": 1.0},
     }
@@ -418,12 +450,16 @@ def test_who_guesses_what(make_trace: MakeTrace) -> None:
 
 
 def test_what_is_resident_is_not_read_ahead(trace: Trace) -> None:
-    """Dense, and room for everything: the first token of each sequence reads it all, a part of it ahead."""
-    simulation = Simulation(device(), trace, Dense(), "lru", dram=5000, prefetch="previous-token", **AHEAD)
-    tokens = simulation.run().tokens
-    ahead = 2 * (2 * 24 + 4 * 8)  # two thirds of 96 bytes, and a third
-    assert tokens["prefetch_bytes"].tolist() == [ahead, 0, 0, 0, ahead, 0]
-    assert tokens["prefetch_used_bytes"].tolist() == tokens["prefetch_bytes"].tolist()
+    """Dense, and room for all but one column of each group: the first token of each sequence reads it all, a part of it
+    ahead, the others that one; with room for all nothing is read."""
+    pinned, kv, mlp, buffers = 512, 16 * 7, 576, 2 * AHEAD["prefetch_bytes"]
+    for missing_bytes in (0, 1):
+        dram = pinned + kv + mlp + buffers - missing_bytes
+        run = Simulation(device(), trace, Dense(), "lru", dram=dram, prefetch="previous-token", **AHEAD).run()
+        ahead, one = 2 * (2 * 24 + 4 * 8), 2 * (24 + 8)  # two thirds of 96 bytes, and a third; a column of each group
+        expected = [ahead, one, one, one, ahead, one] if missing_bytes else [0] * 6
+        assert run.tokens["prefetch_bytes"].tolist() == expected
+        assert run.tokens["prefetch_used_bytes"].tolist() == expected
 
 
 @tight_slots

@@ -56,7 +56,8 @@ def test_a_variant_has_its_own_values_and_otherwise_the_others(tmp_path: Path) -
     assert path.stem == mine["name"] == "mine"
     theirs["name"] = "mine"
     theirs["flash"] |= {"latency_s": 2e-4, "derate": 0.5}
-    theirs["energy"] = {"flash_j_per_byte": None, "dram_j_per_byte": None, "compute_j_per_op": None, "idle_w": 1.0}
+    per = {"flash_j_per_byte": None, "dram_j_per_byte": None, "compute_j_per_op": None}
+    theirs["energy"] = per | {"flash_busy_w": None, "idle_w": 1.0}
     assert mine == theirs
 
 
@@ -216,7 +217,8 @@ def test_values_set_for_a_run() -> None:
     expected["flash"] |= {"derate": 0.67, "queue_depth": 1, "page_bytes": None, "read_curve": [[4096, 5e8]]}
     expected["dram"] |= {"read_bytes_per_s": 80e9, "peak_bytes_per_s": 90e9}
     expected["compute"]["units"]["gpu"]["launch_s"] = 1e-5
-    nothing = {"precision_bits": None, "launch_s": 0.0, "select_s_per_column": 0.0, "dram_bytes_per_s": None}
+    nothing = dict.fromkeys(("precision_bits", "dram_bytes_per_s", "busy_w"))
+    nothing |= {"launch_s": 0.0, "select_s_per_column": 0.0}
     expected["compute"]["units"]["dsp"] = {"ops_per_s": 3e12, "sparse_efficiency": 1.0} | nothing
     expected["energy"] = None
     assert changed.model_dump(mode="json", by_alias=True) == expected

@@ -280,9 +280,10 @@ def test_a_warm_prompt_by_hand(make_trace: MakeTrace, engine: str, scope: str, p
     trace = with_prompt(make_trace(model, scores, lengths=[2, 2], prompt_lengths=[2, 0]))
     n = model.intermediate_size
     masking = Glu(keep=2 / n)
+    cache_bytes = 2 * n * model.hidden_size - 1  # of all columns but one, which are not loaded with the model
     runs = {
         prompt: Simulation(
-            device(), trace, masking, policy, cache_bytes=10**4, cache_scope=scope, engine=engine, prompt=prompt
+            device(), trace, masking, policy, cache_bytes=cache_bytes, cache_scope=scope, engine=engine, prompt=prompt
         ).run()
         for prompt in ("cold", None)
     }

@@ -199,7 +199,8 @@ def test_prompt_phase_by_hand(make_trace: MakeTrace) -> None:
     """Every weight once, operations for each prompt token, MLP from Flash; KV grows from the prompt's length."""
     profile = device(1e6, 3e6, compute={"ops_per_s": 1e7})
     trace = make_trace(small_model(), random_scores(small_model(), 5), lengths=[2, 3], prompt_lengths=[4, 0])
-    result = Simulation(profile, trace, Dip(density=0.5), "lru", dram="1x", overlap="none").run()
+    just_too_little = PINNED + 6 * KV + MLP - 1
+    result = Simulation(profile, trace, Dip(density=0.5), "lru", dram=just_too_little, overlap="none").run()
     seconds = 4 * 8 / 1e6 + PINNED / 3e6 + MLP / 1e6 + 2 * 4 * (PINNED + MLP) / 1e7
     assert result.to_dict()["ttft_s"] == pytest.approx(seconds, rel=1e-9)
     no_mlp = result.tokens["dram_bytes"] - result.tokens["hit_bytes"]

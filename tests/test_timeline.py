@@ -192,7 +192,7 @@ def test_any_device_any_prefetch(
 
 def test_the_same_run_gives_the_same_bytes(trace: Trace, tmp_path: Path) -> None:
     profile = HardwareProfile.load("oneplus-12-ufs4")
-    simulation = Simulation(profile, trace, Dip(density=0.4), "lfu", dram=2000, prefetch="oracle", **AHEAD)
+    simulation = Simulation(profile, trace, Dip(density=0.4), "lfu", dram=1400, prefetch="oracle", **AHEAD)
     for name in ("one.json", "two.json"):
         tokens = simulation.run(timeline=tmp_path / name).tokens
     ahead = read(tmp_path / "one.json").of("prefetch")

@@ -2,10 +2,20 @@
 
 from dipsim.budgets.by_bytes import by_bytes
 from dipsim.budgets.marginal import marginal
-from dipsim.budgets.protocol import Budget, BudgetRequest, HitCurve, allot, budgets, pin_dense, register_budget
+from dipsim.budgets.protocol import (
+    LOST_IN_FLOATS,
+    Budget,
+    BudgetRequest,
+    HitCurve,
+    allot,
+    budgets,
+    pin_dense,
+    register_budget,
+)
 from dipsim.budgets.uniform import uniform
 
 __all__ = [
+    "LOST_IN_FLOATS",
     "Budget",
     "BudgetRequest",
     "HitCurve",

@@ -20,6 +20,8 @@ from dipsim.model.groups import Group
 from dipsim.registry import Registry, blaming
 
 Slots = dict[str, list[int]]
+# Of bytes that are no whole numbers, such as those of 4.8 bits a weight, at most this share.
+LOST_IN_FLOATS = Fraction(1, 10**12)
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,17 @@ class BudgetRequest:
 
     def fitting(self, group: Group, n_bytes: Fraction | float, layer: int | None = None) -> int:
         """Columns of the group that fit into so many bytes of a layer, at most all of them; without a layer, of the
-        largest."""
+        largest. Where bytes are fractions, what floats have lost of a share keeps no column out."""
         n_columns = group.n_columns if layer is None else group.columns_in(layer)
-        return min(n_columns, math.floor(Fraction(n_bytes) / _bytes(group, layer))) if n_columns else 0
+        return min(n_columns, _fitting(n_bytes, _bytes(group, layer))) if n_columns else 0
 
     def bytes_of(self, group: Group, slots: int, layer: int | None = None) -> Fraction:
         """Exact bytes of so many columns of the group in a layer; without one, of the largest."""
         return slots * _bytes(group, layer)
+
+
+def _fitting(n_bytes: Fraction | float, column_bytes: Fraction) -> int:
+    return math.floor(Fraction(n_bytes) / column_bytes * (1 + LOST_IN_FLOATS))
 
 
 def _bytes(group: Group, layer: int | None) -> Fraction:
@@ -109,7 +115,7 @@ def pin_dense(model: ModelSpec, groups: Sequence[Group], cache_bytes: Fraction) 
             if group.site is None:
                 layers = [layer for layer in range(model.n_layers) if group.columns_in(layer)]
                 layer_bytes = cache_bytes / len(layers)
-                n_pinned = min(group.n_columns, math.floor(layer_bytes / Fraction(group.column_bytes)))
+                n_pinned = min(group.n_columns, _fitting(layer_bytes, Fraction(group.column_bytes)))
                 slots[group.name] = [n_pinned if layer in layers else 0 for layer in range(model.n_layers)]
                 cache_bytes -= len(layers) * n_pinned * Fraction(group.column_bytes)
     return slots, cache_bytes
@@ -162,7 +168,7 @@ def _checked(name: str, request: BudgetRequest, answer: object) -> Slots:
     n_bytes = sum(
         request.bytes_of(group, n, layer) for group in request.groups for layer, n in enumerate(slots[group.name])
     )
-    if n_bytes > request.cache_bytes:
+    if n_bytes > request.cache_bytes * (1 + LOST_IN_FLOATS):
         raise DipsimError(
             f"budget '{name}': got slots of {float(n_bytes):,} bytes; there are {float(request.cache_bytes):,}"
         )

@@ -67,7 +67,7 @@ def _energy(profile: HardwareProfile) -> str:
     """Whether it is reported, and what is missing where only a part is known."""
     if profile.energy is None:
         return "-"
-    return next((f"no {name}" for name, value in profile.energy if value is None), "yes")
+    return next((f"no {name}" for name in profile.energy.missing(profile.compute)), "yes")
 
 
 @list_app.command()

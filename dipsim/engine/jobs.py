@@ -53,6 +53,17 @@ class Jobs:
         ahead = self.ahead[:, :, :, device, field]
         return np.concatenate([own, ahead.reshape(len(own), -1)], axis=1)
 
+    @property
+    def unit_s(self) -> Float64Array:
+        """For how long the unit that computes was at work in each token, [token]: on operations, or on transfers from
+        DRAM, which it waits for."""
+        of_unit = self.of_stages[:, :, _PARTS_OF[stages.COMPUTE]]  # one after another
+        moved = self.of_stages[:, :, _PARTS_OF[stages.DRAM]]
+        starts, ends = (np.concatenate([of_unit, moved], axis=2)[..., field] for field in (stages.START, stages.END))
+        both_s = np.minimum(ends[..., :-1], ends[..., -1:]) - np.maximum(starts[..., :-1], starts[..., -1:])
+        seconds: Float64Array = (ends - starts).sum(axis=(1, 2)) - np.maximum(both_s, 0).sum(axis=(1, 2))
+        return seconds
+
     def busy_s(self, device: int) -> Float64Array:
         """Seconds for which the device worked on each job and on nothing before it, [token, job]."""
         fields = stages.SERVICE, stages.START, stages.ALONE

@@ -194,10 +194,11 @@ class GroupUse:
 def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[list[GroupUse]], SharedCache | None]:
     """Every group of every layer, and the cache that they share, if they do."""
     shared = None
-    if setup.shares and setup.cached_stages:
+    stages = [stage for stage in setup.cached_stages if not setup.is_loaded(*stage)]
+    if setup.shares and stages:
         policy, bytes_for_all = setup.new_policy(), setup.competed_bytes
         capacity_bytes = Fraction(0) if setup.keeps_nothing else bytes_for_all
-        shared = SharedCache(setup.cached_stages, setup.masking, policy, setup.admission, capacity_bytes)
+        shared = SharedCache(stages, setup.masking, policy, setup.admission, capacity_bytes)
     layers, groups = range(setup.model.n_layers), range(len(setup.groups))
     return [[GroupUse(setup, flash, layer, g, future, shared) for g in groups] for layer in layers], shared
 

@@ -26,14 +26,14 @@ class Heat:
     Args:
         ambient_c: degrees Celsius around it, and at the beginning.
         resistance_c_per_w: R.
-        capacity_j_per_c: C. Both are fitted: 1.3 W, as of decoding from Flash, reach 45 degrees in five minutes.
+        capacity_j_per_c: C. Both are fitted: 2.7 W, as of decoding from Flash, reach 45 degrees in five minutes.
         trips: [degrees, share of the rate] each; .67 is what load left of a phone's Flash (BigMoeOnEdge, iobench).
         device: which device slows down.
     """
 
     ambient_c: float = 25.0
-    resistance_c_per_w: float = 25.0
-    capacity_j_per_c: float = 12.0
+    resistance_c_per_w: float = 12.5
+    capacity_j_per_c: float = 24.0
     trips: Sequence[Sequence[float]] = ((45.0, 0.67),)
     device: str = "flash"
 

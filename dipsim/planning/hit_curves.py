@@ -48,7 +48,8 @@ def _active_columns(setup: Setup, layer: int, group: Group) -> float:
 
 
 def measure_hit_curves(setup: Setup, on_tokens: Callable[[int], None]) -> dict[str, list[HitCurve]]:
-    """Hits of the counted tokens as a function of slots, for every layer of every cached group.
+    """Hits of the counted tokens as a function of slots, for every layer of every cached group. All caches begin cold,
+    also those that have room for all and would be loaded: a budget is to look at what slots do.
 
     Exact at every number of slots from the active columns on for `lru` under admission `always`, where the mask is a
     top-k that does not look at residency. Anything else is measured at some sizes, by running caches of these.

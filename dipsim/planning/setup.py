@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal, Self
 
+from dipsim.budgets import LOST_IN_FLOATS
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
 from dipsim.layouts import Layout
@@ -90,9 +92,21 @@ class Setup:
     resident_layers: frozenset[int] = frozenset()
 
     def is_pinned(self, layer: int, group: Group) -> bool:
-        """Whether the group's slots never change hands there: its layer is resident or lacks it, or it is dense beside
-        masked ones."""
-        return layer in self.resident_layers or not group.columns_in(layer) or group not in self.cached_groups
+        """Whether the group's slots never change hands there: its layer is resident or lacks it, it is dense beside
+        masked ones, or all of it fits, so that it is loaded with the model."""
+        if layer in self.resident_layers or not group.columns_in(layer) or group not in self.cached_groups:
+            return True
+        return self.is_loaded(layer, group)
+
+    def is_loaded(self, layer: int, group: Group) -> bool:
+        """Whether a cache has room for all its columns, which are there before the first prompt. Not where something
+        else says what is there: a hit rate that is given, or a policy that keeps nothing or gives columns up before it
+        must."""
+        if self.given_hit_rate is not None or self.keeps_nothing or hasattr(self.new_policy(), "outdated"):
+            return False
+        if self.shares:
+            return self.competed_bytes * (1 + LOST_IN_FLOATS) >= self._all_bytes
+        return self.slots[group.name][layer] >= group.columns_in(layer)
 
     @property
     def cached_groups(self) -> tuple[Group, ...]:
@@ -106,7 +120,7 @@ class Setup:
 
     @property
     def cached_stages(self) -> list[tuple[int, Group]]:
-        """Layer and group of all slots that a policy fills, in the order of a token."""
+        """Layer and group of all slots that a policy fills, but in resident layers, in the order of a token."""
         layers = [layer for layer in range(self.model.n_layers) if layer not in self.resident_layers]
         groups = self.cached_groups
         return [(layer, group) for layer in layers for group in groups if group.columns_in(layer)]
@@ -120,6 +134,13 @@ class Setup:
             n * Fraction(group.bytes_in(layer)) for group in pinned for layer, n in enumerate(self.slots[group.name])
         )
         return Fraction(self.dram.cache_bytes) - pinned_bytes
+
+    @cached_property
+    def _all_bytes(self) -> Fraction:
+        """Of all columns that compete."""
+        layers, groups = range(self.model.n_layers), self.cached_groups
+        each = (group.columns_in(layer) * Fraction(group.bytes_in(layer)) for group in groups for layer in layers)
+        return sum(each, Fraction(0))
 
     @property
     def told_slots(self) -> dict[str, list[int | None]]:

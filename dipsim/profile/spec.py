@@ -157,6 +157,7 @@ class ComputeUnit(Record):
         select_s_per_column: choosing a mask, for each scored column.
         dram_bytes_per_s: what this unit alone reads from DRAM; None for all that the bus carries.
         sparse_efficiency: share of both rates that products reach which skip columns.
+        busy_w: drawn, on top of what the device draws idle, while it reads from DRAM or computes.
     """
 
     ops_per_s: Positive | None = None
@@ -165,6 +166,7 @@ class ComputeUnit(Record):
     select_s_per_column: NotNegative = 0.0
     dram_bytes_per_s: Positive | None = None
     sparse_efficiency: Share = 1.0
+    busy_w: NotNegative | None = None
 
 
 class ComputeSpec(ComputeUnit):
@@ -178,19 +180,47 @@ class ComputeSpec(ComputeUnit):
 
 
 class EnergySpec(Record):
-    """Energy per byte and per operation and the power drawn always. With one number missing none is reported.
+    """Energy per byte and per operation, power while something is at work, and power drawn always. Of Flash, and of the
+    unit that computes, one of the two will do, and both add up; with anything else missing no energy is reported.
 
     Attributes:
         flash_j_per_byte: of what Flash moves, whole pages and gaps included.
+        flash_busy_w: drawn on top while Flash is busy.
         dram_j_per_byte: of what goes over the bus.
-        compute_j_per_op: of an operation.
+        compute_j_per_op: of an operation; a unit's power is its `busy_w`.
         idle_w: drawn all the time.
     """
 
     flash_j_per_byte: NotNegative | None = None
+    flash_busy_w: NotNegative | None = None
     dram_j_per_byte: NotNegative | None = None
     compute_j_per_op: NotNegative | None = None
     idle_w: NotNegative | None = None
+
+    def joules(self, unit: ComputeUnit | None) -> dict[str, list[tuple[str, float | None]]]:
+        """Part -> what costs it joules, by names of columns of the table of tokens, and how many each; None for what is
+        not told.
+
+        Args:
+            unit: who computes.
+        """
+        return {
+            "flash": [("flash_bytes", self.flash_j_per_byte), ("flash_s", self.flash_busy_w)],
+            "dram": [("dram_bytes", self.dram_j_per_byte)],
+            "compute": [("n_ops", self.compute_j_per_op), ("unit_s", unit.busy_w if unit else None)],
+            "idle": [("token_s", self.idle_w)],
+        }
+
+    def missing(self, unit: ComputeUnit | None) -> list[str]:
+        """Fields without which no energy can be told; empty where all is known."""
+        needed = {
+            "flash": "flash_j_per_byte",
+            "dram": "dram_j_per_byte",
+            "compute": "compute_j_per_op",
+            "idle": "idle_w",
+        }
+        told = {part for part, costs in self.joules(unit).items() if any(each is not None for _, each in costs)}
+        return [field for part, field in needed.items() if part not in told]
 
 
 class HardwareProfile(Record):

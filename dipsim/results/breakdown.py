@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from dipsim.profile import DramSpec, EnergySpec, FlashSpec
+from dipsim.profile import ComputeUnit, DramSpec, EnergySpec, FlashSpec
 
 # Of a token's time: parts of the critical path by what is to blame.
 BLAMED = {
@@ -70,16 +70,18 @@ def share_of_peak(tokens: pd.DataFrame, spec: DramSpec) -> float | None:
     return float(tokens["dram_bytes"].sum() / tokens["token_s"].sum() / spec.peak_bytes_per_s)
 
 
-def of_energy(tokens: pd.DataFrame, spec: EnergySpec | None) -> dict[str, float | None]:
-    """Joules per token and mean power; None with one of the four numbers missing."""
+def of_energy(tokens: pd.DataFrame, spec: EnergySpec | None, unit: ComputeUnit | None) -> dict[str, Any]:
+    """Joules per token, in all and by part, and mean power; None where the profile does not tell enough."""
     spec = spec or EnergySpec()
-    joules_per = {
-        "flash_bytes": spec.flash_j_per_byte,
-        "dram_bytes": spec.dram_j_per_byte,
-        "n_ops": spec.compute_j_per_op,
-        "token_s": spec.idle_w,
+    if spec.missing(unit):
+        return {"energy_j_per_token": None, "energy_parts_j_per_token": None, "average_w": None}
+    parts = {
+        part: sum(float(tokens[name].mean()) * each for name, each in costs if each is not None)
+        for part, costs in spec.joules(unit).items()
     }
-    if any(joules is None for joules in joules_per.values()):
-        return {"energy_j_per_token": None, "average_w": None}
-    joules = sum(float(tokens[name].mean()) * each for name, each in joules_per.items() if each is not None)
-    return {"energy_j_per_token": joules, "average_w": joules / float(tokens["token_s"].mean())}
+    joules = sum(parts.values())
+    return {
+        "energy_j_per_token": joules,
+        "energy_parts_j_per_token": parts,
+        "average_w": joules / float(tokens["token_s"].mean()),
+    }

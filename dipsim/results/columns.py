@@ -126,9 +126,16 @@ COLUMNS = {
     "energy_j_per_token": Meaning(
         "energy per token",
         "J",
-        "per byte of Flash and DRAM, per operation, and idle power x time",
+        "per byte of Flash and DRAM, per operation, power of Flash and of the unit x the time for which they are at "
+        "work, and idle power x time",
         "lower",
         "energy per token",
+    ),
+    "energy_parts_j_per_token": Meaning(
+        "energy per token by part", "J", "in columns of their own; nothing without energy"
+    ),
+    "energy_parts_j_per_token.*": Meaning(
+        "energy per token, *", "J", "of the energy per token, what Flash, DRAM, compute and idling take", "lower"
     ),
     "average_w": Meaning("mean power", "W", "energy per token / seconds per token", "lower", "mean power"),
     "busy_s.*": Meaning("busy time, *", "s", "seconds in which the device worked, sum of the counted tokens"),

@@ -95,7 +95,7 @@ class Result:
             "mlp_density": tokens["density"].mean(),
             "mlp_error": self.mlp_error,
             "retained_magnitude": self._retained_magnitude(),
-            **breakdown.of_energy(tokens, self.profile.energy),
+            **breakdown.of_energy(tokens, self.profile.energy, self.profile.unit(self.config["unit"])),
             "busy_s": self._busy_s(),
             "bound": breakdown.bound(tokens),
             "critical_path_s_per_token": breakdown.of_path(tokens),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dipsim.cache import Replay, Tokens, replay_of
+from dipsim.cache import PinnedColumns, Replay, Tokens, replay_of
 from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.methods import in_layer
 from dipsim.model.groups import Group
 from dipsim.planning.setup import Setup
 from dipsim.policies import Lru, Place
@@ -42,5 +43,8 @@ class LoopMasks:
     def _cache(setup: Setup, layer: int, group: Group) -> Replay:
         if not setup.masking.looks_at_residency:  # the mask is the same whatever is kept
             return replay_of(Place(group.n_columns, 0, layer, group.name), Lru(), "always", setup.masking, group)
-        place = Place(group.n_columns, setup.slots[group.name][layer], layer, group.name)
+        slots = setup.slots[group.name][layer]
+        if setup.is_pinned(layer, group):
+            return PinnedColumns(in_layer(setup.masking, layer), group, slots)
+        place = Place(group.n_columns, slots, layer, group.name)
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, group)

@@ -48,6 +48,7 @@ class Measure:
         columns |= {f"{part}_on_path_s": own.sum(axis=1) for part, own in path.items()}
         columns |= {"dram_bytes": done.timed.dram_bytes.sum(axis=1), "n_ops": done.timed.n_ops.sum(axis=1)}
         columns["compute_s"] = jobs.of_device(COMPUTE, SERVICE).sum(axis=1)
+        columns["unit_s"] = jobs.unit_s
         of_flash = self._of_flash(done.stages.batches)
         if self._setup.reads_ahead:
             ahead = self._of_flash(work.ahead)

@@ -22,6 +22,36 @@ Events = Generator[simpy.Event, Any, None]
 _MOST_WAITING = 100_000
 
 
+class Clock:
+    """For how long anything was going on, of what may overlap.
+
+    Args:
+        env: where time passes.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self._env = env
+        self._n_going_on = 0
+        self._seconds = self._since_s = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self._seconds + (self._env.now - self._since_s if self._n_going_on else 0.0)
+
+    def begin(self) -> None:
+        """Something begins."""
+        if not self._n_going_on:
+            self._since_s = self._env.now
+        self._n_going_on += 1
+
+    def end(self) -> None:
+        """Something ends."""
+        self._n_going_on -= 1
+        if not self._n_going_on:
+            self._seconds += self._env.now - self._since_s
+
+
 class Device:
     """One job at a time, first come first served.
 
@@ -29,19 +59,27 @@ class Device:
         env: where time passes.
         slice_bytes: after so many bytes a job gives way, if another user waits; infinite where there is none.
         formulas: how long things take by the profile.
+        of_unit: runs while the unit that computes is at work on one of its jobs.
 
     Attributes:
         name: in messages.
         env: where time passes.
         is_own: whether somebody's class says how long its jobs take.
-        moved_bytes, done_ops: for all users so far.
+        moved_bytes, done_ops, busy_s: for all users so far.
     """
 
     name = "device"
 
-    def __init__(self, env: simpy.Environment, slice_bytes: float = math.inf, formulas: Any = None) -> None:
+    def __init__(
+        self,
+        env: simpy.Environment,
+        slice_bytes: float = math.inf,
+        formulas: Any = None,
+        of_unit: Clock | None = None,
+    ) -> None:
         self.env, self.formulas = env, formulas
-        self.moved_bytes = self.done_ops = 0.0
+        self.moved_bytes = self.done_ops = self.busy_s = 0.0
+        self._of_unit = of_unit or Clock(env)
         # Only other people's code need be asked, and checked.
         self.is_own = type(self).service_s is not Device.service_s
         self._pace = 1.0
@@ -120,6 +158,7 @@ class Device:
             left_s = job.start_s + job.service_s - self.env.now
             if left_s > 0:
                 yield self.env.timeout(left_s)
+                self.busy_s += left_s
             job.served_s = job.service_s
             self.moved_bytes += job.n_bytes
             self.done_ops += job.n_ops
@@ -186,6 +225,9 @@ class Device:
         job.n_slices = job.n_left = max(1, math.ceil(job.n_bytes / self._slice_bytes))
         job.start_s = max(job.ready_s, now - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
+        self.busy_s += now - job.alone_s
+        if job.occupies_unit:
+            self._of_unit.begin()
         job.served_s = job.hidden_s
         if job.user is None:
             # What kept the model's job before it waiting is that one's.
@@ -202,6 +244,7 @@ class Device:
             if seconds > 0:
                 yield self.env.timeout(seconds)
             job.served_s += seconds
+            self.busy_s += seconds
             job.n_left -= 1
             self.moved_bytes += job.n_bytes / job.n_slices
             self.done_ops += job.n_ops / job.n_slices
@@ -218,6 +261,8 @@ class Device:
     def _end(self, job: Job) -> None:
         job.end_s = self._free_s = self.env.now
         job.is_done = True
+        if job.occupies_unit:
+            self._of_unit.end()
         if job.user is None:
             job.others_s += job.gave_way_s
             self._others_before_s = self._others_s

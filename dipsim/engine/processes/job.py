@@ -18,6 +18,7 @@ class Job:
         n_reads: requests.
         user: None for the model, else who asked: a load's process.
         is_pause: whether its seconds are what they are, whatever the device and its pace.
+        occupies_unit: whether the unit that computes is at work meanwhile.
         ready_s, start_s, end_s: when it could have begun, began and ended.
         alone_s: since when nobody before it was served.
         served_s: for how long the device has worked on it.
@@ -29,7 +30,7 @@ class Job:
     """
 
     __slots__ = (
-        *("service_s", "hidden_s", "n_bytes", "n_ops", "n_reads", "user", "is_pause"),
+        *("service_s", "hidden_s", "n_bytes", "n_ops", "n_reads", "user", "is_pause", "occupies_unit"),
         *("ready_s", "start_s", "end_s", "alone_s", "served_s", "gave_way_s", "others_s"),
         *("begun", "done", "row", "is_done", "n_slices", "n_left", "stopped_s", "others_before_s"),
     )
@@ -43,10 +44,11 @@ class Job:
         n_reads: float = 0.0,
         user: object = None,
         is_pause: bool = False,
+        occupies_unit: bool = False,
     ) -> None:
         self.service_s, self.hidden_s = service_s, hidden_s
         self.n_bytes, self.n_ops, self.n_reads = n_bytes, n_ops, n_reads
-        self.user, self.is_pause = user, is_pause
+        self.user, self.is_pause, self.occupies_unit = user, is_pause, occupies_unit
         self.ready_s = self.start_s = self.end_s = self.alone_s = self.stopped_s = 0.0
         self.served_s = self.gave_way_s = self.others_s = self.others_before_s = 0.0
         self.n_slices = self.n_left = 0  # equal ones; none until it begins

@@ -7,7 +7,7 @@ from typing import Any
 import simpy
 
 from dipsim.engine.processes.contract import answer_of
-from dipsim.engine.processes.devices import Device
+from dipsim.engine.processes.devices import Clock, Device
 from dipsim.engine.processes.roles import ComputeDevice, DramDevice, FlashDevice
 from dipsim.engine.seconds import Formulas
 from dipsim.errors import DipsimError
@@ -35,11 +35,11 @@ class Machine:
     compute: ComputeDevice
 
     def __init__(self, env: simpy.Environment, setup: Setup, formulas: Formulas) -> None:
-        self.profile = setup.profile
+        self.profile, self._unit, self._of_unit = setup.profile, setup.unit, Clock(env)
         slice_bytes = setup.profile.slice_bytes if setup.loads else float("inf")
         for role, default in ROLES.items():
             kind = setup.devices.get(role, default)
-            setattr(self, role, _made(role, kind, env, slice_bytes, getattr(formulas, role)))
+            setattr(self, role, _made(role, kind, env, slice_bytes, getattr(formulas, role), self._of_unit))
 
     @property
     def idle_w(self) -> float:
@@ -55,20 +55,23 @@ class Machine:
             DipsimError: the profile lacks a number for it.
         """
         energy = self.profile.energy or EnergySpec()
+        # Nobody asks a load for idle power.
+        missing = [name for name in energy.missing(self._unit) if name != "idle_w"]
+        if missing:
+            raise DipsimError(
+                f"profile '{self.profile.name}': energy.{missing[0]}: missing; energy needs flash_j_per_byte or "
+                "flash_busy_w, dram_j_per_byte, and compute_j_per_op or the unit's busy_w"
+            )
         amounts = {
-            "flash_j_per_byte": self.flash.moved_bytes,
-            "dram_j_per_byte": self.dram.moved_bytes,
-            "compute_j_per_op": self.compute.done_ops,
+            "flash_bytes": self.flash.moved_bytes,
+            "flash_s": self.flash.busy_s,
+            "dram_bytes": self.dram.moved_bytes,
+            "n_ops": self.compute.done_ops,
+            "unit_s": self._of_unit.seconds,
+            "token_s": 0.0,
         }
-        spent_j = 0.0
-        for name, amount in amounts.items():
-            each = getattr(energy, name)
-            if each is None:
-                raise DipsimError(
-                    f"profile '{self.profile.name}': energy.{name}: missing; energy needs {', '.join(amounts)}"
-                )
-            spent_j += amount * each
-        return spent_j
+        costs = [cost for part in energy.joules(self._unit).values() for cost in part]
+        return sum(amounts[name] * each for name, each in costs if each is not None)
 
 
 def _made(role: str, kind: type[Any], *arguments: Any) -> Device:

@@ -75,4 +75,4 @@ class ComputeDevice(Device):
             DipsimError: a number of operations that is negative, infinite or none.
         """
         n_ops = amount_of(n_ops, "compute.run: n_ops")
-        return self._of_load(Job(float(self.formulas.seconds(np.array(n_ops))), n_ops=n_ops))
+        return self._of_load(Job(float(self.formulas.seconds(np.array(n_ops))), n_ops=n_ops, occupies_unit=True))

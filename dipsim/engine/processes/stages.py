@@ -130,8 +130,8 @@ def _jobs_of(s: StageSeconds) -> tuple[Job, ...]:
     """Read, transfer, select, early, late."""
     return (
         Job(s.flash_s, s.hidden_s, n_bytes=s.flash_bytes, n_reads=s.n_reads),
-        Job(s.dram_s, n_bytes=s.dram_bytes),
-        Job(s.select_s),
-        Job(s.early_s, n_ops=s.n_ops_early),
-        Job(s.late_s, n_ops=s.n_ops_late),
+        Job(s.dram_s, n_bytes=s.dram_bytes, occupies_unit=True),
+        Job(s.select_s, occupies_unit=True),
+        Job(s.early_s, n_ops=s.n_ops_early, occupies_unit=True),
+        Job(s.late_s, n_ops=s.n_ops_late, occupies_unit=True),
     )
