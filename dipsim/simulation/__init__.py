@@ -257,12 +257,7 @@ class Simulation:
         return measure_headroom(self._setup, self._run, self.title, on_progress)
 
     def _run(
-        self,
-        setup: Setup,
-        on_progress: OnProgress,
-        *,
-        timeline: Timeline | None = None,
-        look: OnBlock | None = None,
+        self, setup: Setup, on_progress: OnProgress, *, timeline: Timeline | None = None, look: OnBlock | None = None
     ) -> Result:
         log = log_of(setup, on_progress, timeline, look)
         return Result(
