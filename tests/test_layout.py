@@ -260,6 +260,23 @@ def test_layers_are_read_ahead_while_the_first_of_those_before_is_worked_on(
         assert late[2 + 3 * 3] == max(came[3] if layout == "column" else came[2], edges_s[2 + 3 * 3])
 
 
+def test_a_batch_that_another_layer_begins_is_waited_for(make_trace: MakeTrace, both_engines: None) -> None:
+    """At the second token layer 2 has all that it uses in its cache, and layer 3 nothing."""
+    scores = alike(2, ALIKE)
+    for values in scores.values():
+        values[1, 3], values[1, 3, [5, 7]] = 0, 1
+    two = ds.Dip(keep_input=2 / 8, keep_glu=2 / 12)
+    simulation = ds.Simulation(
+        *(device(1e4, 1e15), make_trace(small_model(n_layers=4), scores), two, "lru"),
+        **{"dram": 2500, "prefetch": "oracle", "prefetch_bytes": 96, "layout": LayerGroups(2)},
+    )
+    done = next(iter(blocks_of(simulation._setup, lambda n_tokens: None)))
+    ahead = done.jobs.ahead[1, :, :, stages.FLASH]
+    assert (ahead[:, 0, stages.SERVICE] > 0).tolist() == [False, False, True, False]
+    late = done.jobs.of_stages[1, 2 + 3 * 3, stages.LATE]
+    assert late[stages.READY] == ahead[2, 0, stages.END] > done.jobs.edges_s[1, 2 + 3 * 3]
+
+
 def test_of_layers_ahead_the_scores_of_the_first_before_them_are_known(make_trace: MakeTrace) -> None:
     """Layer 1 differs from all others, and nobody looks at it: 2 and 3 are guessed by layer 0."""
     hot = ALIKE | {1: [5, 6]}
