@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.devices import Compute, Dram, Flash, ReadBatches, Slices
 from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
 
@@ -301,3 +301,28 @@ def test_compute() -> None:
     assert Compute(None).operations(10, 16) == 20
     many = np.array([1e18])
     assert (Compute(None).seconds(many), Compute(None).select_seconds(many)) == (0, 0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"page_bytes": 64}, {"page_bytes": 16, "gap_bytes": 16, "max_read_bytes": 64}])
+@pytest.mark.parametrize("column_bytes", [10, 16])
+@pytest.mark.parametrize("is_aligned", [True, False])
+def test_slices_of_columns_are_columns_of_a_longer_region(
+    fields: dict[str, Any], column_bytes: float, is_aligned: bool
+) -> None:
+    """Layer after layer within each column; some of the layers are read."""
+    rng = np.random.default_rng(3)
+    device = flash(latency_s=1e-3, queue_depth=4, copy_bytes_per_s=1e6, **fields)
+    wanted = rng.random((6, 20)) < 0.3
+    places = rng.permutation(20).astype(np.int32)
+    for first, stop in ((0, 4), (0, 1), (2, 3), (1, 3)):
+        slices = np.zeros((6, 20, 4), np.bool_)
+        slices[:, :, first:stop] = wanted[:, :, None]
+        own_places = (places[:, None] * 4 + np.arange(4)).astype(np.int32).ravel()
+        longer = device.columns(
+            slices.reshape(6, -1), slices.sum((1, 2)) * 1.0, column_bytes, (1, 2), own_places, is_aligned
+        )
+        own = device.columns(
+            wanted, wanted.sum(1) * 1.0, column_bytes, (1, 2), places, is_aligned, Slices(first, stop, 4)
+        )
+        for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s", "first_data_s"):
+            assert getattr(own, name) == pytest.approx(getattr(longer, name), rel=1e-12), (first, stop, name)

@@ -17,6 +17,7 @@ from test_hardware import profiles
 from dipsim import Cats, Dense, Dip, DipCa, Gate, Glu, HardwareProfile, Predictor, Simulation, Trace, Up
 from dipsim.engine import blocks_of
 from dipsim.engine.processes import Device, Job
+from dipsim.layouts import LayerGroups
 from dipsim.methods import Method
 from dipsim.profile import ComputeUnit
 
@@ -37,13 +38,14 @@ METHODS = [
 ]
 POLICIES = ["none", "lru", "window", "lfu", "lfu-in-cache", "fifo", "arc", "sieve", "s3-fifo", "lru-k", "magnitude"]
 POLICIES += ["belady"]
+LAYOUTS = ["column", "coactivation", "gguf", "gate-first", LayerGroups(2), "layer-groups"]
 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
     """Two sequences with a prompt and without; one of more tokens than a block has; scores of which many are equal."""
     folder = tmp_path_factory.mktemp("engines")
-    model, tied = small_model(), small_model(tied_embeddings=True, n_layers=3)
+    model, tied = small_model(), small_model(tied_embeddings=True, n_layers=5)
     return [
         write_trace(folder / "two.zarr", model, random_scores(model, 9), [6, 3], [3, 0]),
         write_trace(folder / "long.zarr", model, random_scores(model, 133, seed=1)),
@@ -61,7 +63,7 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "dram": draw(st.sampled_from(["0.75x", "0.85x", "0.95x", "1.2x"])),
         "cache_scope": draw(st.sampled_from(["layer", "layer", "shared"])),
         "overlap": draw(st.sampled_from(["none", "io", "pipelined", "pipelined"])),
-        "layout": draw(st.sampled_from(["column", "coactivation", "gguf", "gate-first"])),
+        "layout": draw(st.sampled_from(LAYOUTS)),
         "io_depth": draw(st.sampled_from([None, 1, 2])),
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),
         "warmup": draw(st.integers(0, 2)),
@@ -72,6 +74,10 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":
         # What else is in DRAM must leave room for two buffers.
         given |= {"prefetch": prefetch, "prefetch_bytes": draw(st.sampled_from([30, 90, 160])), "predictor_bytes": 0}
+        if draw(st.booleans()):
+            given |= {"prefetch_layers": draw(st.integers(1, 3)), "prefetch_bytes": 60}
+        elif given["layout"] in LAYOUTS[-2:]:  # of up to four layers, each with buffers
+            given["prefetch_bytes"] = 60
     if not masking.looks_at_residency and prefetch in ("none", "oracle") and policy in ("lru", "lfu"):
         given_hit_rate = draw(st.sampled_from([None, 0, 0.3, 1]))
         if given_hit_rate is not None:

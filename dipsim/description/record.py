@@ -260,6 +260,14 @@ class Description(Record):
             FLASH,
         ),
     ] = None
+    prefetch_layers: Annotated[
+        Whole | None,
+        Option(
+            "Layers read ahead together, beginning while the first of those before is worked on; as many as lie side "
+            "by side (layout layer-groups) by default, else 1. Each has buffers of its own.",
+            FLASH,
+        ),
+    ] = None
     adapter_bytes: Annotated[
         ShortText | float | None,
         Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),

@@ -2,7 +2,7 @@
 
 from dipsim.devices.compute import Compute
 from dipsim.devices.dram import Dram
-from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches
+from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches, Slices
 from dipsim.devices.registry import devices, register_device
 
-__all__ = ["BY_INDEX", "Compute", "Dram", "Flash", "ReadBatches", "devices", "register_device"]
+__all__ = ["BY_INDEX", "Compute", "Dram", "Flash", "ReadBatches", "Slices", "devices", "register_device"]

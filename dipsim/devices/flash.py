@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,6 +15,22 @@ from dipsim.profile import FlashSpec
 
 # Where columns lie in the order of their indices.
 BY_INDEX: Int32Array = np.empty(0, np.int32)
+
+
+class Slices(NamedTuple):
+    """Which slices of each column are read, of as many as lie side by side: one of each layer that shares the region.
+
+    Attributes:
+        first, stop: those that are read.
+        n: all of them.
+    """
+
+    first: int = 0
+    stop: int = 1
+    n: int = 1
+
+
+WHOLE = Slices()
 
 
 @dataclass(frozen=True)
@@ -141,25 +157,27 @@ class Flash:
         pieces: tuple[int, ...] = (1,),
         places: Int32Array = BY_INDEX,
         is_aligned: bool = True,
+        slices: Slices = WHOLE,
     ) -> ReadBatches:
         """Batches that fetch the wanted columns of one group, one for each token.
 
         Args:
             wanted: bool [token, column].
             n_wanted: how many of them are set, [token].
-            column_bytes: bytes of a column; may be fractional.
+            column_bytes: bytes of a column, or of a slice of it; may be fractional.
             pieces: parts of every column that lie in each region of the file, of as many as they are together.
             places: int32 [column], where each column lies in a region; empty for the order of their indices.
             is_aligned: whether regions begin with a page, or in the middle of one.
+            slices: of a column that is wanted, what is read.
         """
-        wanted_bytes = n_wanted * column_bytes
+        wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
             return self.streams(wanted_bytes)
         totals: Float64Array = np.zeros((len(wanted), 2 + len(self._depths)))
         n_copied = 0
         for piece, n_regions in Counter(pieces).items():
             piece_bytes = column_bytes * piece / sum(pieces)
-            region = self._region(wanted.shape[1], piece_bytes, is_aligned)
+            region = self._region(wanted.shape[1], piece_bytes, is_aligned, slices)
             totals += n_regions * kernels.batch_reads(wanted, places, *region)
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
@@ -206,15 +224,15 @@ class Flash:
 
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
     def _region(
-        self, n_columns: int, column_bytes: float, is_aligned: bool
+        self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices
     ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
-        A unit is a page, or a column where the profile has no pages: either way reads are whole numbers of them.
+        A unit is a page, or a slice where the profile has no pages: either way reads are whole numbers of them.
         """
         unit_bytes = self._spec.page_bytes or column_bytes
-        edges = np.arange(n_columns + 1)
-        starts, stops = edges[:-1], edges[1:]
+        firsts = np.arange(n_columns) * slices.n
+        starts, stops = firsts + slices.first, firsts + slices.stop
         if self._spec.page_bytes is not None:
             first = 0 if is_aligned else unit_bytes // 2
             starts = np.floor((starts * column_bytes + first) / unit_bytes)

@@ -28,6 +28,17 @@ def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
     return [(None, "embedding"), *layers, (None, "LM head")]
 
 
+def layers_begun(setup: Setup, s: int) -> range:
+    """Layers whose reads ahead begin with a stage of a token: the first ones with the embedding, others with the last
+    stage of the first layer of those before, whose scores are known by then."""
+    n_together, n_layers = setup.prefetch_layers, setup.model.n_layers
+    layer, place = divmod(s, 1 + len(setup.groups))
+    first = 0 if s == 0 else layer - 1 + n_together
+    if not setup.reads_ahead or place or first % n_together:
+        return range(0)
+    return range(min(first, n_layers), min(first + n_together, n_layers))
+
+
 class TokenStages:
     """Turns what tokens use into the stages that devices work through.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dipsim.description import default_of
 from dipsim.errors import DipsimError, DipsimWarning, choose
+from dipsim.layouts import Layout, n_layers_beside
 from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
@@ -50,6 +51,16 @@ def check_io_depth(io_depth: int | None) -> None:
     """Refuses fewer reads in flight than one."""
     if io_depth is not None and io_depth < 1:
         raise DipsimError(f"io_depth: got {io_depth}; must be a whole number, at least 1")
+
+
+def check_layers_beside(layout: Layout, groups: Sequence[Group]) -> None:
+    """Refuses columns side by side of layers that differ in their bytes."""
+    for group in groups:
+        if n_layers_beside(layout) > 1 and group.site is not None and group.layer_bytes is not None:
+            raise DipsimError(
+                f"layout: got '{type(layout).__name__}' for '{group.name}', whose columns differ in bytes between "
+                "layers; choose 'column'"
+            )
 
 
 def check_given_hits(

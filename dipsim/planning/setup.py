@@ -11,7 +11,7 @@ from typing import Literal, Self
 from dipsim.budgets import LOST_IN_FLOATS
 from dipsim.cache import Admission
 from dipsim.kernels import Int32Array
-from dipsim.layouts import Layout
+from dipsim.layouts import Layout, n_layers_beside
 from dipsim.loads import Load
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
@@ -46,6 +46,7 @@ class Setup:
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        prefetch_layers: layers that are read ahead together, beginning while the first of those before is worked on.
         given_hit_rate: share of each token's active columns that hits, whatever the caches would make of it; None for
             what they make of it.
         warms: whether prompts warm the caches, from scores that the trace has of them.
@@ -77,6 +78,7 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    prefetch_layers: int = 1
     io_depth: int | None = None
     given_hit_rate: float | None = None
     warms: bool = False
@@ -182,6 +184,20 @@ class Setup:
     def reads_ahead(self) -> bool:
         """Whether anything is read before it is needed."""
         return self.prefetch_bytes > 0
+
+    def layers_beside(self, layer: int, group: Group) -> tuple[int, ...]:
+        """Layers whose columns of a group lie beside this one's, itself among them, in the order of the file."""
+        if not group.columns_in(layer) or group.site is None:
+            return (layer,)
+        n_beside = n_layers_beside(self.layout)
+        first = layer - layer % n_beside
+        layers = range(first, min(first + n_beside, self.model.n_layers))
+        return tuple(own for own in layers if group.columns_in(own))
+
+    def layers_together(self, layer: int, group: Group) -> tuple[int, ...]:
+        """Those of them that are read ahead by one batch."""
+        own = layer // self.prefetch_layers
+        return tuple(other for other in self.layers_beside(layer, group) if other // self.prefetch_layers == own)
 
     @property
     def n_passes(self) -> int:

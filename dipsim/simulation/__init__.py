@@ -20,12 +20,13 @@ from dipsim.planning.checks import (
     check_given_hits,
     check_io_depth,
     check_kinds,
+    check_layers_beside,
     check_method,
     check_prompt,
     check_shape,
     check_shared,
 )
-from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, plan_around
+from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, layers_ahead, plan_around
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, SCOPES, Setup
@@ -85,7 +86,9 @@ class Simulation:
         check_io_depth(given["io_depth"])
         layout = named("layout", given["layout"], layouts)
         prefetcher = named("prefetch", given["prefetch"], prefetchers)
-        ahead_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
+        layer_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
+        n_ahead = layers_ahead(prefetcher, given["prefetch_layers"], layout)
+        ahead_bytes = min(n_ahead, model.n_layers) * layer_bytes
         beside_bytes = {name: _bytes_of(given, name) for name in ("adapter_bytes", "predictor_bytes")}
         beside = beside_layers(masking, model, **beside_bytes)
         engine = choose("engine", given["engine"], ENGINES)
@@ -94,6 +97,7 @@ class Simulation:
         groups, scope = groups_of(masking, model), choose("cache_scope", given["cache_scope"], SCOPES)
         prefetch, hit_rate = prefetchers.name_and_options(prefetcher)[0], given["given_hit_rate"]
         check_given_hits(hit_rate, masking, new_policy(), scope, given["prompt"], prefetch)
+        check_layers_beside(layout, groups)
         check_shared(scope, given["budget"], trace, n_tokens, groups)
         if given["cache_bytes"] is None:
             plan = dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside)
@@ -117,7 +121,8 @@ class Simulation:
             unit=profile.unit(given["unit"]),
             layout=layout,
             prefetcher=prefetcher,
-            prefetch_bytes=ahead_bytes,
+            prefetch_bytes=layer_bytes,
+            prefetch_layers=n_ahead,
             io_depth=given["io_depth"],
             given_hit_rate=hit_rate,
             warms=hit_rate is None and check_prompt(given["prompt"], trace),
@@ -252,12 +257,7 @@ class Simulation:
         return measure_headroom(self._setup, self._run, self.title, on_progress)
 
     def _run(
-        self,
-        setup: Setup,
-        on_progress: OnProgress,
-        *,
-        timeline: Timeline | None = None,
-        look: OnBlock | None = None,
+        self, setup: Setup, on_progress: OnProgress, *, timeline: Timeline | None = None, look: OnBlock | None = None
     ) -> Result:
         log = log_of(setup, on_progress, timeline, look)
         return Result(
