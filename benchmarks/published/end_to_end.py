@@ -40,7 +40,7 @@ PRESETS = ("low", "default", "high")
 # Fields of a run that are arguments of `Simulation` as they are.
 ARGUMENTS = (
     *("admission", "cache_bytes", "cache_scope", "overlap", "unit", "layout", "prefetch", "prefetch_bytes"),
-    *("io_depth", "predictor_bytes", "given_hit_rate"),
+    *("prefetch_layers", "io_depth", "predictor_bytes", "given_hit_rate"),
 )
 
 
@@ -58,7 +58,8 @@ def write_trace(path: Path, load: Workload) -> None:
         path, load.model, load.sites, ids, [load.tokens], [load.prompt], source, {"name": "dense"}
     ) as writer:
         for (site, layer), columns in all_columns(load.model, own, 0).items():
-            scores = columns.scores(starts).view(np.float16)
+            if layer % load.alike == 0:
+                scores = columns.scores(starts).view(np.float16)
             order = np.arange(scores.shape[1])
             if load.hottest_first:
                 order = np.argsort(-scores[: load.warmup].mean(axis=0, dtype=np.float32), kind="stable")

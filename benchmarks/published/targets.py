@@ -27,6 +27,7 @@ class Workload:
         tokens, warmup: how many, and how many of them are not counted, since the caches begin empty.
         prompt: positions before them in the KV cache.
         hottest_first: columns in the order of their mean score over the warm-up, most first.
+        alike: so many consecutive layers have the same scores, as where one layer's choose for all of them.
     """
 
     model: ModelSpec
@@ -36,6 +37,7 @@ class Workload:
     warmup: int = 1
     prompt: int = 0
     hottest_first: bool = False
+    alike: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Run:
     layout: Layout = BUNDLED
     prefetch: str = "none"
     prefetch_bytes: float | None = None
+    prefetch_layers: int | None = None
     io_depth: int | None = None
     predictor_bytes: float | None = None
     given_hit_rate: float | None = None
