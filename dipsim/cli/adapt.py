@@ -24,7 +24,7 @@ def adapt(
         typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file; its last tenth is held out.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter, in PEFT's format.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the adapter, in PEFT's format.")],
     describe: "Callable[..., Simulation]",
     rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=TRAINING)] = 32,
     alpha: Annotated[

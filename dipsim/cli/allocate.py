@@ -28,7 +28,7 @@ def allocate(
     density: Annotated[
         float, typer.Option(help="Active share of the three MLP matrices, held exactly.", rich_help_panel=SEARCH)
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The split, as JSON; trials are kept beside it.")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="The split, as JSON; trials are kept beside it.")],
     describe: "Callable[..., Simulation]",
     per_layer: Annotated[
         bool,

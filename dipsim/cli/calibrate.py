@@ -14,7 +14,7 @@ calibrate_app = typer.Typer(
     help="Make a profile of measured numbers: of this machine (host), or of another whose storage fio has read (fio).",
     epilog="A phone: take what 'dipsim calibrate job' prints and a static fio there, and the result.json back here.",
 )
-Out = Annotated[Path, typer.Option("--out", "-o", help="The profile, NAME.toml.")]
+Out = Annotated[Path, typer.Option("--output", "-o", help="The profile, NAME.toml.")]
 
 
 @calibrate_app.command()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def capture(
     model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
     *,
     sites: Annotated[
         str | None,

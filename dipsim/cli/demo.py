@@ -45,7 +45,9 @@ belady is an oracle: it has no row with dip-ca, whose masks depend on what the c
 def demo(
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for figures and their data; the demo's own files in it are replaced."),
+        typer.Option(
+            "--output", "-o", help="Folder for figures and their data; the demo's own files in it are replaced."
+        ),
     ] = Path("dipsim-demo"),
 ) -> None:
     """Compare dense, DIP and cache-aware DIP for a model of 3 billion weights on phones and on the paper's device."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dipsim.trace import Trace
 
 import_app = typer.Typer(no_args_is_help=True, help="Make a trace of the routes that another engine recorded.")
-Out = Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")]
+Out = Annotated[Path, typer.Option("--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")]
 
 
 @import_app.command()

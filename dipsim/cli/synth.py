@@ -14,7 +14,9 @@ def synth(
     model: Annotated[
         str, typer.Argument(help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")
+    ],
     tokens: Annotated[int, typer.Option("--tokens", "-n", help="Tokens in all.")] = 256,
     seed: Annotated[int, typer.Option(help="Same seed, same trace.")] = 0,
     preset: Annotated[

@@ -17,7 +17,7 @@ _HELD_OUT = 10  # every tenth window is not trained on
 def train_predictor(
     model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File for the networks of all layers (safetensors).")],
+    out: Annotated[Path, typer.Option("--output", "-o", help="File for the networks of all layers (safetensors).")],
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
     density: Annotated[float, typer.Option(help="Share of neurons that are to be found for each token.")] = 0.5,
     epochs: Annotated[int, typer.Option(help="How often the model runs through the text.")] = 10,
