@@ -111,7 +111,7 @@ def test_both_engines_tell_the_same(
         given["layout"] = "column"  # slices side by side are all of the same bytes
     if "prefetch" in given:
         given["prefetch_bytes"] = data.draw(st.sampled_from([160, 250]))
-        given["prefetch_layers"] = data.draw(st.sampled_from([1, 2])) if given["prefetch_bytes"] == 160 else 1
+        given["prefetch_layers"] = data.draw(st.sampled_from([1, 2])) if given["dram"] == "1.2x" else 1
     profile = profile.with_values({"dram.capacity_bytes": 1e9, "compute.units": UNITS})
     fast, slow = (
         Simulation(profile, traces[which], masking, engine=engine, **given).run()

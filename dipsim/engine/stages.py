@@ -161,10 +161,8 @@ class TokenStages:
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
         batches = self._flash.streams(n_bytes * share * ones)
         held = 1 - share
-        n_ops = n_ops * ones
-        return Stages(
-            *(batches, n_bytes * held * ones, n_ops * held, n_ops * share, 0 * ones), **_reached([self._reach], ones)
-        )
+        n_held, n_ops = n_bytes * held * ones, n_ops * ones
+        return Stages(batches, n_held, n_ops * held, n_ops * share, 0 * ones, **_reached([self._reach], ones))
 
     def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
         """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
