@@ -39,7 +39,7 @@ TARGETS = [*DENSE, *SPARSE, *MIXTURES]
 PRESETS = ("low", "default", "high")
 # Fields of a run that are arguments of `Simulation` as they are.
 ARGUMENTS = (
-    *("admission", "cache_bytes", "cache_scope", "overlap", "unit", "layout", "prefetch", "prefetch_bytes"),
+    *("admission", "cache_bytes", "cache_scope", "overlap", "unit", "units", "layout", "prefetch", "prefetch_bytes"),
     *("prefetch_layers", "io_depth", "predictor_bytes", "given_hit_rate"),
 )
 
