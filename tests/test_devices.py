@@ -295,7 +295,7 @@ def test_a_unit_reads_at_its_own_rate_beside_what_flash_writes(unit_bytes_per_s:
 def test_compute() -> None:
     unit = ComputeUnit(ops_per_s=1e6, launch_s=1e-3, select_s_per_column=1e-5, precision_bits=8)
     assert Compute(unit).seconds(np.array([2000.0, 0.0])).tolist() == pytest.approx([3e-3, 0])
-    assert Compute(unit).seconds(np.array([2000.0, 0.0]), np.array([0.5, 0.5])).tolist() == pytest.approx([5e-3, 0])
+    assert Compute(unit).seconds(np.array([2000.0, 0.0]), np.array([5e5, 5e5])).tolist() == pytest.approx([5e-3, 0])
     assert Compute(unit).select_seconds(np.array([30.0])) == pytest.approx(3e-4)
     assert [Compute(unit).operations(10, bits) for bits in (4, 8, 16)] == [20, 20, 40]
     assert Compute(None).operations(10, 16) == 20

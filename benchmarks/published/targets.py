@@ -56,6 +56,7 @@ class Run:
     cache_scope: str = "layer"
     overlap: Overlap = "pipelined"
     unit: str | None = None
+    units: str | None = None
     layout: Layout = BUNDLED
     prefetch: str = "none"
     prefetch_bytes: float | None = None

@@ -110,6 +110,14 @@ def check_counts(trace: Trace, n_tokens: int, n_warm_up: int, n_positions: int) 
         raise DipsimError(f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions")
 
 
+def check_timeline_from(first_token: int, n_tokens: int) -> None:
+    """Refuses to draw from a token on that is not simulated."""
+    if not 0 <= first_token < n_tokens:
+        raise DipsimError(
+            f"timeline_from: got {first_token}; must be at least 0 and below {n_tokens}, the simulated tokens"
+        )
+
+
 def check_shared(scope: str, budget: str, trace: Trace, n_tokens: int, groups: Sequence[Group]) -> None:
     """Refuses sequences with more look-ups of a shared cache than can be told apart, and says that no budget counts.
 

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from dipsim.budgets import LOST_IN_FLOATS
 from dipsim.cache import Admission
+from dipsim.devices import Reach, reach_of
 from dipsim.kernels import Int32Array
 from dipsim.layouts import Layout, n_layers_beside
 from dipsim.loads import Load
@@ -42,6 +43,7 @@ class Setup:
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
         unit: the compute unit that is used.
+        units: those that work on the MLPs side by side, with their shares; none where `unit` does.
         layout: how columns lie in the weight file.
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
@@ -82,6 +84,7 @@ class Setup:
     io_depth: int | None = None
     given_hit_rate: float | None = None
     warms: bool = False
+    units: tuple[tuple[ComputeUnit, float], ...] = ()
     cache_scope: Scope = "layer"
     engine: str = "auto"
     loads: tuple[Load, ...] = ()
@@ -153,6 +156,13 @@ class Setup:
             group.name: [n if self.is_pinned(layer, group) else None for layer, n in enumerate(self.slots[group.name])]
             for group in self.groups
         }
+
+    def reach(self, group: Group | None) -> Reach:
+        """What is reached in decoding's steps of a group of the MLPs, or in any other step."""
+        own, bits, bus_bytes_per_s = self.unit or ComputeUnit(), self.model.bits.mlp, self.profile.dram.read_bytes_per_s
+        if group is None:
+            return reach_of([(own, 1.0)], own, bits, False, bus_bytes_per_s)
+        return reach_of(self.units or [(own, 1.0)], own, bits, group.skips_columns, bus_bytes_per_s)
 
     def with_resident(self, layers: Iterable[int]) -> Self:
         """The same run with all columns of some layers in DRAM, on top of what it holds."""

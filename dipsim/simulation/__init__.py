@@ -25,12 +25,14 @@ from dipsim.planning.checks import (
     check_prompt,
     check_shape,
     check_shared,
+    check_timeline_from,
 )
 from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, layers_ahead, plan_around
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, SCOPES, Setup
 from dipsim.planning.slots import slots_of, warn_of_cliff, warn_where_policies_agree
+from dipsim.planning.units import units_beside
 from dipsim.policies import Policy, policies
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
@@ -119,6 +121,7 @@ class Simulation:
             n_tokens=n_tokens,
             n_warm_up=given["warmup"],
             unit=profile.unit(given["unit"]),
+            units=units_beside(profile, given["units"]),
             layout=layout,
             prefetcher=prefetcher,
             prefetch_bytes=layer_bytes,
@@ -205,13 +208,8 @@ class Simulation:
             DipsimError: the trace turns out to be damaged, a policy or a budget broke its contract, or no token is left
                 to be drawn.
         """
-        if not 0 <= timeline_from < self._draft.n_tokens:
-            raise DipsimError(
-                f"timeline_from: got {timeline_from}; must be at least 0 and below {self._draft.n_tokens}, "
-                "the simulated tokens"
-            )
-        n_measured = 0
-        n_to_do = self._draft.n_tokens * self._draft.n_passes
+        check_timeline_from(timeline_from, self._draft.n_tokens)
+        n_measured, n_to_do = 0, self._draft.n_tokens * self._draft.n_passes
 
         def on_measured(n_tokens: int) -> None:
             nonlocal n_measured
