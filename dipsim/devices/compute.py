@@ -22,10 +22,18 @@ class Compute:
         precision_bits = self._spec.precision_bits or weight_bits
         return 2.0 * n_weights * max(1.0, weight_bits / precision_bits)
 
-    def seconds(self, n_ops: Float64Array, shares: Float64Array | float = 1.0) -> Float64Array:
+    def seconds(self, n_ops: Float64Array, shares: Float64Array | float = 1.0, is_prompt: bool = False) -> Float64Array:
         """Time of each launch: its fixed cost and its operations, at a share of the unit's rate; without operations
-        nothing is launched."""
+        nothing is launched.
+
+        Args:
+            n_ops: of each launch.
+            shares: of the rate.
+            is_prompt: whether all tokens of a prompt share the weights.
+        """
         rate = self._spec.ops_per_s
+        if is_prompt and self._spec.prompt_ops_per_s is not None:
+            rate = self._spec.prompt_ops_per_s
         return np.where(n_ops > 0, self._spec.launch_s + (n_ops / (rate * shares) if rate else 0.0), 0.0)
 
     def launch(self, n_ops: float, share: float = 1.0) -> float:

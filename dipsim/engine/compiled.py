@@ -63,7 +63,7 @@ class Compiled:
             yield self._timed(block.sequence, work, stages)
 
     def _timed(self, sequence: int, work: Work | None, stages: Stages) -> Done:
-        timed = self._formulas.of_stages(stages)
+        timed = self._formulas.of_stages(stages, is_prompt=work is None)
         n_layers = self._setup.model.n_layers if work is not None and self._setup.reads_ahead else 0
         n_groups = len(self._setup.groups)
         n_tokens, n_stages, _ = timed.seconds.shape

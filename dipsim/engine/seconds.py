@@ -64,12 +64,12 @@ class Formulas:
         self.compute = Compute(setup.unit)
         self._keeps_reads = setup.keeps_reads
 
-    def of_stages(self, stages: Stages) -> Timed:
-        """Seconds and amounts of stages."""
+    def of_stages(self, stages: Stages, is_prompt: bool = False) -> Timed:
+        """Seconds and amounts of stages, of tokens or of a prompt."""
         batches = stages.batches
         dram_bytes, dram_s = self.dram.transfers(stages.dram_bytes, batches.n_bytes, stages.shares)
         n_ops = stages.n_ops_dram + stages.n_ops_flash
-        compute_s = self.compute.seconds(n_ops, stages.shares)
+        compute_s = self.compute.seconds(n_ops, stages.shares, is_prompt)
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
         select_s = self.compute.select_seconds(stages.n_scored) + self._replaced_s(batches.n_bytes)
         early_s, late_s = compute_s * (1 - flash_share), compute_s * flash_share

@@ -142,7 +142,8 @@ class Loop:
             if block.start == sequence.start:
                 prompt = begin(setup, self._uses, index, block.sequence)
                 if sequence.prompt_length > 0:
-                    part = self._part(block.sequence, self._stages.prompt(sequence.prompt_length, prompt), 0)
+                    stages = self._stages.prompt(sequence.prompt_length, prompt)
+                    part = self._part(block.sequence, stages, 0, is_prompt=True)
                     part.prompt = prompt
                     yield part
             work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
@@ -151,8 +152,8 @@ class Loop:
             part.index, part.work = index, work
             yield part
 
-    def _part(self, sequence: int, stages: Stages, n_layers_ahead: int) -> Part:
-        timed = self._formulas.of_stages(stages)
+    def _part(self, sequence: int, stages: Stages, n_layers_ahead: int, is_prompt: bool = False) -> Part:
+        timed = self._formulas.of_stages(stages, is_prompt)
         n_tokens, n_stages, _ = timed.seconds.shape
         jobs = Jobs.empty(n_tokens, n_stages, n_layers_ahead, len(self._setup.groups))
         return Part(sequence, stages, timed, jobs)
