@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dipsim.devices import register_device
     from dipsim.engine.processes import ComputeDevice, DramDevice, FlashDevice
     from dipsim.errors import DipsimError, DipsimWarning
+    from dipsim.estimation import Estimate, estimate
     from dipsim.layouts import register_layout
     from dipsim.loads import register_load
     from dipsim.methods import (
@@ -58,6 +59,8 @@ _HOMES = {
     "FlashDevice": "engine.processes",
     "DipsimError": "errors",
     "DipsimWarning": "errors",
+    "Estimate": "estimation",
+    "estimate": "estimation",
     "register_layout": "layouts",
     "Cats": "methods",
     "Dense": "methods",
@@ -107,6 +110,7 @@ __all__ = [
     "DipsimError",
     "DipsimWarning",
     "DramDevice",
+    "Estimate",
     "Experts",
     "ExpertsCa",
     "FlashDevice",
@@ -127,6 +131,7 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "estimate",
     "layouts",
     "mlp_group",
     "plots",

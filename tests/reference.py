@@ -283,6 +283,8 @@ def batch_times(
     deepest: float,
     depths: NDArray[np.float64],
     has_depths: bool,
+    submit_s: float,
+    submitters: int,
 ) -> NDArray[np.float64]:
     """Of batches, [batch, 4]: in the fullest queue, while nobody else is served, in all, until the first data."""
 
@@ -317,12 +319,18 @@ def batch_times(
     latencies_s, depths_of = np.where(n_reads > 0, latency_s, 0.0), np.clip(n_reads, 1, deepest)
     alone_s = latencies_s * n_reads + at_rate_s
     least_s = at_rate_s if has_depths else latencies_s + queued_s
+    # A read alone, with its submission; before the last one of each core, all others of that core.
+    alone = np.maximum(at_rate_s, curve_s[:, 0]) if has_depths else latencies_s * n_reads + queued_s
+    each = np.maximum(alone / np.maximum(n_reads, 1), submit_s)
+    formed_s = np.where(n_reads > submitters, (n_reads / submitters - 1) * submit_s, 0) + each
+    least_s = np.where(n_reads > 0, np.maximum(least_s, formed_s), least_s) if submit_s else least_s
     rows = []
     for i, (n, depth) in enumerate(zip(n_reads, depths_of, strict=True)):
         last_s = copy_s[i] / max(n, 1)
         reading_s = lasts(i, depth, last_s * (n - depth) if n > depth else 0.0, least_s[i])
-        occupied_s = lasts(i, deepest, copy_s[i], queued_s[i])
+        occupied_s = max(lasts(i, deepest, copy_s[i], queued_s[i]), n * submit_s / submitters)
         first_s = reading_s * depth / n + last_s if copy_s[i] and n else latencies_s[i]
+        first_s = max(first_s, submit_s) if n else 0.0
         service_s = reading_s + last_s
         rows.append([queued_s[i], min(occupied_s, service_s), service_s, min(first_s, service_s)])
     return np.array(rows)

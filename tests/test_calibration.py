@@ -467,6 +467,8 @@ STRANGE = {
     "max_read_bytes": 256,
     "copy_bytes_per_s": 3e7,
     "map_bytes_per_s": 2e7,
+    "submit_s": 3e-6,
+    "submitters": 4,
     "derate": 0.25,
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.devices import Compute, Dram, Flash, ReadBatches, Slices
 from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
 
@@ -61,6 +61,17 @@ CASES: list[tuple[dict[str, Any], list[int], float, int, float, float]] = [
     ({"read_curve": CURVE}, [0, 2], 16, 2, 32, 200e-6),
     ({"read_curve": CURVE}, [0, 1], 48, 1, 96, 400e-6),
     ({"read_curve": [[16, 1e9]]}, [0], 1000, 1, 1000, 1000e-6),  # never faster than sequential
+    # Three reads, submitted for 1 ms each: the last is read after two others were submitted. It has its own submission
+    # in it, which a latency of 2 ms has too; a curve that takes longer than they do shows nothing of them.
+    ({"submit_s": 1e-3}, [1, 3, 5], 10, 3, 30, 3e-3),
+    ({"submit_s": 1e-3}, [1, 2, 3], 10, 1, 30, 1e-3),
+    ({"submit_s": 1e-3, "latency_s": 2e-3}, [1, 3, 5], 10, 3, 30, 2e-3 + 2e-3 + 10e-6),
+    ({"submit_s": 1e-3, "latency_s": 2e-3}, [1], 10, 1, 10, 2e-3 + 10e-6),
+    ({"submit_s": 1e-3, "latency_s": 1e-3, "submitters": 2}, [1, 3, 5, 7], 10, 4, 40, 1e-3 + 1e-3 + 10e-6),
+    ({"submit_s": 1e-3, "submitters": 8}, [1, 3, 5, 7], 10, 4, 40, 1e-3),
+    ({"submit_s": 1e-3, "latency_s": 3e-3, "queue_depth": 1}, [1, 3, 5], 10, 3, 30, 9e-3 + 30e-6),
+    ({"submit_s": 90e-6, "read_curve": CURVE}, [0, 2, 4], 16, 3, 48, 300e-6),
+    ({"submit_s": 150e-6, "read_curve": CURVE}, [0, 2, 4], 16, 3, 48, 450e-6),
     # Half as fast, but for the latency.
     ({"read_curve": CURVE, "derate": 0.5}, [0, 1], 16, 1, 32, 300e-6),
     ({"derate": 0.5, "latency_s": 1e-3}, [0], 10, 1, 10, 1e-3 + 20e-6),
@@ -76,7 +87,7 @@ def test_a_batch_of_columns(
     assert (batches.n_reads[1], batches.n_bytes[1]) == (n_reads, n_bytes)
     assert batches.wanted_bytes[1] == len(columns) * column_bytes
     assert batches.service_s[1] == pytest.approx(seconds, rel=1e-12)
-    assert batches.first_data_s[1] == fields.get("latency_s", 0)
+    assert batches.first_data_s[1] == max(fields.get("latency_s", 0), fields.get("submit_s", 0))
     lost = device.losses(batches)
     assert sum(own[1] for own in lost.values()) == pytest.approx(seconds, rel=1e-12)
 
@@ -103,6 +114,32 @@ def test_a_curve_for_each_depth(queue_depth: int, columns: list[int], seconds: f
     device = flash(read_curve=DEPTHS, queue_depth=queue_depth, latency_s=160e-6, read_bytes_per_s=1e9)
     batches = fetch(device, columns, 16)
     assert batches.service_s[1] == pytest.approx(seconds, rel=1e-12)
+
+
+def test_a_long_read_goes_on_at_the_rate_of_its_depth() -> None:
+    """Reads of 160 bytes in pieces of 64, 5 us a byte at depth 1 and 1.25 at depth 16, as their largest read has it."""
+    for io_depth, factor in ((1, 1), (16, 0.25), (None, 0.25)):
+        device = flash(io_depth, read_curve=DEPTHS, queue_depth=16, read_bytes_per_s=1e9, max_read_bytes=64)
+        batch = fetch(device, [0, 2, 4, 6, 8, 10], 160)
+        assert (batch.n_reads[1], batch.service_s[1]) == (18, pytest.approx(6 * (320e-6 + 96 * 5e-6) * factor))
+        # A stream is one such read: three pieces in flight are a power of 3 between 1 and 4.
+        stream, share = device.streams(np.array([0.0, 160.0])), 0.25 ** (0 if io_depth == 1 else np.log2(3) / 4)
+        assert stream.n_reads.tolist() == [0, 3]
+        assert stream.service_s.tolist() == pytest.approx([0, 800e-6 * share])
+
+
+def test_what_goes_on_is_never_faster_than_sequential() -> None:
+    device = flash(read_curve=DEPTHS, max_read_bytes=64, read_bytes_per_s=1e5)
+    assert fetch(device, [0, 1], 160).service_s[1] == pytest.approx(320 / 1e5)
+    assert device.streams(np.array([320.0])).service_s[0] == pytest.approx(320 / 1e5)
+
+
+def test_a_batch_that_is_being_submitted_keeps_the_next_waiting() -> None:
+    """Three reads whose latency others could use: 1 ms each to submit, 5 ms alone."""
+    batch = fetch(flash(submit_s=1e-3, latency_s=5e-3), [1, 3, 5])
+    assert (batch.occupied_s[1], batch.service_s[1]) == pytest.approx((3e-3, 7e-3 + 10e-6))
+    stream = flash(submit_s=1e-3, latency_s=5e-3, max_read_bytes=10, page_bytes=10).streams(np.array([30.0]))
+    assert (stream.occupied_s[0], stream.service_s[0]) == pytest.approx((3e-3, 7e-3 + 10e-6))
 
 
 def test_a_depth_that_was_measured_slower_is_not_used() -> None:
@@ -258,9 +295,34 @@ def test_a_unit_reads_at_its_own_rate_beside_what_flash_writes(unit_bytes_per_s:
 def test_compute() -> None:
     unit = ComputeUnit(ops_per_s=1e6, launch_s=1e-3, select_s_per_column=1e-5, precision_bits=8)
     assert Compute(unit).seconds(np.array([2000.0, 0.0])).tolist() == pytest.approx([3e-3, 0])
-    assert Compute(unit).seconds(np.array([2000.0, 0.0]), np.array([0.5, 0.5])).tolist() == pytest.approx([5e-3, 0])
+    assert Compute(unit).seconds(np.array([2000.0, 0.0]), np.array([5e5, 5e5])).tolist() == pytest.approx([5e-3, 0])
     assert Compute(unit).select_seconds(np.array([30.0])) == pytest.approx(3e-4)
     assert [Compute(unit).operations(10, bits) for bits in (4, 8, 16)] == [20, 20, 40]
     assert Compute(None).operations(10, 16) == 20
     many = np.array([1e18])
     assert (Compute(None).seconds(many), Compute(None).select_seconds(many)) == (0, 0)
+
+
+@pytest.mark.parametrize("fields", [{}, {"page_bytes": 64}, {"page_bytes": 16, "gap_bytes": 16, "max_read_bytes": 64}])
+@pytest.mark.parametrize("column_bytes", [10, 16])
+@pytest.mark.parametrize("is_aligned", [True, False])
+def test_slices_of_columns_are_columns_of_a_longer_region(
+    fields: dict[str, Any], column_bytes: float, is_aligned: bool
+) -> None:
+    """Layer after layer within each column; some of the layers are read."""
+    rng = np.random.default_rng(3)
+    device = flash(latency_s=1e-3, queue_depth=4, copy_bytes_per_s=1e6, **fields)
+    wanted = rng.random((6, 20)) < 0.3
+    places = rng.permutation(20).astype(np.int32)
+    for first, stop in ((0, 4), (0, 1), (2, 3), (1, 3)):
+        slices = np.zeros((6, 20, 4), np.bool_)
+        slices[:, :, first:stop] = wanted[:, :, None]
+        own_places = (places[:, None] * 4 + np.arange(4)).astype(np.int32).ravel()
+        longer = device.columns(
+            slices.reshape(6, -1), slices.sum((1, 2)) * 1.0, column_bytes, (1, 2), own_places, is_aligned
+        )
+        own = device.columns(
+            wanted, wanted.sum(1) * 1.0, column_bytes, (1, 2), places, is_aligned, Slices(first, stop, 4)
+        )
+        for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s", "first_data_s"):
+            assert getattr(own, name) == pytest.approx(getattr(longer, name), rel=1e-12), (first, stop, name)

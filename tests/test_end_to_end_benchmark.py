@@ -5,17 +5,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from conftest import small_model, tight_slots
 
 from benchmarks.published import end_to_end
+from benchmarks.published.bands import Band, count_rows, draw
 from benchmarks.published.neurons import EveryLinear, LowestIndices, Neurons
 from benchmarks.published.targets import Run, Target, Workload, same_bits
 from benchmarks.published.targets_dense import OPT_6_7B
 from benchmarks.published.targets_sparse import OPT_RUN
-from dipsim import HardwareProfile, ModelSpec, Trace
+from dipsim import Experts, HardwareProfile, ModelSpec, Trace
 from dipsim.cache import WeightCache
 from dipsim.policies import Place
 from dipsim.trace.reading import Sequence
@@ -51,11 +53,11 @@ def test_a_reader_can_judge_it(target: Target) -> None:
 @every_target
 def test_can_be_set_up(target: Target) -> None:
     """Within the memory that the device has for a model: else a warning fails this test."""
-    for run in (target.run, target.baseline):
+    for run in (target.run, target.baseline, *(replace(target.run, **own) for own in target.flash)):
         if run is None:
             continue
         assert run.workload.model.name in end_to_end.simulation(run, without_scores(run.workload)).title
-        if run.dram_bytes is None:
+        if run.dram_bytes is None and run.workload.model.mixture is None:
             dram = HardwareProfile.load(run.profile).with_values(run.changes).dram
             assert run.bytes_beside + run.masked_bytes < dram.capacity_bytes - dram.reserved_bytes
 
@@ -128,13 +130,79 @@ def small_run() -> Run:
     return Run("a18-paper", load, Neurons(keep=0.2, fills_cache=True)).holding(0.3)
 
 
-def test_dram_is_found_for_a_hit_rate(tmp_path: Path) -> None:
-    run, traces = small_run(), end_to_end.Traces(tmp_path)
-    given = end_to_end.simulate(run, traces).to_dict()["hit_rate"]
-    found = end_to_end.at_hit_rate(replace(run, dram_bytes=None), given, traces)
-    assert found.to_dict()["hit_rate"] == pytest.approx(given, abs=0.01)
-    share = (found.dram.capacity_bytes - run.bytes_beside) / run.masked_bytes
-    assert share == pytest.approx(0.3, abs=2**-6)
+def of_small_run(**values: Any) -> Target:
+    """On a device with real Flash, and a faster one to be a band with."""
+    run = replace(small_run(), profile="oneplus-12-ufs4", policy="lru", io_depth=4, overlap="none", unit="cpu")
+    return Target("small", "a", "b", 100.0, run, "GitHub c", (), flash=({}, {"io_depth": 32}), **values)
+
+
+def test_a_band_reaches_over_presets_and_flash(tmp_path: Path) -> None:
+    """Its ends are two of the six runs, each simulated by hand here; its own is one."""
+    target, traces = of_small_run(), end_to_end.Traces(tmp_path)
+    found = end_to_end.band(target, end_to_end.PRESETS, traces)
+    rates = [
+        end_to_end.simulate(
+            replace(target.run, io_depth=depth, workload=replace(target.run.workload, preset=preset)), traces
+        ).to_dict()["tok_per_s"]
+        for preset in end_to_end.PRESETS
+        for depth in (4, 32)
+    ]
+    assert (found.low, found.high) == (min(rates), max(rates))
+    assert found.own == rates[4]  # preset high, depth 4
+    assert found.low <= found.own < found.high
+
+
+def test_a_published_hit_rate_is_given(tmp_path: Path) -> None:
+    row = end_to_end.row(of_small_run(hit_rate=0.5), end_to_end.Traces(tmp_path))
+    assert row["given hit rate"] == pytest.approx(0.5, abs=0.002)
+    assert row["hit rate"] != pytest.approx(0.5, abs=0.05)
+    assert row["given low"] == row["given own"] < row["given high"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "published", "explained"),
+    [(1, 2.9, 1, True), (1, 2.9, 2.9, True), (1, 2.9, 0.99, False), (1, 2.9, 3, False), (1, 3, 2, False)],
+)
+def test_a_narrow_band_around_a_number_explains_it(low: float, high: float, published: float, explained: bool) -> None:
+    assert Band(low, 1.5, high, 0.5).explains(published) is explained
+
+
+def counted(target: str, kind: str, own: Band, given: Band | None = None, chosen_on: str = "") -> dict[str, Any]:
+    """A row as the benchmark's, of a target whose published number is 1."""
+    shown = {"target": target, "kind": kind, "unit": "tok/s", "published": 1.0, "chosen on it": chosen_on}
+    return shown | own.columns("", 1) | (given.columns("given ", 1) if given else Band.empty_columns("given "))
+
+
+ROWS = [
+    counted("a", "dense", Band(1.1, 1.1, 1.1, 1)),
+    counted("b", "dense", Band(1.3, 1.3, 1.3, 1)),
+    counted("c", "sparse", Band(0.5, 2, 4, 0.5), Band(0.9, 1.6, 1.7, 0.5)),  # in the given band, not near
+    counted("d", "sparse", Band(0.9, 1.4, 1.5, 0.5), chosen_on="a constant"),
+    counted("e", "mixture", Band(0.1, 0.2, 0.3, 0.5)),
+]
+
+
+def test_explained_and_near_are_counted() -> None:
+    found = {row["targets"]: (row["of"], row["are near"], row["explained by a band"]) for row in count_rows(ROWS)}
+    assert list(found.values()) == [(2, 1, 0), (3, 1, 1), (3, 1, 2), (1, 0, 1), (2, 0, 1), (1, 0, 0)]
+    assert [row["neither"] for row in count_rows(ROWS)] == ["b", "c, e", "e", "", "e", "e"]
+
+
+def test_published_against_simulated_is_drawn() -> None:
+    plot = draw([*ROWS, counted("f", "sparse", Band(2, 4, 5, 0.5)) | {"unit": "ms of Flash per token"}])
+    assert plot.data["target"].tolist() == ["a", "b", "c", "c", "d", "e", "f"]
+    inverse = plot.data.iloc[-1]
+    assert (inverse["published"], inverse["low"], inverse["simulated"], inverse["high"]) == (1000, 200, 250, 500)
+    assert [axes.get_xscale() for axes in plot.figure.axes] == ["log"] * 3
+
+
+def test_computation_that_was_measured_is_given(tmp_path: Path) -> None:
+    """A mixture that hits always, without DRAM's time: operations alone, a quarter of a second of them."""
+    load = Workload(ModelSpec.load("olmoe-1b-7b"), ("router",), tokens=4, warmup=1)
+    run = Run("a18-paper", load, Experts(), overlap="none", compute_s=0.25, given_hit_rate=1.0)
+    run = replace(run, cache_bytes=4e9, changes={"dram.read_bytes_per_s": 1e15, "flash.read_bytes_per_s": 1e15})
+    tok_per_s = end_to_end.simulate(run, end_to_end.Traces(tmp_path)).to_dict()["tok_per_s"]
+    assert tok_per_s == pytest.approx(4, rel=1e-5)
 
 
 def test_hottest_columns_come_first(tmp_path: Path) -> None:
@@ -147,7 +215,7 @@ def test_hottest_columns_come_first(tmp_path: Path) -> None:
 
 def test_another_preset_changes_scores_alone() -> None:
     target = BY_NAME["dip"]
-    (other,) = end_to_end.chosen(["dip"], "low")
+    other = end_to_end.at_preset(target, "low")
     assert other.baseline is not None
     assert (other.run.workload.preset, other.baseline.workload.preset) == ("low", "low")
     back = end_to_end.at_preset(other, target.run.workload.preset)
@@ -160,11 +228,3 @@ def test_profile_values_are_changed() -> None:
     needed = run.bytes_beside + run.masked_bytes
     own = HardwareProfile.load(run.profile).dram
     assert own.capacity_bytes - own.reserved_bytes < needed < run.changes["dram.capacity_bytes"] - own.reserved_bytes
-
-
-def test_a_bundle_of_two_reads_takes_as_long_as_both() -> None:
-    """4 KiB at 0.85 GB/s twice; longer reads are as before where they take longer than that."""
-    curve = dict(end_to_end.device(BY_NAME["pi2-bamboo-2-bundle"].run).flash.curves[None])
-    assert curve[8192] == pytest.approx(2 * curve[4096], rel=1e-12)
-    assert curve[4096] == pytest.approx(4096 / 0.85e9, rel=1e-12)
-    assert curve[32768] == pytest.approx(32768 / 1.75e9, rel=1e-12)

@@ -85,6 +85,8 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
             "derate": draw(st.sampled_from([1.0, 0.67])),
             "copy_bytes_per_s": draw(st.sampled_from([None, 1e6])),
             "map_bytes_per_s": draw(st.sampled_from([None, 3e5])),
+            "submit_s": draw(st.sampled_from([0, 1e-7, 1e-4, 2e-3])),
+            "submitters": draw(st.sampled_from([1, 3])),
         }
     compute: dict[str, Any] = {
         "ops_per_s": rate(),
@@ -166,6 +168,8 @@ BETTER: list[tuple[str, Any]] = [
     ("flash.derate", lambda value: 1.0),
     ("flash.copy_bytes_per_s", lambda value: None),
     ("flash.map_bytes_per_s", lambda value: None),
+    ("flash.submit_s", lambda value: value / 2),
+    ("flash.submitters", lambda value: value + 1),
     ("dram.replace_bytes_per_s", lambda value: None),
     ("dram.read_bytes_per_s", lambda value: value * 3),
     ("compute.ops_per_s", lambda value: value * 3),
@@ -203,6 +207,8 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("flash", "derate", 0.5),
     ("flash", "copy_bytes_per_s", 1e6),
     ("flash", "map_bytes_per_s", 1e6),
+    ("flash", "submit_s", 4e-3),
+    ("flash", "submitters", 2),
     ("dram", "capacity_bytes", 1100),
     ("dram", "reserved_bytes", 300),
     ("dram", "read_bytes_per_s", 1e6),
@@ -245,6 +251,7 @@ def test_every_field_of_a_profile_changes_some_result(
     results = []
     for change in ({}, {field: value}):
         data = profile_data()
+        data["flash"] |= {"submit_s": 4e-3} if field == "submitters" else {}
         data[section] |= change
         flash, dram = data.pop("flash"), data.pop("dram")
         profile = device(flash_more=flash, dram_more=dram, **data)
@@ -281,6 +288,56 @@ def test_a_run_names_its_unit(trace: Trace) -> None:
         Simulation(profile, trace, HOT_TWO, unit="gpu")
     with pytest.raises(DipsimError, match=r"unit: got 'gpu'; profile 'test' has no \[compute\]"):
         Simulation(device(), trace, HOT_TWO, unit="gpu")
+
+
+def test_units_side_by_side_by_hand(make_trace: MakeTrace, both_engines: None) -> None:
+    """The MLPs of two layers, 2 columns of 24 bytes and 2 of 8 each, are divided between a unit that skips columns at
+    half of its speed and one that does not mind; attention and LM head are the default unit's."""
+    units: dict[str, Any] = {"npu": {"ops_per_s": 8e5, "launch_s": 3e-6}}
+    units["cpu"] = {"ops_per_s": 4e5, "dram_bytes_per_s": 1e5, "sparse_efficiency": 0.5, "launch_s": 2e-6}
+    profile = device(1e9, 3e5, compute={"ops_per_s": 1e6, "launch_s": 1e-6, "units": units})
+    trace = make_trace(small_model(), random_scores(small_model(), 3), prompt_lengths=[2])
+    options = {"dram": 2000, "overlap": "none"}
+    n_bytes, rest = 2 * (2 * 24 + 2 * 8), 2 * 192 + 128
+    kv_bytes = 2 * 2 * 4 * np.arange(2, 5)
+    alone = Simulation(profile, trace, HOT_TWO, "lru", **options).run()
+    # Of operations, and of what is read from DRAM, the later of both; the bus carries 3e5.
+    for npu, ops_per_s, bytes_per_s in ((0.9, 8e5 / 0.9, 3e5), (0.5, 4e5, 1e5), (0.125, 2e5 / 0.875, 5e4 / 0.875)):
+        given = f"npu={npu}, cpu={1 - npu}"
+        result = Simulation(profile, trace, HOT_TWO, "lru", units=given, **options).run()
+        expected_s = 2 * rest / 1e6 + 3 * 1e-6 + 2 * n_bytes / ops_per_s + 4 * 3e-6
+        assert result.tokens["compute_s"].to_numpy() == pytest.approx(expected_s)
+        held = result.tokens["hit_bytes"].to_numpy()
+        assert held.sum() > 0
+        assert result.tokens["dram_s"].to_numpy() == pytest.approx((rest + kv_bytes) / 3e5 + held / bytes_per_s)
+        assert result.config["units"] == given
+        assert Simulation.from_config(result.config).run().to_json() == result.to_json()
+        assert result.ttft_s == alone.ttft_s
+
+
+def test_equal_halves_are_the_whole_and_precision_counts(trace: Trace) -> None:
+    halves = {"one": {"ops_per_s": 5e5}, "two": {"ops_per_s": 5e5}}
+    profile = device(1e9, 3e5, compute={"ops_per_s": 1e6, "units": halves})
+    tokens = {}
+    for units in (None, "one=0.5,two=0.5"):
+        tokens[units] = Simulation(profile, trace, HOT_TWO, "lru", dram=2000, units=units).run().tokens
+    assert tokens[None].equals(tokens["one=0.5,two=0.5"])
+    # Of weights of 8 bits, a unit whose rate is for 4 does two operations for each that is counted.
+    wide = profile.with_values({"compute.units.one.precision_bits": 4, "compute.units.two.ops_per_s": None})
+    token = Simulation(wide, trace, HOT_TWO, "lru", dram=2000, units="one=0.5,two=0.5").run().tokens.iloc[0]
+    n_mlp, n_rest = 2 * (2 * 24 + 2 * 8), 2 * 192 + 128
+    assert token["compute_s"] == pytest.approx(2 * n_rest / 1e6 + 2 * 2 * n_mlp * 0.5 / 5e5)
+
+
+@pytest.mark.parametrize("given", ["one=1", "one=0.6,two=0.6", "one=0.5,one=0.5", "one=0,two=1", "one,two", "a=x,b=1"])
+def test_units_that_are_none(trace: Trace, given: str) -> None:
+    profile = device(compute={"units": {"one": {}, "two": {}}})
+    with pytest.raises(DipsimError, match=f"units: got '{given}'; must be different units with shares above 0"):
+        Simulation(profile, trace, HOT_TWO, units=given)
+    with pytest.raises(DipsimError, match="unit: unknown name, got 'three'"):
+        Simulation(profile, trace, HOT_TWO, units="one=0.5,three=0.5")
+    with pytest.raises(DipsimError, match=r"unit: got 'one'; profile 'test' has no \[compute\]"):
+        Simulation(device(), trace, HOT_TWO, units="one=0.5,two=0.5")
 
 
 def test_peak_and_power_by_hand(trace: Trace) -> None:
@@ -493,6 +550,8 @@ def test_pipelined_never_beats_physics(
     path = sum(tokens[f"{part}_on_path_s"] for part in PARTS)
     assert path.to_numpy() == pytest.approx(tokens["token_s"].to_numpy(), rel=1e-9)
     flash = profile.flash
+    submitted_s = tokens["flash_reads"].sum() * flash.submit_s / flash.submitters  # whatever is read ahead
+    assert max(job.end_s for job in jobs if job.device == "flash") >= submitted_s * (1 - 1e-9)
     if flash.queue_depth is not None and not any(len(point) == 3 for point in flash.read_curve or []):
         # What waits in the queue keeps others out of it: reads ahead are served by the same few places.
         rounds_s = tokens["flash_reads"].sum() * flash.latency_s / flash.queue_depth

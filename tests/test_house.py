@@ -32,7 +32,7 @@ LAYERS = [
     {"timeline"},
     {"questions"},
     {"simulation"},
-    {"plots", "evaluation", "report"},
+    {"plots", "evaluation", "estimation", "report"},
     {"sweeps"},
     {"tuning"},
     {"cli"},

@@ -283,6 +283,7 @@ def test_random_bits_are_those_of_splitmix64() -> None:
     st.sampled_from([1.0, 3.0, 40.0, math.inf]),
     st.sampled_from([(1.0,), (4.0,), (1.0, 4.0), (2.0, 8.0, 32.0), (1.0, 2.0, 16.0, 128.0)]),
     st.booleans(),
+    st.sampled_from([(0.0, 1), (1e-4, 1), (0.02, 1), (0.02, 3)]),
 )
 def test_times_of_batches(
     batches: list[tuple[int, float, float, list[float]]],
@@ -290,11 +291,12 @@ def test_times_of_batches(
     deepest: float,
     depths: tuple[float, ...],
     has_depths: bool,
+    submitting: tuple[float, int],
 ) -> None:
     depths = depths if has_depths else (1.0,)
     costs = np.array([[n_reads, *seconds[: len(depths)]] for n_reads, _, _, seconds in batches])
     n_bytes, copy_s = (np.array([batch[i] for batch in batches]) for i in (1, 2))
     times = np.empty((len(batches), 4))
-    given = 1e7, latency_s, deepest, np.array(depths), has_depths
+    given = 1e7, latency_s, deepest, np.array(depths), has_depths, *submitting
     kernels.time_batches(n_bytes, copy_s, costs, np.empty(len(depths)), *given, times)
     assert times == pytest.approx(reference.batch_times(n_bytes, copy_s, costs, *given), rel=1e-9)

@@ -7,23 +7,28 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import reference
-from conftest import MakeTrace, device, random_scores, small_model
+from conftest import MakeTrace, device, random_scores, small_mixture, small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import dipsim as ds
 from dipsim import DipsimError
+from dipsim.engine import blocks_of
+from dipsim.kernels import stages
 from dipsim.layouts import (
     Coactivation,
     Column,
     GateFirst,
     Gguf,
+    LayerGroups,
     Layout,
     is_aligned,
     layouts,
@@ -33,6 +38,7 @@ from dipsim.layouts import (
     pieces_of,
     reads_of,
 )
+from dipsim.planning.checks import check_layers_beside
 
 Mask = NDArray[np.bool_]
 
@@ -176,6 +182,129 @@ def test_gates_are_read_first_where_columns_are_neurons() -> None:
             make("gate-first", **options)
 
 
+def alike(n_tokens: int, hot: dict[int, list[int]]) -> dict[str, NDArray[np.float16]]:
+    """Scores at both sites of four layers: layer -> its two hot columns, the same of all tokens."""
+    scores = {"mlp_input": np.zeros((n_tokens, 4, 8)), "glu": np.zeros((n_tokens, 4, 12))}
+    for values in scores.values():
+        for layer, columns in hot.items():
+            values[:, layer, columns] = 1
+    return {site: values.astype(np.float16) for site, values in scores.items()}
+
+
+def of_layers(make_trace: MakeTrace, hot: dict[int, list[int]], **more: object) -> tuple[ds.Simulation, pd.Series]:
+    """A run without cache, and its first token. A column of `up_gate` has 24 bytes, of `down` 8."""
+    trace = make_trace(small_model(n_layers=4), alike(2, hot))
+    two = ds.Dip(keep_input=2 / 8, keep_glu=2 / 12)
+    flash = {"latency_s": 1e-3}
+    options = {"policy": "none", "dram": 4000, "prefetch": "oracle", "prefetch_bytes": 96} | more
+    options = {name: value for name, value in options.items() if value is not None}
+    simulation = ds.Simulation(device(1e6, 1e15, flash_more=flash), trace, two, **options)
+    return simulation, simulation.run().tokens.iloc[0]
+
+
+ALIKE = {layer: [0, 2] for layer in range(4)}
+
+
+def test_a_read_fetches_a_column_of_all_layers_of_a_group(make_trace: MakeTrace, both_engines: None) -> None:
+    """Beside the row: two columns of two groups, a read for each layer, or for each two of them."""
+    for layout, n_reads in (("column", 16), (LayerGroups(1), 16), (LayerGroups(2), 8), (LayerGroups(4), 4)):
+        simulation, token = of_layers(make_trace, ALIKE, layout=layout)
+        assert token["flash_reads"] == 1 + n_reads
+        assert token["flash_bytes"] == 8 + 4 * 2 * (24 + 8)
+        assert token["prefetch_bytes"] == token["prefetch_used_bytes"] == 4 * 2 * (24 + 8)
+        n_layers = getattr(layout, "n_layers", 1)
+        assert simulation.run().to_dict()["dram"]["prefetch_bytes"] == 2 * n_layers * 96
+    # Neighbours of whole columns join; on demand, or one layer at a time, slices lie apart.
+    neighbours = {layer: [0, 1] for layer in range(4)}
+    for more, n_reads in (
+        ({"layout": LayerGroups(2)}, 4),
+        ({"layout": LayerGroups(2), "prefetch_layers": 1}, 16),
+        ({"layout": LayerGroups(4), "prefetch_layers": 2}, 8),
+        ({"layout": LayerGroups(2), "prefetch_layers": 4}, 4),
+        ({"layout": LayerGroups(2), "prefetch": None, "prefetch_bytes": None}, 16),
+        ({"layout": "column"}, 8),
+    ):
+        simulation, token = of_layers(make_trace, neighbours, **more)
+        assert token["flash_reads"] == 1 + n_reads, more
+        assert token["flash_bytes"] == 8 + 4 * 2 * (24 + 8)
+        assert ds.Simulation.from_config(simulation.config).run().to_json() == simulation.run().to_json()
+
+
+def test_a_column_is_read_for_layers_that_do_not_use_it(make_trace: MakeTrace, both_engines: None) -> None:
+    """Layers 0 and 1 agree on column 0. Room is for two columns of `up_gate`: that one, and the first that one of them
+    wants, 2; four of `down`: all."""
+    _, token = of_layers(make_trace, {0: [0, 2], 1: [0, 4], 2: [], 3: []}, layout=LayerGroups(2))
+    others = 2 * 2 * (24 + 8)  # layers whose scores are all zero take the first two, both of them
+    assert token["prefetch_bytes"] == others + 2 * (2 * 24) + 2 * (3 * 8)
+    assert token["prefetch_used_bytes"] == others + 3 * 24 + 4 * 8
+    # The slice of column 4 that layer 1 lacks is read on demand.
+    assert token["flash_wanted_bytes"] == token["prefetch_bytes"] + 24 + 8
+
+
+def test_layers_are_read_ahead_while_the_first_of_those_before_is_worked_on(
+    make_trace: MakeTrace, both_engines: None
+) -> None:
+    """Stages: embedding, then attention, up_gate and down of each layer, LM head."""
+    for layout in ("column", LayerGroups(2)):
+        simulation, _ = of_layers(make_trace, ALIKE, layout=layout, prefetch_layers=2)
+        done = next(iter(blocks_of(simulation._setup, lambda n_tokens: None)))
+        edges_s, ahead = done.jobs.edges_s[0], done.jobs.ahead[0, :, :, stages.FLASH]
+        is_first = [True, layout == "column"] * 2  # with the first of both, the other is read
+        assert (ahead[:, 0, stages.SERVICE] > 0).tolist() == is_first
+        begun = [edges_s[0], edges_s[0], edges_s[3], edges_s[3]]
+        for layer in np.flatnonzero(is_first):
+            assert ahead[layer, :, stages.READY].tolist() == [begun[layer]] * 2
+        # Flash is slow: what was read for layers 2 and 3 is waited for, by both where it came at once.
+        late = done.jobs.of_stages[0, :, stages.LATE, stages.READY]
+        came = ahead[:, 0, stages.END]
+        assert late[2 + 3 * 3] == max(came[3] if layout == "column" else came[2], edges_s[2 + 3 * 3])
+
+
+def test_a_batch_that_another_layer_begins_is_waited_for(make_trace: MakeTrace, both_engines: None) -> None:
+    """At the second token layer 2 has all that it uses in its cache, and layer 3 nothing."""
+    scores = alike(2, ALIKE)
+    for values in scores.values():
+        values[1, 3], values[1, 3, [5, 7]] = 0, 1
+    two = ds.Dip(keep_input=2 / 8, keep_glu=2 / 12)
+    simulation = ds.Simulation(
+        *(device(1e4, 1e15), make_trace(small_model(n_layers=4), scores), two, "lru"),
+        **{"dram": 2200, "prefetch": "oracle", "prefetch_bytes": 96, "layout": LayerGroups(2)},
+    )
+    done = next(iter(blocks_of(simulation._setup, lambda n_tokens: None)))
+    ahead = done.jobs.ahead[1, :, :, stages.FLASH]
+    assert (ahead[:, 0, stages.SERVICE] > 0).tolist() == [False, False, True, False]
+    late = done.jobs.of_stages[1, 2 + 3 * 3, stages.LATE]
+    assert late[stages.READY] == ahead[2, 0, stages.END] > done.jobs.edges_s[1, 2 + 3 * 3]
+
+
+def test_of_layers_ahead_the_scores_of_the_first_before_them_are_known(make_trace: MakeTrace) -> None:
+    """Layer 1 differs from all others, and nobody looks at it: 2 and 3 are guessed by layer 0."""
+    hot = ALIKE | {1: [5, 6]}
+    _, token = of_layers(make_trace, hot, prefetch="previous-layer", prefetch_layers=2)
+    assert token["prefetch_bytes"] == token["prefetch_used_bytes"] == 2 * 2 * 24
+    _, token = of_layers(make_trace, hot, prefetch="previous-layer")
+    assert (token["prefetch_bytes"], token["prefetch_used_bytes"]) == (3 * 2 * 24, 2 * 24)
+
+
+def test_layers_side_by_side_are_of_equal_columns_and_miss_alike(make_trace: MakeTrace) -> None:
+    for more, message in (
+        ({"prefetch_layers": 0}, "prefetch_layers: got 0; must be a whole number, at least 1"),
+        ({"prefetch": "none", "prefetch_layers": 2, "prefetch_bytes": None}, "prefetch_layers: got 2, but nobody"),
+        ({"prefetch_layers": 4, "prefetch_bytes": 400}, "prefetch_bytes: its buffers need 3.20 kB"),
+    ):
+        with pytest.raises(DipsimError, match=message):
+            of_layers(make_trace, ALIKE, **more)
+    mixture = small_mixture()
+    experts = replace(ds.Experts().groups(mixture)[0], layer_bytes=(96.0, 48.0))
+    with pytest.raises(DipsimError, match="layout: got 'LayerGroups' for 'experts', whose columns differ in bytes"):
+        check_layers_beside(LayerGroups(2), [experts])
+    check_layers_beside(LayerGroups(1), [experts])
+    # Half of the columns are given to hit: the same ones in layers that lie side by side.
+    for n_layers, n_reads in ((1, 8), (2, 4), (4, 2)):
+        _, token = of_layers(make_trace, ALIKE, layout=LayerGroups(n_layers), given_hit_rate=0.5, policy="lru")
+        assert token["flash_reads"] == 1 + n_reads
+
+
 @pytest.mark.parametrize("engine", ["compiled", "processes"])
 def test_gate_first_by_hand(make_trace: MakeTrace, engine: str) -> None:
     """A neuron of 3 * 6 bytes is two reads, each of a page of 16: as many as neurons that are missed, and half as many
@@ -218,6 +347,7 @@ def test_a_layout_is_its_name_and_options_again() -> None:
         ("colum", {}, "layout: unknown name, got 'colum'; did you mean 'column'"),
         ("column", {"calibration_tokens": 3}, "calibration_tokens: layout 'column' has no such option"),
         ("column", {"bundled": 0}, "bundled: got 0; must be true or false"),
+        ("layer-groups", {"n_layers": 0}, "n_layers: got 0; must be a whole number from 1"),
         ("coactivation", {"calibration_tokens": 0}, "calibration_tokens: got 0; must be a whole number from 1"),
         ("coactivation", {"calibration_tokens": 1.5}, "calibration_tokens: got 1.5; must be a whole number"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import complaint, run
 from test_hardware import profiles
-from test_processes import COUNTS, check_equal, options
+from test_processes import COUNTS, LAYOUTS, UNITS, check_equal, options
 
 from dipsim import (
     Dense,
@@ -107,9 +107,12 @@ def test_both_engines_tell_the_same(
     traces: list[Trace], data: st.DataObject, which: int, profile: HardwareProfile, masking: Method
 ) -> None:
     given = data.draw(options(masking))
+    if given["layout"] in LAYOUTS[-2:] and masking.groups(traces[which].model)[0].layer_bytes is not None:
+        given["layout"] = "column"  # slices side by side are all of the same bytes
     if "prefetch" in given:
         given["prefetch_bytes"] = data.draw(st.sampled_from([160, 250]))
-    profile = profile.with_values({"dram.capacity_bytes": 1e9})
+        given["prefetch_layers"] = data.draw(st.sampled_from([1, 2])) if given["dram"] == "1.2x" else 1
+    profile = profile.with_values({"dram.capacity_bytes": 1e9, "compute.units": UNITS})
     fast, slow = (
         Simulation(profile, traces[which], masking, engine=engine, **given).run()
         for engine in ("compiled", "processes")

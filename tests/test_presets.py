@@ -250,3 +250,23 @@ def test_the_page_about_presets_has_their_numbers() -> None:
         assert float(cells[6]) * 1e9 == pytest.approx(dram.capacity_bytes - dram.reserved_bytes)
         rates = [rate for rate in (dram.read_bytes_per_s, dram.peak_bytes_per_s) if rate is not None]
         assert [float(cell) * 1e9 for cell in cells[7].split(" of ")] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("oneplus-12")])
+def test_a_big_core_is_in_the_measured_curve_and_a_little_one_is_not(name: str) -> None:
+    """PowerInfer-2, Table 1: of 4 KB reads a big core makes 1,076 MB/s and a little one 762, above and below the 850 of
+    curves P and H."""
+    profile, counts = HardwareProfile.load(name), np.array([1.0, 2.0, 40.0, 5000.0])
+    assert profile.flash.submit_s == pytest.approx(4096 / 1076e6, rel=0.01)
+    none, own, little = (
+        Flash(profile.with_values({"flash.submit_s": submit_s}).flash)
+        for submit_s in (0.0, profile.flash.submit_s, 4096 / 762e6)
+    )
+    for kib in (4, 8, 24, 512):
+        plain_s = none.rows(kib * KIB, counts).service_s
+        assert own.rows(kib * KIB, counts).service_s.tolist() == plain_s.tolist()
+        slowed_s = little.rows(kib * KIB, counts).service_s
+        submitted_s = (counts - 1) * 4096 / 762e6 + plain_s[0]
+        assert slowed_s == pytest.approx(np.maximum(plain_s, submitted_s))
+        is_slower = kib == 4 and name in ("oneplus-12-ufs4", "oneplus-12-ufs4-high")
+        assert (slowed_s[-1] > plain_s[-1]) == is_slower

@@ -17,8 +17,8 @@ from test_hardware import profiles
 from dipsim import Cats, Dense, Dip, DipCa, Gate, Glu, HardwareProfile, Predictor, Simulation, Trace, Up
 from dipsim.engine import blocks_of
 from dipsim.engine.processes import Device, Job
+from dipsim.layouts import LayerGroups
 from dipsim.methods import Method
-from dipsim.profile import ComputeUnit
 
 pytestmark = pytest.mark.filterwarnings("ignore::dipsim.errors.DipsimWarning")  # small DRAM, on purpose
 METHODS = [
@@ -37,13 +37,15 @@ METHODS = [
 ]
 POLICIES = ["none", "lru", "window", "lfu", "lfu-in-cache", "fifo", "arc", "sieve", "s3-fifo", "lru-k", "magnitude"]
 POLICIES += ["belady"]
+UNITS = {"slow": {"ops_per_s": 1e5, "launch_s": 1e-5, "sparse_efficiency": 0.5}, "fast": {"dram_bytes_per_s": 1e6}}
+LAYOUTS = ["column", "coactivation", "gguf", "gate-first", LayerGroups(2), "layer-groups"]
 
 
 @pytest.fixture(scope="module")
 def traces(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
     """Two sequences with a prompt and without; one of more tokens than a block has; scores of which many are equal."""
     folder = tmp_path_factory.mktemp("engines")
-    model, tied = small_model(), small_model(tied_embeddings=True, n_layers=3)
+    model, tied = small_model(), small_model(tied_embeddings=True, n_layers=5)
     return [
         write_trace(folder / "two.zarr", model, random_scores(model, 9), [6, 3], [3, 0]),
         write_trace(folder / "long.zarr", model, random_scores(model, 133, seed=1)),
@@ -61,17 +63,22 @@ def options(draw: st.DrawFn, masking: Method) -> dict[str, Any]:
         "dram": draw(st.sampled_from(["0.75x", "0.85x", "0.95x", "1.2x"])),
         "cache_scope": draw(st.sampled_from(["layer", "layer", "shared"])),
         "overlap": draw(st.sampled_from(["none", "io", "pipelined", "pipelined"])),
-        "layout": draw(st.sampled_from(["column", "coactivation", "gguf", "gate-first"])),
+        "layout": draw(st.sampled_from(LAYOUTS)),
         "io_depth": draw(st.sampled_from([None, 1, 2])),
         "budget": draw(st.sampled_from(["uniform", "by-bytes"])),
         "warmup": draw(st.integers(0, 2)),
         "adapter_bytes": draw(st.sampled_from([0, 40])),
         "predictor_bytes": draw(st.sampled_from([0, 10])),
     }
+    given["units"] = draw(st.sampled_from([None, None, "slow=0.25,fast=0.75"]))
     prefetch = draw(st.sampled_from(["none", "previous-token", "previous-layer", "oracle"]))
     if prefetch != "none" and given["overlap"] == "pipelined" and given["dram"] > "0.8x":
         # What else is in DRAM must leave room for two buffers.
         given |= {"prefetch": prefetch, "prefetch_bytes": draw(st.sampled_from([30, 90, 160])), "predictor_bytes": 0}
+        if draw(st.booleans()):
+            given |= {"prefetch_layers": draw(st.integers(1, 3)), "prefetch_bytes": 60}
+        elif given["layout"] in LAYOUTS[-2:]:  # of up to four layers, each with buffers
+            given["prefetch_bytes"] = 60
     if not masking.looks_at_residency and prefetch in ("none", "oracle") and policy in ("lru", "lfu"):
         given_hit_rate = draw(st.sampled_from([None, 0, 0.3, 1]))
         if given_hit_rate is not None:
@@ -110,7 +117,7 @@ def test_both_engines_tell_the_same(
     ):
         masking = Dip(density=0.4)
     given = data.draw(options(masking))
-    profile = profile.with_values({"dram.capacity_bytes": 1e9})
+    profile = profile.with_values({"dram.capacity_bytes": 1e9, "compute.units": UNITS})
     simulations = [Simulation(profile, trace, masking, engine=engine, **given) for engine in ("compiled", "processes")]
     fast, slow = (simulation.run() for simulation in simulations)
     for name in COUNTS:
@@ -138,7 +145,7 @@ def test_both_engines_have_the_same_jobs(
 ) -> None:
     """Of every stage, every device and every read ahead: when it could have begun, began and ended."""
     given = data.draw(options(masking))
-    profile = profile.with_values({"dram.capacity_bytes": 1e9})
+    profile = profile.with_values({"dram.capacity_bytes": 1e9, "compute.units": UNITS})
     fast, slow = (
         list(blocks_of(Simulation(profile, traces[0], masking, engine=engine, **given)._setup, lambda n: None))
         for engine in ("compiled", "processes")
@@ -249,16 +256,14 @@ def test_one_stage_in_plain_numbers_is_one_of_many(
     read: float, flash: float, ops_dram: float, ops_flash: float, dma: bool, launch_s: float, share: float
 ) -> None:
     """What the token loop works out for one group is what arrays give."""
-    from dipsim.devices import Compute, Dram
+    from dipsim.devices import Compute, Dram, Reach
     from dipsim.profile import DramSpec
 
     dram = Dram(
         DramSpec.parse({"capacity_bytes": 1, "read_bytes_per_s": 3e6, "dma_writes": dma}, "test"),
-        ComputeUnit(dram_bytes_per_s=2e6),
     )
-    many = dram.transfers(np.array([read]), np.array([flash]), share)
-    assert dram.transfer(read, flash, share) == (many[0][0], many[1][0])
-    for unit in (None, ComputeUnit(ops_per_s=1e5, launch_s=launch_s)):
-        compute = Compute(unit)
-        n_ops = ops_dram + ops_flash
-        assert compute.launch(n_ops, share) == compute.seconds(np.array([n_ops]), share)[0]
+    many = dram.transfers(np.array([read]), np.array([flash]), 2e6 * share)
+    assert dram.transfer(read, flash, 2e6 * share) == (many[0][0], many[1][0])
+    for ops_per_s in (np.inf, 1e5 * share):
+        reach, n_ops = Reach(ops_per_s, launch_s, np.inf), ops_dram + ops_flash
+        assert Compute(None).launch(n_ops, reach) == Compute(None).seconds(np.array([n_ops]), ops_per_s, launch_s)[0]

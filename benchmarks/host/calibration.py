@@ -104,8 +104,8 @@ def _rate(host: Host, disk: Disk, n_bytes: int, is_sequential: bool, for_s: floa
 def flash_by_own_reads(by_depth: dict[int, Reads], depth: int, max_read_bytes: int) -> Flash:
     """Flash as a runtime finds it that keeps `depth` reads in flight.
 
-    The rest of a long read is sequential, at the rate of this depth. A larger read that seems faster than a smaller one
-    is given the time of that.
+    A long read goes on at the rate of this depth's largest one, and never faster than reads in a row do. A larger read
+    that seems faster than a smaller one is given the time of that.
     """
     curve = []
     for one in sorted({1, depth}):

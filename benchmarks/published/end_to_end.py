@@ -1,18 +1,19 @@
-"""Published end-to-end results beside dipsim's, each with the set-up that comes nearest: no setting is fitted.
+"""Published end-to-end results beside dipsim's, each with the set-up that comes nearest, and as a band.
 
-    python -m benchmarks.published.end_to_end --json FILE               all of it: about five minutes, 1 GB of disk
+    python -m benchmarks.published.end_to_end --figures benchmarks/published/figures --json FILE     all of it
     python -m benchmarks.published.end_to_end --only orin pi2-bamboo    targets by name, or by how their names begin
     python -m benchmarks.published.end_to_end --explain                 sources and assumptions of each, without a run
 
-What is simulated stands in `targets_dense.py` and `targets_sparse.py`: sparsity, memory, bits and overlap as the
-publication has them, the device as its profile has it. Scores are synthetic (`dipsim synth`). Where a hit rate was
-published the target is simulated once more with as much DRAM as makes that hit rate, which tells the trace's locality
-from the device's speed.
+What is simulated stands in the modules `targets_*`: sparsity, memory, bits and overlap as the publication has them, the
+device as its profile has it. Scores are synthetic (`dipsim synth`). A sparse target is shown twice: predicted from
+synthetic scores alone, and with the hit rate that was published. Each is a band, over what is not known: the scores'
+locality (presets low to high; of no use where hits are given), the Flash curve, and how many reads are in flight.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -20,23 +21,34 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.command import Row, Table, main
+from benchmarks.published.bands import Band, count_rows, draw
 from benchmarks.published.targets import Run, Target, Workload
 from benchmarks.published.targets_dense import TARGETS as DENSE
+from benchmarks.published.targets_mixtures import TARGETS as MIXTURES
 from benchmarks.published.targets_sparse import TARGETS as SPARSE
 from dipsim import HardwareProfile, Result, Simulation, Trace, TraceWriter
 from dipsim.errors import DipsimWarning
 from dipsim.policies import make
-from dipsim.synthetic import SITES, all_columns, by_layer, parameters
+from dipsim.synthetic import SITES, all_columns, by_layer, parameters, synthesize
 
-TARGETS = [*DENSE, *SPARSE]
-# Of a column's share of DRAM, how finely the published hit rate is looked for.
-HIT_RATE_STEPS = 7
+TARGETS = [*DENSE, *SPARSE, *MIXTURES]
+PRESETS = ("low", "default", "high")
+# Fields of a run that are arguments of `Simulation` as they are.
+ARGUMENTS = (
+    *("admission", "cache_bytes", "cache_scope", "overlap", "unit", "units", "layout", "prefetch", "prefetch_bytes"),
+    *("prefetch_layers", "io_depth", "predictor_bytes", "given_hit_rate"),
+)
 
 
 def write_trace(path: Path, load: Workload) -> None:
     """Scores of the workload's sites, all layers; none of a dense method, which needs only tokens to count."""
+    if load.sites == ("router",):
+        synthesize(path, load.model, load.tokens, preset=load.preset, prompt_tokens=load.prompt)
+        return
     ids = np.arange(load.tokens, dtype=np.int32)
     source = {"kind": "synthetic", "generator": "benchmarks.published.end_to_end", "preset": load.preset, "seed": 0}
     starts = np.arange(load.tokens) == 0
@@ -46,7 +58,8 @@ def write_trace(path: Path, load: Workload) -> None:
         path, load.model, load.sites, ids, [load.tokens], [load.prompt], source, {"name": "dense"}
     ) as writer:
         for (site, layer), columns in all_columns(load.model, own, 0).items():
-            scores = columns.scores(starts).view(np.float16)
+            if layer % load.alike == 0:
+                scores = columns.scores(starts).view(np.float16)
             order = np.arange(scores.shape[1])
             if load.hottest_first:
                 order = np.argsort(-scores[: load.warmup].mean(axis=0, dtype=np.float32), kind="stable")
@@ -71,31 +84,23 @@ class Traces:
 def device(run: Run) -> HardwareProfile:
     """The profile with the run's changes."""
     profile = HardwareProfile.load(run.profile).with_values(run.changes)
-    if run.read_by is None:
+    if run.compute_s is None:
         return profile
-    points = {int(size): size / rate for size, rate, *_ in profile.flash.read_curve or []}
-    least_s = 2 * points[run.read_by]
-    longer = {size: max(seconds, least_s) for size, seconds in points.items() if size > run.read_by}
-    curve = [[size, size / seconds] for size, seconds in {run.read_by: least_s / 2, **longer}.items()]
-    return profile.with_values({"flash.read_curve": curve})
+    rate = {"compute.ops_per_s": operations(run) / run.compute_s}
+    return profile.with_values(rate)
+
+
+def operations(run: Run) -> float:
+    """Of a token: two for each weight that it uses."""
+    model = run.workload.model
+    groups = ((group.per_token or group.n_columns) * group.column_weights for group in run.masking.groups(model))
+    return 2.0 * (float(model.pinned_weights.sum()) + model.n_layers * sum(groups) + model.lm_head_weights)
 
 
 def simulation(run: Run, trace: Trace) -> Simulation:
-    profile = device(run)
-    return Simulation(
-        profile,
-        trace,
-        run.masking,
-        make(run.policy) if isinstance(run.policy, str) else run.policy(),
-        admission=run.admission,
-        dram=run.dram_bytes,
-        overlap=run.overlap,
-        unit=run.unit,
-        layout=run.layout,
-        prefetch=run.prefetch,
-        prefetch_bytes=run.prefetch_bytes,
-        warmup=run.workload.warmup,
-    )
+    policy = make(run.policy) if isinstance(run.policy, str) else run.policy()
+    how = {name: getattr(run, name) for name in ARGUMENTS if getattr(run, name) is not None}
+    return Simulation(device(run), trace, run.masking, policy, dram=run.dram_bytes, warmup=run.workload.warmup, **how)
 
 
 def simulate(run: Run, traces: Traces) -> Result:
@@ -114,41 +119,33 @@ def quantity(target: Target, result: Result, traces: Traces) -> float:
     return float(numbers["tok_per_s"] / simulate(target.baseline, traces).to_dict()["tok_per_s"])
 
 
-def at_hit_rate(run: Run, hit_rate: float, traces: Traces) -> Result:
-    """The run with as much of the weights in DRAM as makes that hit rate, or comes nearest, by bisection."""
-    low, high = run.bytes_beside, run.bytes_beside + run.masked_bytes
-    tried: list[tuple[float, Result]] = []
-    for _ in range(HIT_RATE_STEPS):
-        middle = (low + high) / 2
-        result = simulate(replace(run, dram_bytes=middle), traces)
-        missing = hit_rate - result.to_dict()["hit_rate"]
-        tried.append((abs(missing), result))
-        low, high = (middle, high) if missing > 0 else (low, middle)
-    return min(tried, key=lambda one: one[0])[1]
+def band(target: Target, presets: tuple[str, ...], traces: Traces) -> Band:
+    """Over presets of the scores and what Flash may be."""
+    own_result = simulate(target.run, traces)
+    own = quantity(target, own_result, traces)
+    found = [own]
+    for preset, flash in itertools.product(presets, target.flash):
+        other = at_preset(target, preset)
+        changes = other.run.changes | flash.get("changes", {})
+        result = simulate(replace(other.run, **flash | {"changes": changes}), traces)
+        found.append(quantity(other, result, traces))
+    numbers = own_result.to_dict()
+    hit_rate = numbers["hit_rate_by_group"].get("experts", numbers["hit_rate"])
+    return Band(min(found), own, max(found), hit_rate)
 
 
-def row(target: Target, result: Result, traces: Traces) -> Row:
-    numbers, ours = result.to_dict(), quantity(target, result, traces)
-    shown: Row = {"target": target.name, "unit": target.unit, "published": target.published, "dipsim": ours}
-    shown |= {"ratio": ours / target.published, "hit rate, published": target.hit_rate or ""}
-    shown |= {"dipsim's": numbers["hit_rate"], "MLP error": numbers["mlp_error"], "bound": numbers["bound"]}
-    shown["Flash MB/token"] = numbers["bytes_per_token"]["flash"] / 1e6
-    return shown | {"DRAM MB/token": numbers["bytes_per_token"]["dram"] / 1e6}
-
-
-def found_rows(targets: list[Target]) -> tuple[list[Row], list[Row]]:
-    """Each target as published, and those whose hit rate was, with DRAM that makes it."""
-    as_published: list[Row] = []
-    at_their_rate: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        traces = Traces(Path(folder))
-        for target in targets:
-            as_published.append(row(target, simulate(target.run, traces), traces))
-            if target.hit_rate is not None:
-                result = at_hit_rate(target.run, target.hit_rate, traces)
-                share = (result.dram.capacity_bytes - target.run.bytes_beside) / target.run.masked_bytes
-                at_their_rate.append(row(target, result, traces) | {"share in DRAM": share})
-    return as_published, at_their_rate
+def row(target: Target, traces: Traces) -> Row:
+    """Published, predicted from scores alone, and with the published hit rate as given."""
+    kind = "dense" if target in DENSE else "mixture" if target in MIXTURES else "sparse"
+    shown: Row = {"target": target.name, "kind": kind, "unit": target.unit, "published": target.published}
+    presets = PRESETS if kind != "dense" else ()
+    shown |= band(target, presets, traces).columns("", target.published)
+    given = Band.empty_columns("given ")
+    if target.hit_rate is not None:
+        run = replace(target.run, given_hit_rate=target.hit_rate, cache_scope="layer")
+        own_preset = (run.workload.preset,)  # locality has nothing to say
+        given = band(replace(target, run=run), own_preset, traces).columns("given ", target.published)
+    return shown | given | {"chosen on it": ", ".join(target.chosen_on)}
 
 
 def explain(targets: list[Target]) -> None:
@@ -168,10 +165,9 @@ def at_preset(target: Target, preset: str) -> Target:
     return replace(target, run=other(target.run), baseline=target.baseline and other(target.baseline))
 
 
-def chosen(names: list[str], preset: str | None) -> list[Target]:
+def chosen(names: list[str]) -> list[Target]:
     """Targets whose names begin with one of these."""
-    found = [target for target in TARGETS if target.name.startswith(tuple(names))]
-    return found if preset is None else [at_preset(target, preset) for target in found]
+    return [target for target in TARGETS if target.name.startswith(tuple(names))]
 
 
 def beginning(name: str) -> str:
@@ -185,19 +181,23 @@ def beginning(name: str) -> str:
 def options(asked: argparse.ArgumentParser) -> None:
     about = "targets by how their names begin (all)"
     asked.add_argument("--only", nargs="+", metavar="NAME", type=beginning, default=[""], help=about)
-    asked.add_argument("--preset", choices=("low", "default", "high"), help="locality of scores (each target's own)")
+    asked.add_argument("--figures", type=Path, metavar="FOLDER", help="draw there, data beside")
     asked.add_argument("--explain", action="store_true", help="print sources and assumptions instead of running")
 
 
 def tables(given: argparse.Namespace) -> Iterator[Table]:
-    targets = chosen(given.only, given.preset)
+    targets = chosen(given.only)
     if given.explain:
         explain(targets)
         return
-    as_published, at_their_rate = found_rows(targets)
-    yield Table("as published", as_published)
-    if at_their_rate:
-        yield Table("with DRAM that makes the published hit rate", at_their_rate)
+    with tempfile.TemporaryDirectory() as folder:
+        traces = Traces(Path(folder))
+        rows = [row(target, traces) for target in track(targets, "targets", console=Console(stderr=True))]
+    yield Table("published and simulated", rows)
+    yield Table("count", count_rows(rows))
+    if given.figures is not None:
+        given.figures.mkdir(parents=True, exist_ok=True)
+        draw(rows).save(given.figures / "end-to-end.svg")
     about = [{"target": t.name, "source": t.source, "assumptions": t.assumptions, "run": str(t.run)} for t in targets]
     yield Table("targets", about, is_shown=False)
 

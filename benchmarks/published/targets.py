@@ -1,4 +1,4 @@
-"""What a published end-to-end result is, and the simulation that comes nearest to it."""
+"""What a published end-to-end result is, the simulation that comes nearest to it, and what of it is not known."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Workload:
         tokens, warmup: how many, and how many of them are not counted, since the caches begin empty.
         prompt: positions before them in the KV cache.
         hottest_first: columns in the order of their mean score over the warm-up, most first.
+        alike: so many consecutive layers have the same scores, as where one layer's choose for all of them.
     """
 
     model: ModelSpec
@@ -36,13 +37,14 @@ class Workload:
     warmup: int = 1
     prompt: int = 0
     hottest_first: bool = False
+    alike: int = 1
 
 
 @dataclass(frozen=True)
 class Run:
     """One simulation; fields are arguments of `dipsim.Simulation`, `changes` those of the profile's values, and
-    without `dram_bytes` the model has all that the device has for it. Two reads of `read_by` bytes are issued where
-    one of twice the length would do: the Flash curve is no faster there."""
+    without `dram_bytes` the model has all that the device has for it. `compute_s` is what the operations of a token
+    take, where that was measured: it stands in for the unit's rate."""
 
     profile: str
     workload: Workload
@@ -50,19 +52,27 @@ class Run:
     policy: str | Callable[[], Policy] = "lru"
     admission: str = "always"
     dram_bytes: float | None = None
+    cache_bytes: float | None = None
+    cache_scope: str = "layer"
     overlap: Overlap = "pipelined"
     unit: str | None = None
+    units: str | None = None
     layout: Layout = BUNDLED
     prefetch: str = "none"
     prefetch_bytes: float | None = None
-    read_by: int | None = None
+    prefetch_layers: int | None = None
+    io_depth: int | None = None
+    predictor_bytes: float | None = None
+    given_hit_rate: float | None = None
+    compute_s: float | None = None
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def bytes_beside(self) -> float:
-        """Attention, LM head and KV cache."""
+        """Attention, LM head, predictors and KV cache."""
         model, load = self.workload.model, self.workload
-        return model.pinned_bytes + model.kv_bytes_per_position * (load.prompt + load.tokens)
+        pinned_bytes = model.pinned_bytes + model.n_layers * (self.predictor_bytes or 0)
+        return pinned_bytes + model.kv_bytes_per_position * (load.prompt + load.tokens)
 
     @property
     def masked_bytes(self) -> float:
@@ -83,6 +93,8 @@ class Target:
         published: in `unit`.
         hit_rate: share of active weights that were in DRAM, where published.
         baseline: what a relative number is relative to.
+        flash: fields of the run with the slowest and with the fastest Flash that may have been: its curve, its depth.
+        chosen_on: constants that were chosen after this number was seen, and with it in mind.
         assumptions: what was chosen where the publication is silent, what is left out, and what the profile owes to
             the publication itself.
     """
@@ -97,6 +109,8 @@ class Target:
     unit: Unit = "tok/s"
     hit_rate: float | None = None
     baseline: Run | None = None
+    flash: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    chosen_on: tuple[str, ...] = ()
 
 
 def model(

@@ -19,7 +19,7 @@ class GivenHits(Replay):
     than half a column away. A column that is not active is resident with the same probability.
 
     Args:
-        layer: of the model, which makes draws differ.
+        layer: of the model, which makes draws differ; of layers side by side the first, so that they miss alike.
         masking: the method as it is in that layer.
         group: the group.
         hit_rate: in [0, 1].

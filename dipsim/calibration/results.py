@@ -39,6 +39,9 @@ def calibrate_fio(results: Sequence[Path], path: Path, extends: str) -> TOMLDocu
     for name in ("copy_bytes_per_s", "map_bytes_per_s"):
         if getattr(other, name) is not None:
             numbers[name] = Measured(_NO_LIMIT, f"D: no copies measured; that of {extends} is not meant")
+    if other.submit_s:
+        numbers["submit_s"] = Measured(0.0, "A: measured reads have their submissions in them")
+        numbers["submitters"] = Measured(1, "A: as above")
     return document(
         f"Flash measured with fio, all else from {extends}",
         [f"Flash: fio, {', '.join(result.name for result in results)}. All else: {extends}, not measured here."],

@@ -19,6 +19,7 @@ from dipsim.cli.capture import capture
 from dipsim.cli.compare import compare
 from dipsim.cli.demo import demo
 from dipsim.cli.drift import drift
+from dipsim.cli.estimate import estimate
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.explain import explain
 from dipsim.cli.headroom import headroom
@@ -31,6 +32,7 @@ from dipsim.cli.simulate import simulate
 from dipsim.cli.stats import stats
 from dipsim.cli.sweep import sweep
 from dipsim.cli.synth import synth
+from dipsim.cli.table import table
 from dipsim.cli.terminal import complain, own_terminal, say
 from dipsim.cli.train_predictor import train_predictor
 from dipsim.cli.tune import tune
@@ -46,6 +48,7 @@ app = typer.Typer(
     epilog="Start with 'dipsim demo'. Every command has its own --help.",
 )
 app.command()(demo)
+app.command()(estimate)
 app.command()(simulate)
 app.command()(explain)
 app.command()(headroom)
@@ -57,6 +60,7 @@ app.command()(compare)
 app.command()(synth)
 app.command()(stats)
 app.command()(plot)
+app.command()(table)
 app.command()(report)
 app.command()(train_predictor)
 app.command()(drift)

@@ -9,10 +9,13 @@ import typer
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dipsim.sweeps import Plan, Spec
 
 FAILED = 1
 _MOST_LISTED = 12  # values of an axis
+_N_BEST = 5
 
 
 def sweep(
@@ -31,6 +34,9 @@ def sweep(
         str | None,
         typer.Option(help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray)."),
     ] = None,
+    best: Annotated[
+        str, typer.Option(help="Column of the results whose five best runs are shown at the end.")
+    ] = "tok_per_s",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell how many runs there are and about how long they take; run none.")
     ] = False,
@@ -41,8 +47,11 @@ def sweep(
     """
     from dipsim import sweeps
     from dipsim.cli.terminal import keeping, progress, say
+    from dipsim.results.columns import meaning_of
 
     read = sweeps.Spec.load(spec)
+    if not meaning_of(best).better:
+        raise DipsimError(f"best: got '{best}'; of it, neither more nor less is better: tok_per_s, hit_rate ...")
     if dry_run:
         with progress("reading") as on_progress:
             planned = sweeps.plan(read, out, on_progress)
@@ -57,11 +66,39 @@ def sweep(
         raise DipsimError(
             f"{error.filename or out}: {error.strerror or error}; finished runs are kept, the same command goes on"
         ) from None
+    _show_best(frame, list(read.axes), best)
     failed = frame[frame["error"].notna()]
     say(f"{len(frame) - len(failed)} of {len(frame)} runs in {out}")
+    if len(failed) < len(frame):
+        say(f"next: dipsim report {out} -o report.html, dipsim table {out} or dipsim plot {out} pareto -o pareto.svg")
     if len(failed):
         say(f"{len(failed)} failed; the first: {failed['error'].iloc[0]}")
         raise typer.Exit(FAILED)
+
+
+def _show_best(frame: "pd.DataFrame", axes: list[str], column: str) -> None:
+    """The best runs, by what varies."""
+    from dipsim.cli.terminal import table
+    from dipsim.results.columns import meaning_of
+    from dipsim.units import scaled, three_digits
+
+    if column not in frame or not frame[column].notna().any():
+        return
+    is_higher, beside = meaning_of(column).better == "higher", [column, "tok_per_s", "hit_rate", "mlp_error"]
+    shown = [name for name in dict.fromkeys(beside) if name in frame]
+    ranked = frame[frame[column].notna()].sort_values(column, ascending=not is_higher, kind="stable").head(_N_BEST)
+
+    def cell(name: str, value: float) -> str:
+        meaning = meaning_of(name)
+        if value is None or value != value:
+            return ""
+        return scaled(value, meaning.unit) if meaning.is_prefixed else three_digits(value)
+
+    rows = [
+        [*(_listed([value]) for value in run[axes]), *(cell(name, run[name]) for name in shown)]
+        for _, run in ranked.iterrows()
+    ]
+    table([*axes, *shown], rows, title=f"the best by {column}", left=len(axes))
 
 
 def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
@@ -74,6 +111,10 @@ def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
     with progress("trying some"):
         seconds = sweeps.estimate_s(planned.left, workers)
     n_done = len(planned.runs) - len(planned.left)
+    if len(spec.points) > len(planned.runs):
+        say(
+            f"{len(spec.points)} points: what a method lacks is left out, and points that are then the same are one run"
+        )
     say(f"{len(planned.runs)} runs, {n_done} of them done; the rest takes about {duration(seconds)}")
     if planned.refused:
         say(f"{len(planned.refused)} of them cannot be made; the first: {planned.refused[0].error}")
@@ -81,7 +122,7 @@ def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
 
 def _listed(values: Sequence[object]) -> str:
     shown = [
-        f"{value:g}" if isinstance(value, float) else "(not given)" if value is None else str(value)
+        "(not given)" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value)
         for value in values[:_MOST_LISTED]
     ]
     return ", ".join([*shown, "..."] if len(values) > _MOST_LISTED else shown)

@@ -13,37 +13,13 @@ from typing import Annotated, Any
 import pydantic
 
 from dipsim.description.option import CACHE, FLASH, METHOD, RUN, Interval, Option
+from dipsim.description.values import Names, Tables
 from dipsim.schema import Record, ShortText
 
 Share = float | tuple[float, ...] | list[float]
 # An option of the method, or of what makes one.
 _of_method = partial(Option, panel=METHOD, makes="masking")
 Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has its own bounds, and says so
-
-
-def _names(value: Any) -> Any:
-    """One name, or a list of them as files have it."""
-    if not isinstance(value, str | list | tuple):
-        raise ValueError("must be a name, or a list of names")
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-def _by_name(value: Any) -> Any:
-    """`{"NAME.KEY": value}`, as flags and specs have it, as `{"NAME": {"KEY": value}}`."""
-    if not isinstance(value, dict):
-        return value
-    tables: dict[str, Any] = {name: dict(own) for name, own in value.items() if isinstance(own, dict)}
-    for key, own in value.items():
-        if not isinstance(own, dict):
-            name, dot, rest = str(key).partition(".")
-            if not (name and dot and rest):
-                raise ValueError("must be NAME.KEY=VALUE, NAME that of a load")
-            tables.setdefault(name, {})[rest] = own
-    return tables
-
-
-Names = Annotated[tuple[ShortText, ...], pydantic.BeforeValidator(_names)]
-Tables = Annotated[dict[str, dict[str, Any]], pydantic.BeforeValidator(_by_name)]
 
 
 class Description(Record):
@@ -260,6 +236,14 @@ class Description(Record):
             FLASH,
         ),
     ] = None
+    prefetch_layers: Annotated[
+        Whole | None,
+        Option(
+            "Layers read ahead together, beginning while the first of those before is worked on; as many as lie side "
+            "by side (layout layer-groups) by default, else 1. Each has buffers of its own.",
+            FLASH,
+        ),
+    ] = None
     adapter_bytes: Annotated[
         ShortText | float | None,
         Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),
@@ -281,6 +265,14 @@ class Description(Record):
     ] = None
     unit: Annotated[
         ShortText | None, Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN)
+    ] = None
+    units: Annotated[
+        ShortText | None,
+        Option(
+            "Compute units side by side on the MLPs of each token, with their shares: npu=0.8,cpu=0.2; all else, and "
+            "prompts, are --unit's.",
+            RUN,
+        ),
     ] = None
     overlap: Annotated[ShortText, Option("How devices overlap: none, io or pipelined.", RUN)] = "pipelined"
     engine: Annotated[

@@ -28,7 +28,10 @@ class Dram:
         self._unit_bytes_per_s = min(own_bytes_per_s or self._bus_bytes_per_s, self._bus_bytes_per_s)
 
     def transfers(
-        self, read_bytes: Float64Array, from_flash_bytes: Float64Array, shares: Float64Array | float = 1.0
+        self,
+        read_bytes: Float64Array,
+        from_flash_bytes: Float64Array,
+        bytes_per_s: Float64Array | float | None = None,
     ) -> tuple[Float64Array, Float64Array]:
         """Bytes over the bus, and seconds, of each transfer alone.
 
@@ -38,18 +41,18 @@ class Dram:
         Args:
             read_bytes: what lies in DRAM.
             from_flash_bytes: what Flash delivers meanwhile.
-            shares: of the unit's own rate that is reached.
+            bytes_per_s: what who reads reaches; the unit's own rate by default.
         """
         written = from_flash_bytes if self._dma_writes else np.zeros_like(from_flash_bytes)
         traffic_bytes: Float64Array = read_bytes + 2 * written
-        unit_s = (read_bytes + written) / (self._unit_bytes_per_s * shares)
+        unit_s = (read_bytes + written) / (self._unit_bytes_per_s if bytes_per_s is None else bytes_per_s)
         return traffic_bytes, np.maximum(traffic_bytes / self._bus_bytes_per_s, unit_s)
 
-    def transfer(self, read_bytes: float, from_flash_bytes: float, share: float = 1.0) -> tuple[float, float]:
+    def transfer(self, read_bytes: float, from_flash_bytes: float, bytes_per_s: float) -> tuple[float, float]:
         """The same of one transfer, in plain numbers."""
         written = from_flash_bytes if self._dma_writes else 0.0
         traffic_bytes = read_bytes + 2 * written
-        unit_s = (read_bytes + written) / (self._unit_bytes_per_s * share)
+        unit_s = (read_bytes + written) / bytes_per_s
         return traffic_bytes, max(traffic_bytes / self._bus_bytes_per_s, unit_s)
 
     def write_seconds(self, n_bytes: Amount) -> Amount:

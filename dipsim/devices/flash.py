@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -15,6 +15,22 @@ from dipsim.profile import FlashSpec
 
 # Where columns lie in the order of their indices.
 BY_INDEX: Int32Array = np.empty(0, np.int32)
+
+
+class Slices(NamedTuple):
+    """Which slices of each column are read, of as many as lie side by side: one of each layer that shares the region.
+
+    Attributes:
+        first, stop: those that are read.
+        n: all of them.
+    """
+
+    first: int = 0
+    stop: int = 1
+    n: int = 1
+
+
+WHOLE = Slices()
 
 
 @dataclass(frozen=True)
@@ -71,8 +87,14 @@ class Flash:
     a curve for each measured depth, the sum is taken at the batch's own, and holds the latency already: between two
     depths it follows a power of the depth (exact where the rate grows in proportion, and where it is saturated), and
     more in flight is never slower, since a runtime may keep fewer. Where depth 1 was not measured, its curve is
-    latency and transfer of a read. All bytes take at least their time at `read_bytes_per_s`, at which sequential
-    streams go. `derate` scales every rate.
+    latency and transfer of a read. All bytes take at least their time at `read_bytes_per_s`. `derate` scales every
+    rate.
+
+    What goes on after the first piece of a long read, and streams, go at `read_bytes_per_s`; with a curve for each
+    depth what goes on does at the rate of its largest read, and a stream is a long read.
+
+    Reads are submitted one after another, each for `submit_s`, by `submitters` cores side by side: a batch cannot end
+    before its last one is, and is read. A read alone has its submission in it, as it was measured.
 
     Who reads also copies out of buffers, at `copy_bytes_per_s`, and maps the pages of a cache that it fills, at
     `map_bytes_per_s`, before it reads again. Of d lanes, by Little's law, as many copy as all copies' seconds are of
@@ -109,10 +131,17 @@ class Flash:
     def streams(self, n_bytes: Float64Array) -> ReadBatches:
         """Batches of one sequential stream each, in reads as long as may be; of 0 bytes, nothing is read."""
         moved = self._whole_pages(n_bytes)
-        n_reads = np.ceil(moved / self._longest_bytes) if self._spec.max_read_bytes else (moved > 0).astype(np.float64)
-        transfer_s = moved / self._bytes_per_s
+        if self._has_depths:
+            return self._batches(n_bytes, moved, np.moveaxis(self._costs(moved), 0, -1), np.zeros_like(moved))
+        n_reads, transfer_s = self._n_reads(moved), moved / self._bytes_per_s
+        n_each, submit_s = n_reads / self._spec.submitters, np.where(moved > 0, self._spec.submit_s, 0.0)
         latency_s = np.where(moved > 0, self._spec.latency_s, 0.0)
-        return ReadBatches(n_reads, n_bytes, moved, transfer_s, transfer_s, latency_s + transfer_s, latency_s)
+        alone_s = latency_s + np.minimum(moved, self._longest_bytes) / self._bytes_per_s
+        formed_s = np.maximum(n_each - 1, 0.0) * submit_s + np.maximum(alone_s, submit_s)
+        service_s, occupied_s = np.maximum(latency_s + transfer_s, formed_s), np.maximum(transfer_s, n_each * submit_s)
+        return ReadBatches(
+            *(n_reads, n_bytes, moved, transfer_s), occupied_s, service_s, np.maximum(latency_s, submit_s)
+        )
 
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
@@ -128,25 +157,27 @@ class Flash:
         pieces: tuple[int, ...] = (1,),
         places: Int32Array = BY_INDEX,
         is_aligned: bool = True,
+        slices: Slices = WHOLE,
     ) -> ReadBatches:
         """Batches that fetch the wanted columns of one group, one for each token.
 
         Args:
             wanted: bool [token, column].
             n_wanted: how many of them are set, [token].
-            column_bytes: bytes of a column; may be fractional.
+            column_bytes: bytes of a column, or of a slice of it; may be fractional.
             pieces: parts of every column that lie in each region of the file, of as many as they are together.
             places: int32 [column], where each column lies in a region; empty for the order of their indices.
             is_aligned: whether regions begin with a page, or in the middle of one.
+            slices: of a column that is wanted, what is read.
         """
-        wanted_bytes = n_wanted * column_bytes
+        wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
             return self.streams(wanted_bytes)
         totals: Float64Array = np.zeros((len(wanted), 2 + len(self._depths)))
         n_copied = 0
         for piece, n_regions in Counter(pieces).items():
             piece_bytes = column_bytes * piece / sum(pieces)
-            region = self._region(wanted.shape[1], piece_bytes, is_aligned)
+            region = self._region(wanted.shape[1], piece_bytes, is_aligned, slices)
             totals += n_regions * kernels.batch_reads(wanted, places, *region)
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
@@ -157,8 +188,8 @@ class Flash:
         """Seconds of each batch by what they are due to; together they are `service_s`.
 
         `bandwidth` moves the wanted bytes at `read_bytes_per_s`, `amplification` the others; `small_reads` is what
-        reads cost beyond that even in a full queue, `latency` what waiting for the first, too few in flight and copying
-        do.
+        reads cost beyond that even in a full queue, `latency` what waiting for the first, too few in flight, copies and
+        submissions do.
         """
         at_rate_s = batches.n_bytes / self._bytes_per_s
         bandwidth_s = batches.wanted_bytes / self._bytes_per_s
@@ -186,22 +217,22 @@ class Flash:
             *(n_bytes.reshape(-1), copy_s.reshape(-1)),
             *(flat, np.empty(flat.shape[1] - 1)),
             *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
-            times,
+            *(spec.submit_s, spec.submitters, times),
         )
         n_reads, of_batches = flat[:, 0].reshape(shape), times.T.reshape(4, *shape)
         return ReadBatches(n_reads, wanted_bytes, n_bytes, *of_batches)
 
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
     def _region(
-        self, n_columns: int, column_bytes: float, is_aligned: bool
+        self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices
     ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
-        A unit is a page, or a column where the profile has no pages: either way reads are whole numbers of them.
+        A unit is a page, or a slice where the profile has no pages: either way reads are whole numbers of them.
         """
         unit_bytes = self._spec.page_bytes or column_bytes
-        edges = np.arange(n_columns + 1)
-        starts, stops = edges[:-1], edges[1:]
+        firsts = np.arange(n_columns) * slices.n
+        starts, stops = firsts + slices.first, firsts + slices.stop
         if self._spec.page_bytes is not None:
             first = 0 if is_aligned else unit_bytes // 2
             starts = np.floor((starts * column_bytes + first) / unit_bytes)
@@ -212,10 +243,12 @@ class Flash:
 
     def _costs(self, n_bytes: Float64Array) -> Float64Array:
         """Of one read of so many bytes: requests, then seconds by each curve; float64 [cost, read]."""
-        first_bytes = np.minimum(n_bytes, self._longest_bytes)
-        rest_s = (n_bytes - first_bytes) / self._spec.read_bytes_per_s
-        n_reads = np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else n_bytes > 0
-        seconds = [_curve_seconds(points, first_bytes) + rest_s for points in self._curves]
+        first_bytes, n_reads = np.minimum(n_bytes, self._longest_bytes), self._n_reads(n_bytes)
+        rest_bytes = n_bytes - first_bytes
+        seconds = []
+        for points in self._curves:
+            byte_s = points[-1, 1] / points[-1, 0] if self._has_depths else 1 / self._spec.read_bytes_per_s
+            seconds.append(_curve_seconds(points, first_bytes) + rest_bytes * byte_s)
         if self._lacks_depth_1:
             alone_s = n_reads * self._spec.latency_s + n_bytes / self._spec.read_bytes_per_s
             seconds.insert(0, np.maximum(alone_s, seconds[0]))
@@ -225,6 +258,10 @@ class Flash:
         """Whether pieces of columns cannot be read to where they belong, because their reads are widened to pages."""
         page_bytes = self._spec.page_bytes
         return page_bytes is not None and not (is_aligned and piece_bytes % page_bytes == 0)
+
+    def _n_reads(self, n_bytes: Float64Array) -> Float64Array:
+        """Requests that read so many bytes in a row."""
+        return np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else (n_bytes > 0).astype(np.float64)
 
     @property
     def _longest_bytes(self) -> float:

@@ -11,6 +11,7 @@ from concurrent.futures import Future as Pending
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.prompts import Prompt, begin
 from dipsim.engine.seconds import Formulas, Stages
-from dipsim.engine.stages import TokenStages, earlier_positions
+from dipsim.engine.stages import TokenStages, earlier_positions, layers_begun, stage_names
 from dipsim.engine.workload import GroupUse, Inputs, Work, uses_of
 from dipsim.kernels.stages import IO, NONE, PIPELINED
+from dipsim.layouts import n_layers_beside
 from dipsim.planning.future import Future
 from dipsim.planning.setup import Setup
 from dipsim.registry import ships_with_dipsim
@@ -50,6 +52,14 @@ class Compiled:
         # Other people's policies and prefetchers are called in one order, whatever the number of threads.
         self._is_plain = any(use.replay.is_plain for uses in self._uses for use in uses)
         self._is_plain |= not (ships_with_dipsim(setup.prefetcher) and ships_with_dipsim(setup.masking))
+        begun = [layers_begun(setup, s) for s in range(len(stage_names(setup)))]
+        self._begun = np.array([(layers.start, layers.stop) for layers in begun])
+        layers = range(setup.model.n_layers)
+        self._firsts = np.array([[setup.layers_together(layer, own)[0] for own in setup.groups] for layer in layers])
+        # Layers that may be read together are worked on in turn.
+        n_beside = n_layers_beside(setup.layout)
+        split = groupby(layers, lambda layer: (layer // n_beside, layer // setup.prefetch_layers))
+        self._together = [[self._uses[layer] for layer in own] for _, own in split]
         self._now_s, self._free_s = 0.0, np.zeros(3)
 
     def blocks(self) -> Iterator[Done]:
@@ -63,7 +73,7 @@ class Compiled:
             yield self._timed(block.sequence, work, stages)
 
     def _timed(self, sequence: int, work: Work | None, stages: Stages) -> Done:
-        timed = self._formulas.of_stages(stages, is_prompt=work is None)
+        timed = self._formulas.of_stages(stages)
         n_layers = self._setup.model.n_layers if work is not None and self._setup.reads_ahead else 0
         n_groups = len(self._setup.groups)
         n_tokens, n_stages, _ = timed.seconds.shape
@@ -71,9 +81,9 @@ class Compiled:
         ahead_s, is_used = np.zeros((n_tokens, 0, n_groups, 3)), np.zeros((0, 0, 0), np.bool_)
         if work is not None and n_layers:
             ahead_s, is_used = self._formulas.of_reads_ahead(work.ahead), work.n_used_ahead > 0
-        overlap = _OVERLAPS[self._setup.overlap]
+        overlap, begun = _OVERLAPS[self._setup.overlap], self._begun if n_layers else np.zeros_like(self._begun)
         self._now_s = kernels.time_stages(
-            *(overlap, timed.seconds, ahead_s, is_used, self._now_s, self._free_s),
+            *(overlap, timed.seconds, ahead_s, is_used, begun, self._firsts, self._now_s, self._free_s),
             *(jobs.of_stages, jobs.ahead, jobs.edges_s),
         )
         return Done(sequence, work, stages, timed, jobs)
@@ -103,7 +113,7 @@ class Compiled:
         if self._shared is not None:
             self._use_together(index, work, for_each, self._shared)
             return prompt, work
-        for _ in for_each(partial(self._use_layer, index, work), self._uses):
+        for _ in for_each(partial(self._use_layers, index, work), self._together):
             pass
         return prompt, work
 
@@ -117,15 +127,17 @@ class Compiled:
         answers = shared.run([uses[i].tokens(block, inputs[i]) for i in asked]) if asked else []
         usages = dict(zip(asked, answers, strict=True))
 
-        def finish(i: int) -> None:
-            self._finish(index, work, uses[i], inputs[i], usages[i] if i in usages else uses[i].use(block, inputs[i]))
+        def finish(layers: list[list[GroupUse]]) -> None:
+            for use in chain.from_iterable(layers):
+                i = use.layer * len(layers[0]) + use.g
+                self._finish(index, work, use, inputs[i], usages[i] if i in usages else use.use(block, inputs[i]))
 
-        for _ in for_each(finish, range(len(uses))):
+        for _ in for_each(finish, self._together):
             pass
 
-    def _use_layer(self, index: int, work: Work, uses: list[GroupUse]) -> None:
+    def _use_layers(self, index: int, work: Work, layers: list[list[GroupUse]]) -> None:
         block = work.use.block
-        for use in uses:
+        for use in chain.from_iterable(layers):
             inputs = use.inputs(index, block)
             self._finish(index, work, use, inputs, use.use(block, inputs))
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dipsim.devices import Compute, Dram, Flash, ReadBatches
+from dipsim.devices import Compute, Dram, Flash, Reach, ReadBatches
 from dipsim.kernels import Float64Array
 from dipsim.planning.setup import Setup
 
@@ -25,7 +25,7 @@ class Stages:
         n_ops_dram, n_ops_flash: operations that need nothing from Flash, and those that do. Without any nothing is
             launched.
         n_scored: columns whose scores are ranked before anything can be fetched.
-        shares: of the unit's rates that products reach.
+        ops_per_s, launch_s, bytes_per_s: what is reached by those who work on it, see `Reach`.
     """
 
     batches: ReadBatches
@@ -33,7 +33,9 @@ class Stages:
     n_ops_dram: Float64Array
     n_ops_flash: Float64Array
     n_scored: Float64Array
-    shares: Float64Array
+    ops_per_s: Float64Array
+    launch_s: Float64Array
+    bytes_per_s: Float64Array
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,12 @@ class Formulas:
         self.compute = Compute(setup.unit)
         self._keeps_reads = setup.keeps_reads
 
-    def of_stages(self, stages: Stages, is_prompt: bool = False) -> Timed:
-        """Seconds and amounts of stages, of tokens or of a prompt."""
+    def of_stages(self, stages: Stages) -> Timed:
+        """Seconds and amounts of stages."""
         batches = stages.batches
-        dram_bytes, dram_s = self.dram.transfers(stages.dram_bytes, batches.n_bytes, stages.shares)
+        dram_bytes, dram_s = self.dram.transfers(stages.dram_bytes, batches.n_bytes, stages.bytes_per_s)
         n_ops = stages.n_ops_dram + stages.n_ops_flash
-        compute_s = self.compute.seconds(n_ops, stages.shares, is_prompt)
+        compute_s = self.compute.seconds(n_ops, stages.ops_per_s, stages.launch_s)
         flash_share = np.divide(stages.n_ops_flash, n_ops, out=np.zeros_like(n_ops), where=n_ops > 0)
         select_s = self.compute.select_seconds(stages.n_scored) + self._replaced_s(batches.n_bytes)
         early_s, late_s = compute_s * (1 - flash_share), compute_s * flash_share
@@ -83,19 +85,19 @@ class Formulas:
         n_ops_dram: float,
         n_ops_flash: float,
         n_scored: float,
-        share: float,
+        reach: Reach,
     ) -> tuple[float, ...]:
         """The same for one stage in plain numbers, which is faster: seconds of its parts, then bytes that Flash moves,
         its reads, bytes over the bus, and operations on weights from DRAM and from Flash.
 
         Args:
             batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data.
-            dram_bytes, n_ops_dram, n_ops_flash, n_scored, share: as of `Stages`.
+            dram_bytes, n_ops_dram, n_ops_flash, n_scored, reach: as of `Stages`.
         """
         n_reads, n_bytes, service_s, hidden_s, first_data_s = batch
-        traffic_bytes, dram_s = self.dram.transfer(dram_bytes, n_bytes, share)
+        traffic_bytes, dram_s = self.dram.transfer(dram_bytes, n_bytes, reach.bytes_per_s)
         n_ops = n_ops_dram + n_ops_flash
-        compute_s = self.compute.launch(n_ops, share)
+        compute_s = self.compute.launch(n_ops, reach)
         late_s = compute_s * (n_ops_flash / n_ops) if n_ops > 0 else 0.0
         select_s = self.compute.select_s_per_column * n_scored + self._replaced_s(n_bytes)
         of_flash = service_s, hidden_s, first_data_s

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
 
-from dipsim.devices import ReadBatches
+from dipsim.devices import Reach, ReadBatches
 from dipsim.engine.prompts import Prompt
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.workload import Work
@@ -26,6 +26,17 @@ def stage_names(setup: Setup) -> list[tuple[int | None, str]]:
     in_layer = ["attention", *(group.name for group in setup.groups)]
     layers = [(layer, name) for layer in range(setup.model.n_layers) for name in in_layer]
     return [(None, "embedding"), *layers, (None, "LM head")]
+
+
+def layers_begun(setup: Setup, s: int) -> range:
+    """Layers whose reads ahead begin with a stage of a token: the first ones with the embedding, others with the last
+    stage of the first layer of those before, whose scores are known by then."""
+    n_together, n_layers = setup.prefetch_layers, setup.model.n_layers
+    layer, place = divmod(s, 1 + len(setup.groups))
+    first = 0 if s == 0 else layer - 1 + n_together
+    if not setup.reads_ahead or place or first % n_together:
+        return range(0)
+    return range(min(first, n_layers), min(first + n_together, n_layers))
 
 
 class TokenStages:
@@ -47,8 +58,8 @@ class TokenStages:
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
         self._first = np.array([first_share(setup.layout, group) for group in setup.groups])
         self._n_scored = self._n_columns * np.array([group.site is not None for group in setup.groups])
-        sparse = formulas.compute.sparse_efficiency
-        self._shares_of = [sparse if group.skips_columns else 1.0 for group in setup.groups]
+        self._prompt_ops_per_s = setup.unit.prompt_ops_per_s if setup.unit is not None else None
+        self._reach, self._reach_of = setup.reach(None), [setup.reach(group) for group in setup.groups]
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
         self._n_scored_of = self._n_scored.tolist()
@@ -71,7 +82,7 @@ class TokenStages:
             dram_bytes=(n_hits + work.n_used_ahead) * self._column_bytes,
             **self._operations(n_hits, n_missed, self._column_ops),
             n_scored=self._n_scored + 0 * n_hits,
-            shares=self._shares_of + 0 * n_hits,
+            **_reached(self._reach_of, n_hits),
         )
         return self._with_groups(groups, setup.model.kv_bytes(n_earlier), 1)
 
@@ -88,7 +99,7 @@ class TokenStages:
             n_begun * column_ops,
             (n_missed + n_hits - n_begun) * column_ops,
             self._n_scored_of[layer][g],
-            self._shares_of[g],
+            self._reach_of[g],
         )
 
     def prompt(self, n_tokens: int, prompt: Prompt | None = None) -> Stages:
@@ -103,9 +114,9 @@ class TokenStages:
                 dram_bytes=n_held * self._column_bytes,
                 **self._operations(prompt.n_uses - prompt.n_uses_missed, prompt.n_uses_missed, self._column_ops),
                 n_scored=np.zeros(n_held.shape),
-                shares=np.ones(n_held.shape),
+                **_reached([self._reach], n_held),
             )
-            return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+            return self._of_prompt(groups, n_tokens)
         n_columns = self._n_columns[None]
         n_hits = np.zeros_like(n_columns)
         for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):
@@ -120,9 +131,16 @@ class TokenStages:
             dram_bytes=n_hits * self._column_bytes,
             **self._operations(n_hits, n_missed, column_ops),
             n_scored=0 * n_hits,
-            shares=np.ones_like(n_hits),
+            **_reached([self._reach], n_hits),
         )
-        return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+        return self._of_prompt(groups, n_tokens)
+
+    def _of_prompt(self, groups: Stages, n_tokens: int) -> Stages:
+        """All stages of a prompt, at the unit's rate for prompts where it has one."""
+        stages = self._with_groups(groups, self._setup.model.kv_bytes(np.zeros(1)), n_tokens)
+        if self._prompt_ops_per_s is None:
+            return stages
+        return replace(stages, ops_per_s=np.full_like(stages.ops_per_s, self._prompt_ops_per_s))
 
     def _operations(self, n_hits: AnyArray, n_missed: AnyArray, column_ops: Float64Array) -> dict[str, Float64Array]:
         """Those that may begin at once, and those that wait for Flash, as `Stages` has them."""
@@ -151,7 +169,8 @@ class TokenStages:
         share = plan.streamed_pinned_bytes / plan.pinned_bytes
         batches = self._flash.streams(n_bytes * share * ones)
         held = 1 - share
-        return Stages(batches, n_bytes * held * ones, n_ops * held * ones, n_ops * share * ones, 0 * ones, ones)
+        n_held, n_ops = n_bytes * held * ones, n_ops * ones
+        return Stages(batches, n_held, n_ops * held, n_ops * share, 0 * ones, **_reached([self._reach], ones))
 
     def _embedding(self, ones: Float64Array, n_rows: int) -> Stages:
         """Rows of the embedding table: from Flash in one batch, or from DRAM where it is the LM head."""
@@ -159,7 +178,14 @@ class TokenStages:
         n_read = 0 if model.tied_embeddings else n_rows
         batches = self._flash.rows(model.embedding_row_bytes, n_read * ones)
         dram_bytes = (n_rows - n_read) * model.embedding_row_bytes * ones
-        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones, ones)
+        return Stages(batches, dram_bytes, 0 * ones, 0 * ones, 0 * ones, **_reached([self._reach], ones))
+
+
+def _reached(reach: Sequence[Reach], like: AnyArray) -> dict[str, Float64Array]:
+    """As `Stages` has them: of one for all, or of each of the last axis."""
+    return {
+        name: np.broadcast_to(np.array([getattr(own, name) for own in reach]), like.shape) for name in Reach._fields
+    }
 
 
 def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from dipsim.cache import GivenHits, NoColumns, PinnedColumns, Replay, SharedCache, Tokens, Usage, replay_of, usage_of
-from dipsim.devices import BY_INDEX, Flash, ReadBatches
-from dipsim.engine.ahead import ReadAhead
+from dipsim.devices import BY_INDEX, Flash, ReadBatches, Slices
+from dipsim.engine.ahead import Guesses, columns_ahead
 from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
 from dipsim.layouts import is_aligned, pieces_of, reads_of
 from dipsim.methods import in_layer
@@ -28,7 +28,7 @@ class Work:
     Attributes:
         use: columns and scores.
         demanded: reads of the missed columns that nobody read ahead.
-        ahead: reads that are begun before the layer.
+        ahead: reads that are begun before the layer; of layers that are read together, all with the first.
         n_used_ahead: missed columns that were read ahead, float64.
     """
 
@@ -53,7 +53,7 @@ class Inputs:
         masks: to be used instead of choosing.
         missed: which columns are missed, instead of what the cache makes of it.
         next_use: int32, for a policy that needs it.
-        layer_before: scores of the layer before, for a prefetcher that looks at them.
+        layer_before: scores of a layer before, for a prefetcher that looks at them.
     """
 
     scores: Uint16Array | None = None
@@ -85,6 +85,7 @@ class GroupUse:
         shared: the cache that all layers share; None where the place has its own.
 
     Attributes:
+        together: what reads ahead, for this layer and for others.
         part: which part of the shared cache it is; None where it has its own.
     """
 
@@ -94,14 +95,16 @@ class GroupUse:
         self.layer, self.g, self.group = layer, g, setup.groups[g]
         self._setup = setup
         self._flash = flash
+        self._beside = setup.layers_beside(layer, self.group)
         self._is_pinned = setup.is_pinned(layer, self.group)
         self._future = None if self._is_pinned else future
         self.part = None if shared is None else shared.part_of(layer, self.group)
         self._replay = self._of_cache() if shared is None or self.part is None else shared.replay(self.part)
-        self._ahead = ReadAhead(setup, layer, self.group)
+        self.together = ReadTogether(1)
+        self._guesses = Guesses(setup, layer, self.group)
         self._pieces, self._is_aligned = pieces_of(setup.layout, self.group), is_aligned(setup.layout)
         self._reads = reads_of(setup.layout, self.group)
-        self._places = setup.places.get((layer, self.group.name), BY_INDEX)
+        self._places = setup.places.get((self._beside[0], self.group.name), BY_INDEX)
 
     @property
     def replay(self) -> Replay:
@@ -115,7 +118,7 @@ class GroupUse:
         if self._is_pinned:
             return PinnedColumns(in_layer(setup.masking, self.layer), self.group, slots)
         if setup.given_hit_rate is not None:
-            return GivenHits(self.layer, in_layer(setup.masking, self.layer), self.group, setup.given_hit_rate)
+            return GivenHits(self._beside[0], in_layer(setup.masking, self.layer), self.group, setup.given_hit_rate)
         place = Place(self.group.n_columns, slots, self.layer, self.group.name)
         return replay_of(place, setup.new_policy(), setup.admission, setup.masking, self.group)
 
@@ -123,9 +126,9 @@ class GroupUse:
         """What a block of the trace gives."""
         setup, group = self._setup, self.group
         scores = None if group.site is None else setup.trace.read(group.site, block.start, block.stop, self.layer)
-        before = None
-        if group.site is not None and self._ahead.looks_at_layer_before:
-            before = setup.trace.read(group.site, block.start, block.stop, self.layer - 1)
+        before, layer_before = None, self._guesses.layer_before
+        if group.site is not None and layer_before is not None:
+            before = setup.trace.read(group.site, block.start, block.stop, layer_before)
         masks = setup.masks.read(index, self.layer, group) if setup.masks else None
         next_use = self._future.next_use(index, self.layer, group, scores) if self._future else None
         next_use = self._since(block.sequence, next_use)
@@ -171,24 +174,79 @@ class GroupUse:
         tokens = slice(first, first + block.stop - block.start)
         where = tokens, self.layer, self.g
         work.use.fill(tokens, self.layer, self.g, usage.counts)
-        demanded, n_demanded = usage.missed, usage.counts[:, 1].astype(np.float64)
-        if self._setup.reads_ahead:
-            ahead = self._ahead.columns(block, inputs.scores, inputs.layer_before, usage)
-            work.ahead.fill(where, self.reads(ahead))
-            demanded = usage.missed & ~ahead
-            work.n_used_ahead[where] = n_demanded - _count(demanded)
-            n_demanded = _count(demanded)
-        work.demanded.fill(where, self.reads(demanded, n_demanded))
+        if not self._setup.reads_ahead:
+            work.demanded.fill(where, self.reads(usage.missed, usage.counts[:, 1].astype(np.float64)))
+            return
+        guess = self._guesses.scores(block, inputs.scores, inputs.layer_before, usage)
+        self.together.add(self, Asked(tokens, usage.missed, guess), work)
 
-    def reads(self, wanted: BoolArray, n_wanted: Float64Array | None = None) -> ReadBatches:
-        """The batches that fetch some columns, bool [token, column]; how many they are, where that is known."""
+    @property
+    def n_most_ahead(self) -> int:
+        """Columns that are read ahead at most, for a token."""
+        return self._guesses.n_most
+
+    def reads(
+        self, wanted: BoolArray, n_wanted: Float64Array | None = None, layers: tuple[int, ...] = ()
+    ) -> ReadBatches:
+        """The batches that fetch some columns.
+
+        Args:
+            wanted: bool [token, column].
+            n_wanted: how many they are, where that is known.
+            layers: whose slices of these columns, side by side; its own alone without any.
+        """
         column_bytes = self.group.bytes_in(self.layer)
         if not column_bytes:
             return ReadBatches.empty(len(wanted))
         n_wanted = _count(wanted) if n_wanted is None else n_wanted
+        layers = layers or (self.layer,)
         if self._reads:
-            return self._flash.rows(column_bytes / len(self._reads), n_wanted * sum(self._reads))
-        return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned)
+            return self._flash.rows(column_bytes * len(layers) / len(self._reads), n_wanted * sum(self._reads))
+        slices = Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
+        return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned, slices)
+
+
+class Asked(NamedTuple):
+    """What a layer asks to have read for some tokens.
+
+    Attributes:
+        tokens: of the block.
+        missed: bool [token, column], what these use and is not resident.
+        guess: what is worth reading ahead, as `Guesses.scores` gives it.
+    """
+
+    tokens: slice
+    missed: BoolArray
+    guess: Uint16Array
+
+
+class ReadTogether:
+    """Reads ahead for layers whose columns lie side by side: what all have asked for is one batch.
+
+    Args:
+        n_layers: how many.
+    """
+
+    def __init__(self, n_layers: int) -> None:
+        self._n_layers = n_layers
+        self._asked: list[tuple[GroupUse, Asked]] = []
+
+    def add(self, use: GroupUse, asked: Asked, work: Work) -> None:
+        """What a layer asks for; after the last of them all reads are filled in."""
+        self._asked.append((use, asked))
+        if len(self._asked) < self._n_layers:
+            return
+        layers, self._asked = self._asked, []
+        first = layers[0][0]
+        ahead = columns_ahead([own.guess for _, own in layers], first.n_most_ahead)
+        batches = first.reads(ahead, layers=tuple(other.layer for other, _ in layers))
+        work.ahead.fill((asked.tokens, first.layer, first.g), batches)
+        for other, own in layers:
+            where = own.tokens, other.layer, other.g
+            demanded = own.missed & ~ahead
+            n_demanded = _count(demanded)
+            work.n_used_ahead[where] = _count(own.missed) - n_demanded
+            work.demanded.fill(where, other.reads(demanded, n_demanded))
 
 
 def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[list[GroupUse]], SharedCache | None]:
@@ -200,7 +258,14 @@ def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[lis
         capacity_bytes = Fraction(0) if setup.keeps_nothing else bytes_for_all
         shared = SharedCache(stages, setup.masking, policy, setup.admission, capacity_bytes)
     layers, groups = range(setup.model.n_layers), range(len(setup.groups))
-    return [[GroupUse(setup, flash, layer, g, future, shared) for g in groups] for layer in layers], shared
+    uses = [[GroupUse(setup, flash, layer, g, future, shared) for g in groups] for layer in layers]
+    for layer, g in np.ndindex(len(layers), len(groups)):
+        together = setup.layers_together(layer, setup.groups[g])
+        if layer == together[0]:
+            own = ReadTogether(len(together))
+            for other in together:
+                uses[other][g].together = own
+    return uses, shared
 
 
 def _count(flags: BoolArray) -> Float64Array:

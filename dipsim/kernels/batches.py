@@ -45,7 +45,9 @@ def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s)
 
 
 @numba.njit(cache=True, nogil=True)
-def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, out):  # type: ignore[no-untyped-def]
+def time_batches(  # type: ignore[no-untyped-def]
+    n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, submit_s, submitters, out
+):
     """Times of batches, as of `dipsim.devices.Flash`.
 
     Args:
@@ -58,6 +60,8 @@ def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepes
         deepest: most reads in flight; infinite for no limit.
         depths: the measured ones, from 1 on, or one where these are not told.
         has_depths: whether they are.
+        submit_s: for which a core submits each read, before the next.
+        submitters: cores that do, side by side.
         out: [batch, 4], to be filled: in the fullest queue, while nobody else is served, in all, until the first data.
     """
     for i in range(n_bytes.size):
@@ -71,15 +75,22 @@ def time_batches(n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepes
         first_s = latency_s if n_reads > 0 else 0.0
         depth = max(min(n_reads, deepest), 1.0)
         alone_s, least_s = first_s * n_reads + at_rate_s, at_rate_s
+        one_s = max(at_rate_s, curve_s[0]) / max(n_reads, 1.0)
         if not has_depths:
             least_s = first_s + queued_s
+            one_s = first_s + queued_s / max(n_reads, 1.0)
+        if submit_s > 0 and n_reads > 0:
+            # The last read can begin when those before it are submitted; alone, it has its own submission in it.
+            least_s = max(least_s, max(n_reads / submitters - 1, 0.0) * submit_s + max(one_s, submit_s))
         # The last copies have no reads to hide behind.
         last_s = copy_s[i] / max(n_reads, 1.0)
         hidden_s = copy_s[i] - depth * last_s if n_reads > depth else 0.0
         reading_s = _beside_copies(depth, hidden_s, curve_s, depths, has_depths, least_s, alone_s)
         service_s = reading_s + last_s
-        occupied_s = _beside_copies(deepest, copy_s[i], curve_s, depths, has_depths, queued_s, alone_s)
+        formed_s = n_reads / submitters * submit_s  # meanwhile nobody submits another batch
+        occupied_s = _beside_copies(deepest, copy_s[i], curve_s, depths, has_depths, max(queued_s, formed_s), alone_s)
         occupied_s = min(occupied_s, service_s)  # but for the last place of the numbers it is anyway
         if copy_s[i] > 0 and n_reads > 0:  # nothing is there before a read is complete and copied
             first_s = reading_s * depth / n_reads + last_s
+        first_s = max(first_s, submit_s) if n_reads > 0 else 0.0
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = queued_s, occupied_s, service_s, min(first_s, service_s)

@@ -84,15 +84,17 @@ def _begin(free_s, at_s, seconds, jobs):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def time_stages(overlap, seconds, ahead_seconds, is_used, now_s, free_s, jobs, ahead, edges_s):  # type: ignore[no-untyped-def]
+def time_stages(overlap, seconds, ahead_seconds, is_used, begun, firsts, now_s, free_s, jobs, ahead, edges_s):  # type: ignore[no-untyped-def]
     """Runs the stages of some tokens, each of which waits for the one before.
 
     Args:
         overlap: `NONE`, `IO` or `PIPELINED`.
         seconds: float64 [token, stage, part], by the names above.
-        ahead_seconds: float64 [token, layer, group, 3] of what is read ahead, begun with the last stage before the
-            layer: as the first two of `seconds`, and writing to DRAM. Of no layers where nothing is.
+        ahead_seconds: float64 [token, layer, group, 3] of what is read ahead: as the first two of `seconds`, and
+            writing to DRAM. Of no layers where nothing is.
         is_used: bool [token, layer, group], whether any of it is used.
+        begun: int64 [stage, 2], the layers from and up to which reads ahead begin with a stage.
+        firsts: int64 [layer, group], with which layer each of them is read ahead.
         now_s: when the first token begins.
         free_s: float64 [device], when the jobs so far are done; is updated.
         jobs: float64 [token, stage, part, field], to be filled.
@@ -113,12 +115,10 @@ def time_stages(overlap, seconds, ahead_seconds, is_used, now_s, free_s, jobs, a
             layer, place = (s - 1) // (1 + n_groups), (s - 1) % (1 + n_groups)
             due_s = 0.0
             if s > 0 and layer < n_layers and place > 0 and is_used[t, layer, place - 1]:
-                due_s = ahead[t, layer, place - 1, 0, END]
+                due_s = ahead[t, firsts[layer, place - 1], place - 1, FLASH, END]
             end_s = _at_once(seconds[t, s], due_s, now_s, free_s, jobs[t, s])
-            if s == 0 or place == n_groups:
-                layer_ahead = 0 if s == 0 else layer + 1
-                if layer_ahead < n_layers:
-                    _begin(free_s, jobs[t, s, SELECT, END], ahead_seconds[t, layer_ahead], ahead[t, layer_ahead])
+            for own in range(begun[s, 0], begun[s, 1]):
+                _begin(free_s, jobs[t, s, SELECT, END], ahead_seconds[t, own], ahead[t, own])
             now_s = max(now_s, end_s)
         edges_s[t, seconds.shape[1]] = now_s
     return now_s

@@ -4,12 +4,14 @@ from dipsim.layouts.by_index import Column
 from dipsim.layouts.coactivation import Coactivation
 from dipsim.layouts.gate_first import GateFirst
 from dipsim.layouts.gguf import Gguf
+from dipsim.layouts.layer_groups import LayerGroups
 from dipsim.layouts.protocol import (
     Layout,
     first_share,
     is_aligned,
     layouts,
     make,
+    n_layers_beside,
     name_and_options,
     order_columns,
     pieces_of,
@@ -22,11 +24,13 @@ __all__ = [
     "Column",
     "GateFirst",
     "Gguf",
+    "LayerGroups",
     "Layout",
     "first_share",
     "is_aligned",
     "layouts",
     "make",
+    "n_layers_beside",
     "name_and_options",
     "order_columns",
     "pieces_of",

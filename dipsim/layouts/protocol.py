@@ -24,7 +24,8 @@ class Layout(Protocol):
     Some things may be there or not. `fused`: where matrices lie apart, gate and up do not; False by default.
     `aligned`: a region begins with a page, rather than in the middle of one; True by default. `in_turn`: matrices that
     lie apart are multiplied one after another, each by all that is used of it; False by default. `reads(group)`: where
-    each column is read apart, in equal reads, the share of the missed columns that need each of them.
+    each column is read apart, in equal reads, the share of the missed columns that need each of them. `n_layers`: of
+    how many consecutive layers the same column lies side by side, in the order of the first of them; 1 by default.
     """
 
     @property
@@ -97,6 +98,11 @@ def first_share(layout: Layout, group: Group) -> float:
 def is_aligned(layout: Layout) -> bool:
     """Whether regions begin with a page."""
     return bool(getattr(layout, "aligned", True))
+
+
+def n_layers_beside(layout: Layout) -> int:
+    """Of how many consecutive layers the same column lies side by side, but for groups that are dense."""
+    return int(getattr(layout, "n_layers", 1))
 
 
 def reads_of(layout: Layout, group: Group) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from dipsim.description import default_of
 from dipsim.errors import DipsimError, DipsimWarning, choose
+from dipsim.layouts import Layout, n_layers_beside
 from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
@@ -52,6 +53,16 @@ def check_io_depth(io_depth: int | None) -> None:
         raise DipsimError(f"io_depth: got {io_depth}; must be a whole number, at least 1")
 
 
+def check_layers_beside(layout: Layout, groups: Sequence[Group]) -> None:
+    """Refuses columns side by side of layers that differ in their bytes."""
+    for group in groups:
+        if n_layers_beside(layout) > 1 and group.site is not None and group.layer_bytes is not None:
+            raise DipsimError(
+                f"layout: got '{type(layout).__name__}' for '{group.name}', whose columns differ in bytes between "
+                "layers; choose 'column'"
+            )
+
+
 def check_given_hits(
     hit_rate: float | None, masking: Method, policy: Policy, scope: str, prompt: str | None, prefetch: str
 ) -> None:
@@ -82,7 +93,7 @@ def check_shape(model: ModelSpec, recorded: ModelSpec) -> None:
         if of(model) != of(recorded):
             raise DipsimError(
                 f"model: {name}: got {of(model)} for '{model.name}'; "
-                f"the trace was recorded with {of(recorded)} ('{recorded.name}')"
+                f"the trace was recorded with {of(recorded)} ('{recorded.name}'); without a trace: dipsim estimate"
             )
 
 
@@ -97,6 +108,14 @@ def check_counts(trace: Trace, n_tokens: int, n_warm_up: int, n_positions: int) 
         )
     if n_positions < trace.n_positions:
         raise DipsimError(f"context: got {n_positions}; the trace's longest sequence has {trace.n_positions} positions")
+
+
+def check_timeline_from(first_token: int, n_tokens: int) -> None:
+    """Refuses to draw from a token on that is not simulated."""
+    if not 0 <= first_token < n_tokens:
+        raise DipsimError(
+            f"timeline_from: got {first_token}; must be at least 0 and below {n_tokens}, the simulated tokens"
+        )
 
 
 def check_shared(scope: str, budget: str, trace: Trace, n_tokens: int, groups: Sequence[Group]) -> None:

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 
 from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.layouts import Layout, n_layers_beside
 from dipsim.methods import Method, added_weights
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group, competing, expert_groups
@@ -156,6 +157,20 @@ def bytes_ahead(prefetcher: Prefetcher, given: str | float | None, model: ModelS
     if not 0 < n_bytes < float("inf"):
         raise DipsimError(f"prefetch_bytes: got {given}; must be above 0 and finite")
     return n_bytes
+
+
+def layers_ahead(prefetcher: Prefetcher, given: int | None, layout: Layout) -> int:
+    """How many layers are read ahead together: as many as lie side by side, unless a run says otherwise.
+
+    Raises:
+        DipsimError: below 1, or nobody to read ahead.
+    """
+    if given is not None and getattr(prefetcher, "reads_nothing", False):
+        raise DipsimError(f"prefetch_layers: got {given}, but nobody to read them ahead; name a prefetcher")
+    n_layers = n_layers_beside(layout) if given is None else given
+    if n_layers < 1:
+        raise DipsimError(f"prefetch_layers: got {n_layers}; must be a whole number, at least 1")
+    return n_layers
 
 
 def beside_layers(

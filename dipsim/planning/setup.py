@@ -10,8 +10,9 @@ from typing import Literal, Self
 
 from dipsim.budgets import LOST_IN_FLOATS
 from dipsim.cache import Admission
+from dipsim.devices import Reach, reach_of
 from dipsim.kernels import Int32Array
-from dipsim.layouts import Layout
+from dipsim.layouts import Layout, n_layers_beside
 from dipsim.loads import Load
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
@@ -42,10 +43,12 @@ class Setup:
         n_tokens: tokens to simulate, from the trace's first on.
         n_warm_up: tokens at the start of each sequence that are simulated but not counted.
         unit: the compute unit that is used.
+        units: those that work on the MLPs side by side, with their shares; none where `unit` does.
         layout: how columns lie in the weight file.
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         prefetcher: guesses what the next layer will need.
         prefetch_bytes: most bytes that are read ahead for one layer; 0 where nothing is.
+        prefetch_layers: layers that are read ahead together, beginning while the first of those before is worked on.
         given_hit_rate: share of each token's active columns that hits, whatever the caches would make of it; None for
             what they make of it.
         warms: whether prompts warm the caches, from scores that the trace has of them.
@@ -77,9 +80,11 @@ class Setup:
     layout: Layout
     prefetcher: Prefetcher
     prefetch_bytes: float
+    prefetch_layers: int = 1
     io_depth: int | None = None
     given_hit_rate: float | None = None
     warms: bool = False
+    units: tuple[tuple[ComputeUnit, float], ...] = ()
     cache_scope: Scope = "layer"
     engine: str = "auto"
     loads: tuple[Load, ...] = ()
@@ -153,6 +158,13 @@ class Setup:
             for group in self.groups
         }
 
+    def reach(self, group: Group | None) -> Reach:
+        """What is reached in decoding's steps of a group of the MLPs, or in any other step."""
+        own, bits, bus_bytes_per_s = self.unit or ComputeUnit(), self.model.bits.mlp, self.profile.dram.read_bytes_per_s
+        if group is None:
+            return reach_of([(own, 1.0)], own, bits, False, bus_bytes_per_s)
+        return reach_of(self.units or [(own, 1.0)], own, bits, group.skips_columns, bus_bytes_per_s)
+
     def with_resident(self, layers: Iterable[int]) -> Self:
         """The same run with all columns of some layers in DRAM, on top of what it holds."""
         resident = self.resident_layers | set(layers)
@@ -183,6 +195,20 @@ class Setup:
     def reads_ahead(self) -> bool:
         """Whether anything is read before it is needed."""
         return self.prefetch_bytes > 0
+
+    def layers_beside(self, layer: int, group: Group) -> tuple[int, ...]:
+        """Layers whose columns of a group lie beside this one's, itself among them, in the order of the file."""
+        if not group.columns_in(layer) or group.site is None:
+            return (layer,)
+        n_beside = n_layers_beside(self.layout)
+        first = layer - layer % n_beside
+        layers = range(first, min(first + n_beside, self.model.n_layers))
+        return tuple(own for own in layers if group.columns_in(own))
+
+    def layers_together(self, layer: int, group: Group) -> tuple[int, ...]:
+        """Those of them that are read ahead by one batch."""
+        own = layer // self.prefetch_layers
+        return tuple(other for other in self.layers_beside(layer, group) if other // self.prefetch_layers == own)
 
     @property
     def n_passes(self) -> int:

@@ -69,8 +69,7 @@ def saved_s_per_hit(setup: Setup, group: Group) -> float:
     moved_bytes, flash_s = (sum(share * own[i] for share, *own in reads) for i in range(2))
     # What costs DRAM its time: a column that it holds, and one that Flash delivers.
     held, delivered = np.array([group.column_bytes, 0.0]), np.array([0.0, moved_bytes])
-    share = setup.unit.sparse_efficiency if setup.unit and group.skips_columns else 1.0
-    _, (hit_s, miss_s) = dram.transfers(held, delivered, share)
+    _, (hit_s, miss_s) = dram.transfers(held, delivered, setup.reach(group).bytes_per_s)
     return float(max(flash_s + miss_s - hit_s, 0.0))
 
 

@@ -18,6 +18,7 @@ from dipsim.plots.pareto import pareto
 from dipsim.plots.regimes import regime_map
 from dipsim.plots.saving import FORMATS, Plot, check_format
 from dipsim.plots.statistics import statistics_by_depth
+from dipsim.plots.table import ResultTable, table
 from dipsim.plots.waterfall import headroom_waterfall
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "FORMATS",
     "KINDS",
     "Plot",
+    "ResultTable",
     "check_format",
     "curves",
     "draw",
@@ -35,6 +37,7 @@ __all__ = [
     "pareto",
     "regime_map",
     "statistics_by_depth",
+    "table",
     "time_breakdown",
     "token_times",
 ]

@@ -46,12 +46,13 @@ class PreviousToken:
 @register_prefetcher("previous-layer")
 @dataclass(frozen=True)
 class PreviousLayer:
-    """The columns of the highest scores in the layer before, at the MLP's input; none of other groups.
+    """The columns of the highest scores in a layer before, at the MLP's input; none of other groups.
 
     Source: Deja Vu, arXiv 2310.17157.
 
-    Residual streams change slowly from layer to layer. The columns of other sites are neurons, which have nothing in
-    common with those of another layer.
+    That is the last layer whose scores are known when reads begin: the one before, or of layers that are read ahead
+    together the first of those before. Residual streams change slowly from layer to layer. The columns of other sites
+    are neurons, which have nothing in common with those of another layer.
     """
 
     looks_at_layer_before: ClassVar[bool] = True

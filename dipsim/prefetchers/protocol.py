@@ -1,6 +1,6 @@
 """What is asked of one who guesses which columns the next layer will need, and how one is found by name.
 
-While one layer computes, Flash would idle: columns that a later layer is thought to need can be read meanwhile. A guess
+While layers compute, Flash would idle: columns that later layers are thought to need can be read meanwhile. A guess
 is a score for every column; those of the highest scores that are not resident are read ahead, as many as the budget of
 bytes allows. What is read ahead and not used is thrown away.
 """
@@ -28,7 +28,8 @@ class Known:
     Attributes:
         group: the group.
         previous_token: scores of this layer one token earlier; zeros at the start of a sequence.
-        previous_layer: scores of the layer before, at the same token; zeros at the first layer, unless asked for.
+        previous_layer: scores of a layer before, at the same token: the one before, or of layers that are read ahead
+            together the first of those before; zeros where there is none, or nobody asks for them.
         missed: bool [token, column], the columns that will be missed: for oracles alone.
     """
 

@@ -30,8 +30,9 @@ Share = Annotated[float, pydantic.Field(gt=0, le=1), pydantic.AfterValidator(_no
 class FlashSpec(Record):
     """Flash storage. With `read_bytes_per_s` (and `derate`) alone it is ideal: time = bytes / rate.
 
-    With a latency, pages, a curve, gaps or a longest read, reads count: columns that lie side by side join into one,
-    reads are widened to whole pages, and each costs what the curve says. `dipsim.devices.Flash` has the formulas.
+    With a latency, pages, a curve, gaps, a longest read or submissions, reads count: columns that lie side by side join
+    into one, reads are widened to whole pages, and each costs what the curve says. `dipsim.devices.Flash` has the
+    formulas.
 
     Attributes:
         read_bytes_per_s: sequential reading.
@@ -40,12 +41,15 @@ class FlashSpec(Record):
         page_bytes: granularity of reads; None for bytes.
         read_curve: random reads, [bytes, bytes_per_s] at a full queue, or [bytes, bytes_per_s, depth] each.
         gap_bytes: bytes between two reads, whole pages each, that are read too rather than skipped.
-        max_read_bytes: a longer read is split; what goes on after the first piece is sequential. None for no limit.
+        max_read_bytes: a longer read is split; what goes on after the first piece is sequential, with curves by depth
+            at the rate of the depth's largest read. None for no limit.
         derate: share of all rates that is left, for example of a hot phone.
         copy_bytes_per_s: at which each of the reads in flight is copied out of its buffer, where its place in the file
             or its length is no whole number of pages; None for no time.
         map_bytes_per_s: at which it maps pages of the cache, where a runtime gives back those of evicted columns; None
             for slots that stay mapped.
+        submit_s: for which a core is busy with each read, before it can submit the next.
+        submitters: cores that submit side by side, and under overlap `pipelined` do nothing else.
     """
 
     read_bytes_per_s: Positive
@@ -58,6 +62,8 @@ class FlashSpec(Record):
     derate: Share = 1.0
     copy_bytes_per_s: Positive | None = None
     map_bytes_per_s: Positive | None = None
+    submit_s: NotNegative = 0.0
+    submitters: Count = 1
 
     @pydantic.field_validator("read_curve", mode="before")
     @classmethod
@@ -93,7 +99,8 @@ class FlashSpec(Record):
     def is_ideal(self) -> bool:
         """Whether time depends on bytes alone."""
         of_reads = self.page_bytes, self.read_curve, self.max_read_bytes
-        return self.latency_s == 0 and self.gap_bytes == 0 and of_reads == (None, None, None)
+        none = self.latency_s == self.submit_s == self.gap_bytes == 0
+        return none and of_reads == (None, None, None)
 
     @property
     def curves(self) -> dict[int | None, list[tuple[float, float]]]:

@@ -20,16 +20,19 @@ from dipsim.planning.checks import (
     check_given_hits,
     check_io_depth,
     check_kinds,
+    check_layers_beside,
     check_method,
     check_prompt,
     check_shape,
     check_shared,
+    check_timeline_from,
 )
-from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, plan_around
+from dipsim.planning.dram import beside_layers, bytes_ahead, check_one_budget, dram_plan, layers_ahead, plan_around
 from dipsim.planning.least import warn_of_empty_caches
 from dipsim.planning.places import places_of
 from dipsim.planning.setup import ENGINES, OVERLAPS, SCOPES, Setup
 from dipsim.planning.slots import slots_of, warn_of_cliff, warn_where_policies_agree
+from dipsim.planning.units import units_beside
 from dipsim.policies import Policy, policies
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
@@ -85,7 +88,9 @@ class Simulation:
         check_io_depth(given["io_depth"])
         layout = named("layout", given["layout"], layouts)
         prefetcher = named("prefetch", given["prefetch"], prefetchers)
-        ahead_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
+        layer_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
+        n_ahead = layers_ahead(prefetcher, given["prefetch_layers"], layout)
+        ahead_bytes = min(n_ahead, model.n_layers) * layer_bytes
         beside_bytes = {name: _bytes_of(given, name) for name in ("adapter_bytes", "predictor_bytes")}
         beside = beside_layers(masking, model, **beside_bytes)
         engine = choose("engine", given["engine"], ENGINES)
@@ -94,6 +99,7 @@ class Simulation:
         groups, scope = groups_of(masking, model), choose("cache_scope", given["cache_scope"], SCOPES)
         prefetch, hit_rate = prefetchers.name_and_options(prefetcher)[0], given["given_hit_rate"]
         check_given_hits(hit_rate, masking, new_policy(), scope, given["prompt"], prefetch)
+        check_layers_beside(layout, groups)
         check_shared(scope, given["budget"], trace, n_tokens, groups)
         if given["cache_bytes"] is None:
             plan = dram_plan(profile, model, given["dram"], n_positions, given["stream_pinned"], ahead_bytes, beside)
@@ -115,9 +121,11 @@ class Simulation:
             n_tokens=n_tokens,
             n_warm_up=given["warmup"],
             unit=profile.unit(given["unit"]),
+            units=units_beside(profile, given["units"]),
             layout=layout,
             prefetcher=prefetcher,
-            prefetch_bytes=ahead_bytes,
+            prefetch_bytes=layer_bytes,
+            prefetch_layers=n_ahead,
             io_depth=given["io_depth"],
             given_hit_rate=hit_rate,
             warms=hit_rate is None and check_prompt(given["prompt"], trace),
@@ -200,13 +208,8 @@ class Simulation:
             DipsimError: the trace turns out to be damaged, a policy or a budget broke its contract, or no token is left
                 to be drawn.
         """
-        if not 0 <= timeline_from < self._draft.n_tokens:
-            raise DipsimError(
-                f"timeline_from: got {timeline_from}; must be at least 0 and below {self._draft.n_tokens}, "
-                "the simulated tokens"
-            )
-        n_measured = 0
-        n_to_do = self._draft.n_tokens * self._draft.n_passes
+        check_timeline_from(timeline_from, self._draft.n_tokens)
+        n_measured, n_to_do = 0, self._draft.n_tokens * self._draft.n_passes
 
         def on_measured(n_tokens: int) -> None:
             nonlocal n_measured
@@ -252,12 +255,7 @@ class Simulation:
         return measure_headroom(self._setup, self._run, self.title, on_progress)
 
     def _run(
-        self,
-        setup: Setup,
-        on_progress: OnProgress,
-        *,
-        timeline: Timeline | None = None,
-        look: OnBlock | None = None,
+        self, setup: Setup, on_progress: OnProgress, *, timeline: Timeline | None = None, look: OnBlock | None = None
     ) -> Result:
         log = log_of(setup, on_progress, timeline, look)
         return Result(

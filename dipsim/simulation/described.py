@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dipsim.description import OPTIONS, Description, default_of
-from dipsim.errors import DipsimError
+from dipsim.errors import DipsimError, choose
 from dipsim.methods import Cats, Keeps, Method, methods
 from dipsim.profile import HardwareProfile
 from dipsim.simulation.configuration import method_of
@@ -47,6 +47,19 @@ def masking_of(described: Description) -> Method:
     if described.calibration is not None:
         raise DipsimError(f"calibration: method '{name}' has no thresholds to calibrate; 'cats' has")
     return method_of("options", name, given)
+
+
+def fitting(described: Description) -> Description:
+    """Without those options of a method that this one lacks: where methods are swept, one list of densities serves all.
+
+    Raises:
+        DipsimError: unknown method.
+    """
+    choose("method", described.method, tuple(methods))
+    is_cats = described.method == "cats"
+    known = [*_options_of(described.method), *(["density"] if is_cats else [])]
+    unfit = {name: default_of(name) for name, own in OPTIONS.items() if own.sets and own.sets not in known}
+    return described.model_copy(update=unfit if is_cats else unfit | {"calibration": None})
 
 
 def _given(described: Description) -> dict[str, Any]:

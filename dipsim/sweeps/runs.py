@@ -14,13 +14,13 @@ import numpy as np
 
 from dipsim import shipped
 from dipsim.archives import content_sha256, contents_sha256
-from dipsim.description import Description
+from dipsim.description import SPELLINGS, Description
 from dipsim.errors import DipsimError
 from dipsim.model.gguf_files import is_gguf, parts_of
 from dipsim.model.groups import SITES
 from dipsim.profile import HardwareProfile
 from dipsim.simulation import Simulation
-from dipsim.simulation.described import device_of
+from dipsim.simulation.described import device_of, fitting
 from dipsim.sweeps.grid import Point
 from dipsim.sweeps.plugged import codes_of
 from dipsim.sweeps.spec import HEADROOM, Spec, Text, describe
@@ -62,7 +62,8 @@ class Run:
 
 
 def runs_of(spec: Spec, on_progress: OnProgress = lambda done, total: None) -> list[Run]:
-    """The runs of a spec, in its order; points that describe the same run make one.
+    """The runs of a spec, in its order; points that describe the same run make one. Where methods vary, options that
+    one of them lacks are left out of its points.
 
     Args:
         spec: the spec.
@@ -88,6 +89,7 @@ class Opened:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
+        self._varies_method = "method" in spec.axes
         self._trace = cache(Trace.open)
         self._sha256_of_trace = cache(_sha256_of_trace)
         self._sha256_of_file = cache(_sha256_of_file)
@@ -100,7 +102,9 @@ class Opened:
         point = {name: value for name, value in point.items() if name != HEADROOM}
         placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
         description, text = describe(placed, spec.name)
-        device = self._device(description)  # that one is wrong is the spec's fault, not the run's
+        if self._varies_method:
+            described, description = description, fitting(description)
+            point = _without_unfit(point, described, description)
         if text is None:
             trace, sha256 = self._trace(placed["trace"]), self._sha256_of_trace(placed["trace"])
         else:
@@ -112,7 +116,7 @@ class Opened:
         content: list[object] = [__version__, headroom, sha256, text and text.model_dump(exclude=set(_HASHED))]
         about: Any = {"trace": placed.get("trace"), "text": text, "sha256": sha256, "headroom": headroom}
         try:
-            config = Simulation.from_description(description, trace, device).config
+            config = Simulation.from_description(description, trace, self._device(description)).config
         except DipsimError as error:
             return Run(_hash([*content, point]), point, {}, error=str(error), **about)
         if text is not None:
@@ -131,6 +135,12 @@ class Opened:
         if name not in self._devices:
             self._devices[name] = device_of(description)
         return self._devices[name]
+
+
+def _without_unfit(point: Point, described: Description, fitted: Description) -> Point:
+    """What is left of a point where a method lacks some of the options."""
+    unfit = {name for name in type(fitted).model_fields if getattr(described, name) != getattr(fitted, name)}
+    return {spelling: value for spelling, value in point.items() if SPELLINGS.get(spelling) not in unfit}
 
 
 def _placed(name: str, folder: Path) -> str:

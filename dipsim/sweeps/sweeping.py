@@ -115,8 +115,8 @@ def _carry_on(results: Results, runs: Sequence[Run], workers: int | None, on_pro
 
 
 def estimate_s(runs: Sequence[Run], workers: int | None = None) -> float:
-    """About how many seconds the runs take: the first tokens, or the first window, of some of them are tried, and what
-    is compiled first is not counted.
+    """About how many seconds the runs take: the first tokens, or the first window, of some of them are tried, each
+    twice, since what is compiled first is not counted.
 
     Raises:
         DipsimError: less than one worker.
@@ -126,7 +126,8 @@ def estimate_s(runs: Sequence[Run], workers: int | None = None) -> float:
     if not able:
         return 0.0
     tried = able[:: -(-len(able) // _N_TRIED)]
-    carry_out(_beginning(tried[0])[0])
+    for run in tried:
+        carry_out(_beginning(run)[0])
     seconds = [_seconds(run) for run in tried]
     return sum(seconds) / len(seconds) * len(able) / min(len(able), n_at_once)
 

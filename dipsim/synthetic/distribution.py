@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -23,14 +23,20 @@ def log_hazard(log_values: Float64Array, sigma: float, d: float, p: float) -> Fl
         sigma, d, p: the distribution.
     """
     grid, below, above = _tails(d, p)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
-    matters = weights > 1e-12
     lower, upper = np.zeros_like(log_values), np.zeros_like(log_values)
-    for node, weight in zip(nodes[matters], weights[matters] / weights.sum(), strict=True):
+    for node, weight in _normal_nodes():
         lower += weight * np.interp(log_values - sigma * node, grid, below)
         upper += weight * np.interp(log_values - sigma * node, grid, above)
     hazard = np.where(lower < 0.5, -np.log1p(-np.minimum(lower, 0.5)), -np.log(np.maximum(upper, 1e-250)))
     return np.log(np.maximum(hazard, 1e-250))
+
+
+@cache
+def _normal_nodes() -> list[tuple[float, float]]:
+    """Points of N(0, 1) and their weights, for sums in place of integrals over it."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(41)
+    matters = weights > 1e-12
+    return list(zip(nodes[matters], weights[matters] / weights.sum(), strict=True))
 
 
 @lru_cache(maxsize=16)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from dipsim.devices import ReadBatches
 from dipsim.engine.blocks import Done
 from dipsim.engine.seconds import Stages
-from dipsim.engine.stages import stage_names
+from dipsim.engine.stages import layers_begun, stage_names
 from dipsim.engine.workload import Work
 from dipsim.kernels import Float64Array, Int64Array
 from dipsim.kernels.stages import SERVICE
@@ -51,6 +52,7 @@ class Timeline:
         self._first = first_token
         self._names = stage_names(setup)
         self._n_in_layer = 1 + len(setup.groups)
+        self._begun_with = [layers_begun(setup, s) for s in range(len(self._names))]
         self._devices = DeviceTracks(events, setup)
         self._caches = CacheTracks(events, setup)
         self._missed_s: float | None = None  # when the reads began that the next stage waited for
@@ -97,8 +99,10 @@ class Timeline:
         for layer, g in np.ndindex(use.n_active.shape[1:]):
             columns = _of_columns(use.n_active[t, layer, g], use.n_missed[t, layer, g])
             facts[layer * self._n_in_layer + 2 + g].args.update(columns)
-            if work.ahead.service_s[t, layer, g] > 0:  # begun with the last stage before the layer
-                facts[layer * self._n_in_layer].ahead.append(self._of_ahead(work, t, layer, g))
+        for own, begun in zip(facts, self._begun_with, strict=True):
+            for layer, g in product(begun, range(use.n_active.shape[2])):
+                if work.ahead.service_s[t, layer, g] > 0:
+                    own.ahead.append(self._of_ahead(work, t, layer, g))
         start = self._setup.trace.sequences[use.block.sequence].start
         place = {"token": token, "sequence": use.block.sequence, "position": token - start}
         args = place | _of_columns(use.n_active[t].sum(), use.n_missed[t].sum()) | _of_flash(stages.batches, t)
@@ -111,8 +115,10 @@ class Timeline:
         return StageFacts(name, suffix, args, [])
 
     def _of_ahead(self, work: Work, t: int, layer: int, g: int) -> tuple[str, Args]:
-        used = {"used_columns": int(work.n_used_ahead[t, layer, g])}
-        return self._setup.groups[g].name, {"layer": layer} | _of_flash(work.ahead, t, layer, g) | used
+        group = self._setup.groups[g]
+        layers = self._setup.layers_together(layer, group)
+        used = {"used_columns": int(work.n_used_ahead[t, layers, g].sum())}
+        return group.name, {"layer": layer} | _of_flash(work.ahead, t, layer, g) | used
 
     def _draw(self, done: Done, t: int, phase: _Phase) -> None:
         edges_s = done.jobs.edges_s[t].tolist()
@@ -123,10 +129,9 @@ class Timeline:
 
     def _begun(self, done: Done, t: int, s: int) -> list[Float64Array]:
         """Jobs of the batches that a stage begins ahead of their use, [device, field] each."""
-        layer, place = divmod(s, self._n_in_layer)
-        if place or layer >= done.jobs.ahead.shape[1]:
+        if done.work is None:
             return []
-        return [own for own in done.jobs.ahead[t, layer] if own[0, SERVICE] > 0]
+        return [own for layer in self._begun_with[s] for own in done.jobs.ahead[t, layer] if own[0, SERVICE] > 0]
 
     def _stage(
         self, phase: _Phase, s: int, jobs: Float64Array, begun: list[Float64Array], began_s: float, ended_s: float

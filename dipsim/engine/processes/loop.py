@@ -17,7 +17,7 @@ from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
 from dipsim.engine.prompts import Prompt, begin
 from dipsim.engine.seconds import Formulas, Stages, Timed
-from dipsim.engine.stages import TokenStages, earlier_positions
+from dipsim.engine.stages import TokenStages, earlier_positions, layers_begun, stage_names
 from dipsim.engine.workload import Inputs, Work
 from dipsim.kernels import BoolArray, Float64Array
 from dipsim.planning.setup import Setup
@@ -67,7 +67,7 @@ class _Token:
     Attributes:
         block: the token alone.
         chosen: layers and groups whose masks are chosen.
-        ahead: (layer, group) -> what is read ahead for it.
+        ahead: (layer, group) -> what is read ahead for it, and for those that are read together with it.
     """
 
     def __init__(self, index: int, work: Work, inputs: Sequence[Sequence[Inputs]], masks: _Masks | None) -> None:
@@ -133,6 +133,10 @@ class Loop:
         self._overlaps, self._caches, self._watch = overlaps, caches, watch
         self._uses = [[cache.use for cache in layer] for layer in caches]
         self._n_in_layer = 1 + len(setup.groups)
+        layers = range(setup.model.n_layers)
+        self._firsts = [[setup.layers_together(layer, own)[0] for own in setup.groups] for layer in layers]
+        # Layers whose reads ahead begin with each stage: of those, all masks are chosen before any read begins.
+        self._begun = [layers_begun(setup, s) for s in range(len(stage_names(setup)))]
 
     def parts(self) -> Iterator[Part]:
         """Prompts and blocks of tokens, in the order of the trace."""
@@ -142,8 +146,7 @@ class Loop:
             if block.start == sequence.start:
                 prompt = begin(setup, self._uses, index, block.sequence)
                 if sequence.prompt_length > 0:
-                    stages = self._stages.prompt(sequence.prompt_length, prompt)
-                    part = self._part(block.sequence, stages, 0, is_prompt=True)
+                    part = self._part(block.sequence, self._stages.prompt(sequence.prompt_length, prompt), 0)
                     part.prompt = prompt
                     yield part
             work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
@@ -152,8 +155,8 @@ class Loop:
             part.index, part.work = index, work
             yield part
 
-    def _part(self, sequence: int, stages: Stages, n_layers_ahead: int, is_prompt: bool = False) -> Part:
-        timed = self._formulas.of_stages(stages, is_prompt)
+    def _part(self, sequence: int, stages: Stages, n_layers_ahead: int) -> Part:
+        timed = self._formulas.of_stages(stages)
         n_tokens, n_stages, _ = timed.seconds.shape
         jobs = Jobs.empty(n_tokens, n_stages, n_layers_ahead, len(self._setup.groups))
         return Part(sequence, stages, timed, jobs)
@@ -191,9 +194,7 @@ class Loop:
                 stage = Stage(StageSeconds(*row))
                 if s > 0 and place > 0:
                     stage = yield from self._of_group(token, layer, place - 1)
-                next_layer, is_last = divmod(s, self._n_in_layer)
-                if self._setup.reads_ahead and is_last == 0 and next_layer < len(self._caches):
-                    yield from self._begin_ahead(part, token, next_layer, stage)
+                yield from self._begin_ahead(part, token, self._begun[s], stage)
                 stages.append(stage)
                 yield from self._stage(part.jobs.edges_s[t], s, stage)
             part.jobs.of_stages[t] = [[job.fields for job in stage.jobs] for stage in stages]
@@ -212,7 +213,7 @@ class Loop:
         yield from self._chosen(token, layer, g)
         t = token.index
         seconds = StageSeconds(*self._stages.group(token.work, t, layer, g))
-        due = token.ahead.get((layer, g))
+        due = token.ahead.get((self._firsts[layer][g], g))
         is_used = token.work.n_used_ahead[t, layer, g] > 0
         return Stage(seconds, due=due if is_used else None)
 
@@ -225,10 +226,12 @@ class Loop:
         if token.masks is not None:
             token.masks.keep(layer, g, token.index, usage.active[0])
 
-    def _begin_ahead(self, part: Part, token: _Token, layer: int, stage: Stage) -> Events:
-        """What the caches of a layer want to have read before the token gets there begins with this stage."""
-        for g in range(len(self._caches[layer])):
+    def _begin_ahead(self, part: Part, token: _Token, layers: range, stage: Stage) -> Events:
+        """What the caches of some layers want to have read before the token gets there begins with this stage."""
+        places = [(layer, g) for layer in layers for g in range(len(self._setup.groups))]
+        for layer, g in places:
             yield from self._chosen(token, layer, g)
+        for layer, g in places:
             n_reads, n_bytes, service_s, hidden_s, _ = token.work.ahead.one(token.index, layer, g)
             if service_s == 0:
                 continue
