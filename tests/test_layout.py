@@ -268,7 +268,7 @@ def test_a_batch_that_another_layer_begins_is_waited_for(make_trace: MakeTrace, 
     two = ds.Dip(keep_input=2 / 8, keep_glu=2 / 12)
     simulation = ds.Simulation(
         *(device(1e4, 1e15), make_trace(small_model(n_layers=4), scores), two, "lru"),
-        **{"dram": 2100, "prefetch": "oracle", "prefetch_bytes": 96, "layout": LayerGroups(2)},
+        **{"dram": 2200, "prefetch": "oracle", "prefetch_bytes": 96, "layout": LayerGroups(2)},
     )
     done = next(iter(blocks_of(simulation._setup, lambda n_tokens: None)))
     ahead = done.jobs.ahead[1, :, :, stages.FLASH]
