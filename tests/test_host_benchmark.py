@@ -11,7 +11,7 @@ import pytest
 from conftest import MakeTrace, device, random_scores, small_model, tight_slots
 
 from benchmarks.host.disk import Disk, form_reads
-from benchmarks.host.runtime import Choice, Lfu, Measured, Part, best
+from benchmarks.host.runtime import Cache, Choice, Measured, Part, best
 from benchmarks.host.settings import Setting, choices, measure, scores_of
 from benchmarks.host.weights import Host, write_weights
 from dipsim import Dense, Dip, DipCa, Glu, Simulation
@@ -46,7 +46,7 @@ def test_reads(
 
 def test_lfu_by_hand() -> None:
     """Three slots of six columns: who leaves, and who does not get in."""
-    cache = Lfu(6, 3)
+    cache = Cache(6, 3, "lfu")
 
     def kept_after(active: list[int], token: int, scores: tuple[float, ...] = (1, 1, 1, 1, 1, 1)) -> list[int]:
         cache.update(np.array(active), np.array(scores, np.float32), token)
@@ -102,7 +102,8 @@ def test_a_column_waits_for_all_reads_that_it_comes_with(tmp_path: Path) -> None
     part = Part(host, Choice("up_gate", 0, "any", 300, 1.0, 40), host.caches, 0)
     scores = np.abs(np.random.default_rng(0).standard_normal(512)).astype(np.float32)
     plan = part.plan(part.choose(scores), scores, 0)
-    for column, (first, behind) in zip(plan.active, plan.columns.reads, strict=True):
+    active, columns = plan.pieces[0]
+    for column, (first, behind) in zip(active, columns.reads, strict=True):
         needed = {page for byte in (0, 3 * KIB - 1) for page in [(column * 3 * KIB + byte) // (4 * KIB)]}
         assert {start // (4 * KIB) for start in plan.starts[first:behind]} == needed
 

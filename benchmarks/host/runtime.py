@@ -4,7 +4,8 @@ It shares no code with the simulator. For every (token, layer, group): choose th
 from what is in memory; read the missed ones from the file, past the page cache, with a fixed number of requests in
 flight; copy those that stay into their slots; multiply all active columns by their scores. Attention, the LM head and
 the row of the embedding table are real too; keys and values are left out. Either reads come first, then products, which
-is the simulator's overlap `none`; or a second thread reads while columns are multiplied as they arrive: `pipelined`.
+is the simulator's overlap `none`; or a second thread reads: while what is in memory is gathered for the products that
+follow, `io`; or while columns are multiplied as they arrive, `pipelined`.
 """
 
 from __future__ import annotations
@@ -32,14 +33,15 @@ def best(values: Float32Array, n: int) -> Int64Array:
     return np.sort(np.argpartition(keys, n)[:n])
 
 
-class Lfu:
+class Cache:
     """Which columns of one (layer, group) are in memory, and in which slot.
 
-    Every active column enters while there is room; of the others leaves who was used least often, of those who was used
-    longest ago, of those the lower index.
+    Every active column enters while there is room; of the others leaves who was used least often (`lfu`; `lru` does not
+    ask), of those who was used longest ago, of those the lower index.
     """
 
-    def __init__(self, n_columns: int, n_slots: int) -> None:
+    def __init__(self, n_columns: int, n_slots: int, policy: str) -> None:
+        self._counts = policy == "lfu"
         self.slots: Int64Array = np.full(n_columns, -1)  # of each column; -1: not in memory
         self._free: Int64Array = np.arange(n_slots)
         self._uses = np.zeros(n_columns, np.int64)
@@ -60,7 +62,7 @@ class Lfu:
         candidates = np.flatnonzero(idle)
         if n <= 0 or candidates.size == 0:
             return
-        keys = (self._uses[candidates] * _FIELD + self._last[candidates]) * _FIELD + candidates
+        keys = (self._uses[candidates] * self._counts * _FIELD + self._last[candidates]) * _FIELD + candidates
         victims = candidates if n >= candidates.size else candidates[np.argpartition(keys, n)[:n]]
         self._free = np.concatenate([self._free, self.slots[victims]])
         self.slots[victims] = -1
@@ -76,6 +78,8 @@ class Choice:
         n_active: columns that a token uses.
         gamma: factor on scores of columns that are not in memory.
         n_slots: columns that fit into memory.
+        policy: who leaves.
+        n_regions: parts of the file that hold a piece of each column.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Choice:
     n_active: int
     gamma: float
     n_slots: int
+    policy: str = "lfu"
+    n_regions: int = 1
 
 
 @dataclass
@@ -106,15 +112,14 @@ class Plan:
     Attributes:
         starts, n_bytes: reads, from the matrix' own start.
         n_missed: columns that they fetch.
-        active: the columns, those in memory first, in the order of where they are.
-        columns: where those are.
+        pieces: of each region, the active columns and where their pieces are: those in memory first, in the order of
+            where they are.
     """
 
     starts: Int64Array
     n_bytes: Int64Array
     n_missed: int
-    active: Int64Array
-    columns: Columns
+    pieces: list[tuple[Int64Array, Columns]]
 
 
 class Part:
@@ -122,7 +127,9 @@ class Part:
 
     def __init__(self, host: Host, choice: Choice, place: int, gap_bytes: int) -> None:
         self.choice, self.matrix = choice, host.matrices[choice.name, choice.layer]
-        self.cache = Lfu(self.matrix.n_columns, choice.n_slots)
+        self.cache = Cache(self.matrix.n_columns, choice.n_slots, choice.policy)
+        self._piece_bytes = self.matrix.column_bytes // choice.n_regions
+        self._lasting: Plan | None = None
         self._host, self._place, self._gap_bytes = host, place, gap_bytes
 
     def choose(self, scores: Float32Array) -> Int64Array:
@@ -132,24 +139,46 @@ class Part:
 
     def plan(self, active: Int64Array, scores: Float32Array, token: int) -> Plan:
         """What is read, and from where to where the active columns are taken; the cache is that after the token."""
-        width, before = self.matrix.column_bytes, self.cache.slots[active]
+        width, before = self._piece_bytes, self.cache.slots[active]
         is_missed, missed = before < 0, active[before < 0]
-        starts, n_bytes = form_reads(missed, width, self._gap_bytes, self._host.max_read_bytes)
         self.cache.update(active, scores, token)
         after = self.cache.slots[active]
-        edges = np.stack([missed * width, (missed + 1) * width], axis=1)
-        first, last = np.searchsorted(starts, edges - [0, 1], side="right").T - 1
-        landed = self._host.buffer + np.cumsum(n_bytes) - n_bytes - starts
-        sources, reads = self._place + before * width, np.zeros((active.size, 2), np.int64)
-        sources[is_missed] = landed[first] + edges[:, 0]
-        reads[is_missed] = np.stack([first, last + 1], axis=1)
-        places = np.where(after < 0, sources, self._place + after * width)
-        order = np.argsort(sources)
-        columns = Columns(sources[order], places[order], reads[order])
-        return Plan(starts, n_bytes, missed.size, active[order], columns)
+        all_starts, all_bytes, pieces = [], [], []
+        n_reads, landing = 0, self._host.buffer
+        for region in range(self.choice.n_regions):
+            starts, n_bytes = form_reads(missed, width, self._gap_bytes, self._host.max_read_bytes)
+            edges = np.stack([missed * width, (missed + 1) * width], axis=1)
+            first, last = np.searchsorted(starts, edges - [0, 1], side="right").T - 1
+            landed = landing + np.cumsum(n_bytes) - n_bytes - starts
+            slots = self._place + region * width + np.stack([before, after]) * self.matrix.column_bytes
+            sources, reads = slots[0], np.zeros((active.size, 2), np.int64)
+            sources[is_missed] = landed[first] + edges[:, 0]
+            reads[is_missed] = n_reads + np.stack([first, last + 1], axis=1)
+            places = np.where(after < 0, sources, slots[1])
+            order = np.argsort(sources)
+            pieces.append((active[order], Columns(sources[order], places[order], reads[order])))
+            all_starts.append(region * self.matrix.n_columns * width + starts)
+            all_bytes.append(n_bytes)
+            n_reads, landing = n_reads + starts.size, landing + int(n_bytes.sum())
+        return Plan(np.concatenate(all_starts), np.concatenate(all_bytes), missed.size, pieces)
+
+    def prepare(self, scores: Float32Array, token: int) -> Plan:
+        """The plan of a token. Where all columns are used, nothing changes once the cache is full: the plan lasts."""
+        if self._lasting is not None:
+            return self._lasting
+        plan = self.plan(self.choose(scores), scores, token)
+        if self.choice.site is None and token > 0:
+            self._lasting = plan
+        return plan
 
     def step(
-        self, disk: Disk, scores: Float32Array, token: int, measured: Measured, reader: Executor | None = None
+        self,
+        disk: Disk,
+        scores: Float32Array,
+        token: int,
+        measured: Measured,
+        reader: Executor | None = None,
+        gathers: bool = False,
     ) -> Float32Array:
         """One token: the sum of the active columns, each times its score.
 
@@ -159,22 +188,28 @@ class Part:
             token: index in the sequence.
             measured: is added to.
             reader: reads while columns that are there are multiplied; None to read first.
+            gathers: whether they are only gathered meanwhile, and multiplied when all have come.
         """
         started, host = time.perf_counter(), self._host
-        plan = self.plan(self.choose(scores), scores, token)
+        plan = self.prepare(scores, token)
         measured.select_s += time.perf_counter() - started
         arrived = np.zeros(plan.starts.size, np.bool_)
         fetch = partial(host.fetch, disk, self.matrix, plan.starts, plan.n_bytes, host.buffer, arrived)
         pending = None if reader is None else reader.submit(fetch)
         flash_s = 0.0 if pending else fetch()
-        started = time.perf_counter()
-        out = host.memory.multiply(plan.columns, scores[plan.active], self.matrix.column_bytes, arrived)
+        started, pieces = time.perf_counter(), plan.pieces
+        if gathers:
+            pieces = host.gather(pieces, self._piece_bytes)
+            measured.multiply_s += time.perf_counter() - started
+            flash_s, pending = pending.result() if pending else flash_s, None
+            started = time.perf_counter()
+        out = [host.memory.multiply(columns, scores[active], self._piece_bytes, arrived) for active, columns in pieces]
         measured.multiply_s += time.perf_counter() - started
         measured.flash_s += pending.result() if pending else flash_s
         measured.n_missed += plan.n_missed
         measured.n_reads += plan.starts.size
         measured.n_bytes += int(plan.n_bytes.sum())
-        return out
+        return np.concatenate(out)
 
 
 class Runtime:
@@ -184,11 +219,18 @@ class Runtime:
         host: the model.
         choices: what is kept and chosen, layer by layer.
         gap_bytes: bytes between two wanted columns that are read rather than skipped.
-        reader: see `Part.step`.
+        reader, gathers: see `Part.step`.
     """
 
-    def __init__(self, host: Host, choices: list[Choice], gap_bytes: int, reader: Executor | None = None) -> None:
-        self._host, self._reader = host, reader
+    def __init__(
+        self,
+        host: Host,
+        choices: list[Choice],
+        gap_bytes: int,
+        reader: Executor | None = None,
+        gathers: bool = False,
+    ) -> None:
+        self._host, self._reader, self._gathers = host, reader, gathers
         places = Places(host.caches)
         self.parts = []
         for choice in choices:
@@ -212,7 +254,7 @@ class Runtime:
         for part in self.parts:
             if part.choice.name == "up_gate":
                 self._pinned("attention", part.choice.layer, measured)
-            part.step(disk, self._factors(part, token, scores), token, measured, self._reader)
+            part.step(disk, self._factors(part, token, scores), token, measured, self._reader, self._gathers)
         self._pinned("head", 0, measured)
         measured.token_s = time.perf_counter() - started
         return measured
@@ -226,7 +268,7 @@ class Runtime:
 
     def _pinned(self, name: str, layer: int, measured: Measured) -> None:
         started = time.perf_counter()
-        self._host.multiply_pinned(name, layer)
+        self._host.multiply_pinned(name, layer, self._gathers)
         measured.multiply_s += time.perf_counter() - started
 
     def _factors(self, part: Part, token: int, scores: dict[str, Float32Array]) -> Float32Array:

@@ -27,7 +27,9 @@ class Setting:
         dram: memory, as a share of all weights.
         depth: reads in flight.
         gap_bytes: bytes between two wanted columns that are read rather than skipped.
-        overlap: `none`, or `pipelined`: a second thread reads.
+        overlap: `none`, or `io`, or `pipelined`: a second thread reads.
+        policy: who leaves the cache, `lfu` or `lru`.
+        bundled: whether a column's up and gate lie side by side in the file, or each matrix apart.
     """
 
     masking: Method
@@ -35,13 +37,16 @@ class Setting:
     depth: int
     gap_bytes: int = 0
     overlap: str = "none"
+    policy: str = "lfu"
+    bundled: bool = True
 
     @property
     def name(self) -> str:
         density = getattr(self.masking, "density", 1)
         gap = f", gap {self.gap_bytes // 1024} KiB" if self.gap_bytes else ""
-        overlap = "" if self.overlap == "none" else f", {self.overlap}"
-        return f"{self.masking.name} {density:g}, {self.dram:g}x, depth {self.depth}{gap}{overlap}"
+        others = [self.policy] * (self.policy != "lfu") + ["apart"] * (not self.bundled)
+        others += [self.overlap] * (self.overlap != "none")
+        return ", ".join([f"{self.masking.name} {density:g}, {self.dram:g}x, depth {self.depth}{gap}", *others])
 
 
 SETTINGS = (
@@ -60,12 +65,22 @@ SETTINGS = (
     Setting(DipCa(density=0.3), 0.5, 4),
     Setting(DipCa(density=0.7), 0.5, 16, GAP_BYTES),
     Setting(Glu(density=0.75), 0.5, 32),
-    Setting(Dense(), 0.5, 32, 0, "pipelined"),
-    Setting(Dip(density=0.5), 0.5, 32, 0, "pipelined"),
-    Setting(DipCa(density=0.5), 0.5, 4, 0, "pipelined"),
-    Setting(DipCa(density=0.7), 0.8, 16, 0, "pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, policy="lru"),
+    Setting(DipCa(density=0.5), 0.5, 16, policy="lru"),
+    Setting(Dip(density=0.5), 0.5, 32, bundled=False),
+    Setting(DipCa(density=0.3), 0.5, 4, GAP_BYTES, bundled=False),
+    Setting(Dense(), 0.5, 32, overlap="io"),
+    Setting(Dip(density=0.5), 0.5, 4, overlap="io"),
+    Setting(DipCa(density=0.7), 0.8, 16, overlap="io"),
+    Setting(Dense(), 0.5, 32, overlap="pipelined"),
+    Setting(Dense(), 0.8, 4, overlap="pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, overlap="pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, overlap="pipelined", bundled=False),
+    Setting(DipCa(density=0.5), 0.5, 4, overlap="pipelined"),
+    Setting(DipCa(density=0.5), 0.5, 16, overlap="pipelined", policy="lru"),
+    Setting(DipCa(density=0.7), 0.8, 16, overlap="pipelined"),
 )
-QUICK = (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[4], SETTINGS[10], SETTINGS[16])
+QUICK = (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[4], SETTINGS[10], SETTINGS[19], SETTINGS[24])
 
 
 def model_spec(n_layers: int) -> ModelSpec:
@@ -90,9 +105,9 @@ def choices(setting: Setting, trace: Trace) -> list[Choice]:
     made = []
     for row in planned.layers.itertuples():
         group = groups[row.group]
-        made.append(
-            Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, row.layer, group), gamma, row.slots)
-        )
+        n_active = n_kept_by(setting.masking, row.layer, group)
+        n_regions = 1 if setting.bundled else group.n_matrices
+        made.append(Choice(group.name, row.layer, group.site, n_active, gamma, row.slots, setting.policy, n_regions))
     return made
 
 
@@ -101,5 +116,7 @@ def measure(
 ) -> list[Measured]:
     """Token after token on this machine."""
     with Disk(path, setting.depth) as disk, ThreadPoolExecutor(1) as thread:
-        reader = thread if setting.overlap == "pipelined" else None
-        return Runtime(host, chosen, setting.gap_bytes, reader).decode(disk, trace.token_ids, scores)
+        reader = None if setting.overlap == "none" else thread
+        return Runtime(host, chosen, setting.gap_bytes, reader, setting.overlap == "io").decode(
+            disk, trace.token_ids, scores
+        )
