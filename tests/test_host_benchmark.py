@@ -133,6 +133,48 @@ def test_a_column_waits_for_all_reads_that_it_comes_with(tmp_path: Path) -> None
         assert {start // (4 * KIB) for start in plan.starts[first:behind]} == needed
 
 
+@tight_slots
+@pytest.mark.parametrize("ahead_bytes", [20 * KIB, 200 * KIB])
+def test_what_is_read_ahead_is_what_the_simulator_reads(
+    tmp_path: Path, make_trace: MakeTrace, ahead_bytes: int
+) -> None:
+    """Reads in all, and the misses that do not depend on them."""
+    model = small_model(hidden_size=512, intermediate_size=1536, n_heads=4, n_kv_heads=2, head_dim=16, vocab_size=50)
+    trace = make_trace(model, random_scores(model, 12, n_levels=40))
+    write_weights(tmp_path / "weights", model)
+    setting = Setting(Dip(density=0.5), 0.6, 4, 0, "pipelined", prefetch_bytes=ahead_bytes)
+    flash = {"page_bytes": 4 * KIB, "max_read_bytes": 16 * KIB}
+    profile = device().with_values({f"flash.{name}": value for name, value in flash.items()})
+    counted = Simulation(profile, trace, setting.masking, "lfu", **setting.options, warmup=1).run().counted
+    with Disk(tmp_path / "weights", setting.depth) as disk:
+        host = Host(disk, model, 16 * KIB)
+    chosen = choices(setting, trace)
+    measured = measure(tmp_path / "weights", host, setting, chosen, trace, scores_of(trace))[1:]
+    assert [token.n_missed for token in measured] == (counted["active_columns"] - counted["hits"]).tolist()
+    assert [token.n_reads for token in measured] == counted["flash_reads"].tolist()
+    without = [replace(choice, n_ahead=0) for choice in chosen]
+    fewer = measure(tmp_path / "weights", host, setting, without, trace, scores_of(trace))[1:]
+    assert sum(token.n_bytes for token in fewer) < sum(token.n_bytes for token in measured)
+
+
+def test_products_hold_what_was_read_ahead(tmp_path: Path) -> None:
+    """Some of it is used, some not; and all that is missed may have been read ahead."""
+    model = small_model(hidden_size=512, intermediate_size=1536)
+    write_weights(tmp_path / "weights", model)
+    stored = np.fromfile(tmp_path / "weights", np.int8, 512 * 3 * KIB).reshape(512, -1)
+    rng = np.random.default_rng(0)
+    with Disk(tmp_path / "weights", 4) as disk, ThreadPoolExecutor(1) as reader:
+        host = Host(disk, model, 16 * KIB)
+        for n_ahead in (60, 512):
+            part = Part(host, Choice("up_gate", 0, "any", 256, 1.0, 128, n_ahead=n_ahead), host.caches, 0)
+            for token in range(5):
+                scores = np.abs(rng.standard_normal(512)).astype(np.float32)
+                part.read_ahead(disk, np.roll(scores, token) if n_ahead == 60 else scores, reader, Measured())
+                out = part.step(disk, scores, token, Measured(), reader)
+                active = np.argsort(-scores)[:256]
+                assert out == pytest.approx(scores[active].astype(np.float64) @ stored[active], rel=1e-3, abs=0.1)
+
+
 @pytest.mark.parametrize("is_direct", [True, False])
 @pytest.mark.parametrize(("n_threads", "gathers"), [(0, False), (1, False), (1, True)])
 def test_products_are_of_the_weights_in_the_file(

@@ -11,7 +11,8 @@ follow, `io`; or while columns are multiplied as they arrive, `pipelined`.
 from __future__ import annotations
 
 import time
-from concurrent.futures import Executor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -80,6 +81,7 @@ class Choice:
         n_slots: columns that fit into memory.
         policy: who leaves.
         n_regions: parts of the file that hold a piece of each column.
+        n_ahead: columns that are read before their layer begins, at most: the best of the token before.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Choice:
     n_slots: int
     policy: str = "lfu"
     n_regions: int = 1
+    n_ahead: int = 0
 
 
 @dataclass
@@ -111,7 +114,7 @@ class Plan:
 
     Attributes:
         starts, n_bytes: reads, from the matrix' own start.
-        n_missed: columns that they fetch.
+        n_missed: columns that were not in memory.
         pieces: of each region, the active columns and where their pieces are: those in memory first, in the order of
             where they are.
     """
@@ -122,6 +125,15 @@ class Plan:
     pieces: list[tuple[Int64Array, Columns]]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Columns (ascending) that are being read, where each will be, and the seconds that it takes."""
+
+    columns: Int64Array
+    sources: Int64Array
+    flash_s: Future[float]
+
+
 class Part:
     """One (layer, group) at work: a matrix, how its columns are chosen, and those of them in memory from `place` on."""
 
@@ -130,6 +142,7 @@ class Part:
         self.cache = Cache(self.matrix.n_columns, choice.n_slots, choice.policy)
         self._piece_bytes = self.matrix.column_bytes // choice.n_regions
         self._lasting: Plan | None = None
+        self._ahead: Ahead | None = None
         self._host, self._place, self._gap_bytes = host, place, gap_bytes
 
     def choose(self, scores: Float32Array) -> Int64Array:
@@ -140,7 +153,10 @@ class Part:
     def plan(self, active: Int64Array, scores: Float32Array, token: int) -> Plan:
         """What is read, and from where to where the active columns are taken; the cache is that after the token."""
         width, before = self._piece_bytes, self.cache.slots[active]
-        is_missed, missed = before < 0, active[before < 0]
+        is_missed = before < 0
+        is_ahead = is_missed & np.isin(active, self._ahead.columns) if self._ahead else np.zeros_like(is_missed)
+        is_read = is_missed & ~is_ahead
+        missed = active[is_read]
         self.cache.update(active, scores, token)
         after = self.cache.slots[active]
         all_starts, all_bytes, pieces = [], [], []
@@ -152,15 +168,33 @@ class Part:
             landed = landing + np.cumsum(n_bytes) - n_bytes - starts
             slots = self._place + region * width + np.stack([before, after]) * self.matrix.column_bytes
             sources, reads = slots[0], np.zeros((active.size, 2), np.int64)
-            sources[is_missed] = landed[first] + edges[:, 0]
-            reads[is_missed] = n_reads + np.stack([first, last + 1], axis=1)
+            sources[is_read] = landed[first] + edges[:, 0]
+            if self._ahead:
+                sources[is_ahead] = self._ahead.sources[np.searchsorted(self._ahead.columns, active[is_ahead])]
+            reads[is_read] = n_reads + np.stack([first, last + 1], axis=1)
             places = np.where(after < 0, sources, slots[1])
             order = np.argsort(sources)
             pieces.append((active[order], Columns(sources[order], places[order], reads[order])))
             all_starts.append(region * self.matrix.n_columns * width + starts)
             all_bytes.append(n_bytes)
             n_reads, landing = n_reads + starts.size, landing + int(n_bytes.sum())
-        return Plan(np.concatenate(all_starts), np.concatenate(all_bytes), missed.size, pieces)
+        return Plan(np.concatenate(all_starts), np.concatenate(all_bytes), np.count_nonzero(is_missed), pieces)
+
+    def read_ahead(self, disk: Disk, before: Float32Array, reader: Executor, measured: Measured) -> None:
+        """Begins to read the columns that are not in memory and had the highest scores one token before."""
+        host, width = self._host, self.matrix.column_bytes
+        guess = np.where(self.cache.slots < 0, before, np.float32(0))
+        columns = best(guess, self.choice.n_ahead)
+        columns = columns[guess[columns] > 0]
+        starts, n_bytes = form_reads(columns, width, self._gap_bytes, host.max_read_bytes)
+        place = host.ahead[self.choice.name, self.choice.layer % 2]
+        landed = place + np.cumsum(n_bytes) - n_bytes - starts
+        sources = landed[np.searchsorted(starts, columns * width, side="right") - 1] + columns * width
+        arrived = np.zeros(starts.size, np.bool_)
+        fetch = partial(host.fetch, disk, self.matrix, starts, n_bytes, place, arrived)
+        self._ahead = Ahead(columns, sources, reader.submit(fetch))
+        measured.n_reads += starts.size
+        measured.n_bytes += int(n_bytes.sum())
 
     def prepare(self, scores: Float32Array, token: int) -> Plan:
         """The plan of a token. Where all columns are used, nothing changes once the cache is full: the plan lasts."""
@@ -179,6 +213,7 @@ class Part:
         measured: Measured,
         reader: Executor | None = None,
         gathers: bool = False,
+        then: Callable[[], None] = lambda: None,
     ) -> Float32Array:
         """One token: the sum of the active columns, each times its score.
 
@@ -189,6 +224,7 @@ class Part:
             measured: is added to.
             reader: reads while columns that are there are multiplied; None to read first.
             gathers: whether they are only gathered meanwhile, and multiplied when all have come.
+            then: is called when the reads have been handed over.
         """
         started, host = time.perf_counter(), self._host
         plan = self.prepare(scores, token)
@@ -197,6 +233,9 @@ class Part:
         fetch = partial(host.fetch, disk, self.matrix, plan.starts, plan.n_bytes, host.buffer, arrived)
         pending = None if reader is None else reader.submit(fetch)
         flash_s = 0.0 if pending else fetch()
+        then()
+        if self._ahead and not plan.starts.size:  # else they have come when the last of the others have
+            self._ahead.flash_s.result()
         started, pieces = time.perf_counter(), plan.pieces
         if gathers:
             pieces = host.gather(pieces, self._piece_bytes)
@@ -206,6 +245,9 @@ class Part:
         out = [host.memory.multiply(columns, scores[active], self._piece_bytes, arrived) for active, columns in pieces]
         measured.multiply_s += time.perf_counter() - started
         measured.flash_s += pending.result() if pending else flash_s
+        if self._ahead:
+            measured.flash_s += self._ahead.flash_s.result()
+            self._ahead = None
         measured.n_missed += plan.n_missed
         measured.n_reads += plan.starts.size
         measured.n_bytes += int(plan.n_bytes.sum())
@@ -251,13 +293,26 @@ class Runtime:
         measured, started = Measured(), time.perf_counter()
         disk.forget()
         self._embed(disk, row, measured)
-        for part in self.parts:
+        ahead = partial(self._read_ahead, disk, token, scores, measured)
+        ahead(0)
+        for part, after in zip(self.parts, [*self.parts[1:], None], strict=True):
+            layer = part.choice.layer
             if part.choice.name == "up_gate":
-                self._pinned("attention", part.choice.layer, measured)
-            part.step(disk, self._factors(part, token, scores), token, measured, self._reader, self._gathers)
+                self._pinned("attention", layer, measured)
+            is_last = after is not None and after.choice.layer > layer
+            then = partial(ahead, layer + 1) if is_last else partial(ahead, -1)
+            part.step(disk, self._factors(part, token, scores), token, measured, self._reader, self._gathers, then)
         self._pinned("head", 0, measured)
         measured.token_s = time.perf_counter() - started
         return measured
+
+    def _read_ahead(
+        self, disk: Disk, token: int, scores: dict[str, Float32Array], measured: Measured, layer: int
+    ) -> None:
+        """For a layer, if there is one and a token before."""
+        for part in self.parts:
+            if part.choice.layer == layer and part.choice.n_ahead and token > 0 and self._reader:
+                part.read_ahead(disk, self._factors(part, token - 1, scores), self._reader, measured)
 
     def _embed(self, disk: Disk, row: int, measured: Measured) -> None:
         table = self._host.matrices["embedding", 0]

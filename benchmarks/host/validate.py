@@ -35,7 +35,6 @@ from benchmarks.host.settings import QUICK, SETTINGS, Setting, choices, measure,
 from benchmarks.host.weights import Host, file_bytes, write_weights
 from benchmarks.measuring import spread
 from dipsim import DipsimError, DipsimWarning, Simulation, Trace, synthesize
-from dipsim.layouts import Column
 
 MAX_READ_BYTES = 256 * 1024
 FIO, OWN, CURVE = "by fio", "by own reads", "by one curve"  # where numbers of Flash are from
@@ -111,8 +110,7 @@ class Bench:
     def predict(self, one: Round, source: str, setting: Setting) -> pd.DataFrame:
         """The simulator's tokens after warm-up."""
         profile = one.core.profile(setting.overlap, one.flash[source][setting] | {"gap_bytes": setting.gap_bytes})
-        options = {"dram": f"{setting.dram}x", "overlap": setting.overlap, "warmup": self._plan.n_warm_up}
-        options["layout"] = Column(bundled=setting.bundled)
+        options = setting.options | {"warmup": self._plan.n_warm_up}
         return Simulation(profile, self._trace, setting.masking, setting.policy, **options).run().counted
 
     def _measure(self, setting: Setting) -> list[Measured]:

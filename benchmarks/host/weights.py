@@ -192,6 +192,9 @@ class Host:
         self.buffer_bytes = whole_pages(max(matrix.n_bytes for matrix in masked))
         self.buffer = places.take(self.buffer_bytes)
         self.gathered = places.take(max(matrix.n_bytes for matrix in (*pinned, *masked)))
+        widest = {matrix.name: matrix.n_bytes for matrix in masked}
+        # A layer's are being used while those of the next are read.
+        self.ahead = {(name, i): places.take(n_bytes) for name, n_bytes in widest.items() for i in range(2)}
         self.memory = Memory(places.next)
         for matrix in pinned:
             starts, n_bytes = form_reads(np.zeros(1, np.int64), matrix.n_bytes, 0, max_read_bytes)
