@@ -1,16 +1,18 @@
 """How far is the simulator from a real machine: tokens per second predicted, and measured by a small real runtime.
 
     python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; under eight minutes
+    python -m benchmarks.host.validate --only pipelined     # some settings, --rounds 1 once
     python -m benchmarks.host.validate --quick              # a small model, few settings, one round
 
 The runtime (runtime.py) reads columns of a real model's width from a real disk and multiplies them. The simulator
 is given the same scores and a profile of this machine (calibration.py), and nothing that a setting has shown. Its
 Flash is measured twice: by fio, as `dipsim calibrate host` does, and by the runtime's own reads, just before and after
-the settings of each depth; what is left of the error then is the simulator's, not that of another reader or hour.
+each setting; what is left of the error then is the simulator's, not that of another reader or hour. "by one curve" has
+the same reads as a phone's profile would tell them, without curves by depth.
 
-Rounds are repeated; each number is the median over them. Weights are of 8 bits and random, scores synthetic, keys and
-values left out. One core multiplies; under `pipelined` another reads meanwhile. "other" is what a token takes beyond
-Flash.
+Rounds are repeated; each number is the median over them, and an error that of each round's own. Weights are of 8 bits
+and random, scores synthetic, keys and values left out. One core multiplies; under `io` and `pipelined` another reads
+meanwhile. "other" is what a token takes beyond Flash.
 """
 
 from __future__ import annotations
@@ -97,10 +99,12 @@ class Bench:
         core, by_fio = Core.measured(self._host, self._plan.seconds_per_point), self._flash_by_fio()
         ends = {depth: self._look(depth) for depth in (1, max(one.depth for one in settings))}
         flash: dict[str, dict[Setting, Flash]] = {OWN: {}, CURVE: {}} | ({FIO: {}} if by_fio else {})
+        last: dict[int, Reads] = {}
         for setting in sorted(settings, key=lambda one: one.depth):
-            before = self._look(setting.depth)
+            before = last.get(setting.depth) or self._look(setting.depth)
             tokens[setting] = self._measure(setting)
-            reads = ends | {setting.depth: Reads.mean([before, self._look(setting.depth)])}
+            last = {setting.depth: self._look(setting.depth)}
+            reads = ends | {setting.depth: Reads.mean([before, last[setting.depth]])}
             flash[OWN][setting] = flash_by_own_reads(reads, setting.depth, MAX_READ_BYTES)
             flash[CURVE][setting] = flash_by_one_curve(reads, setting.depth, MAX_READ_BYTES)
             if by_fio:
