@@ -178,7 +178,7 @@ class Part:
             all_starts.append(region * self.matrix.n_columns * width + starts)
             all_bytes.append(n_bytes)
             n_reads, landing = n_reads + starts.size, landing + int(n_bytes.sum())
-        return Plan(np.concatenate(all_starts), np.concatenate(all_bytes), np.count_nonzero(is_missed), pieces)
+        return Plan(np.concatenate(all_starts), np.concatenate(all_bytes), int(is_missed.sum()), pieces)
 
     def read_ahead(self, disk: Disk, before: Float32Array, reader: Executor, measured: Measured) -> None:
         """Begins to read the columns that are not in memory and had the highest scores one token before."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,8 @@ def choices(setting: Setting, trace: Trace) -> list[Choice]:
         n_regions = 1 if setting.bundled else group.n_matrices
         share = group.n_matrices / sum(other.n_matrices for other in groups.values())
         n_ahead = min(group.n_columns, int(setting.prefetch_bytes * share / group.column_bytes))
-        who = group.name, row.layer, group.site
-        made.append(Choice(*who, n_active, gamma, row.slots, setting.policy, n_regions, n_ahead))
+        choice = Choice(group.name, row.layer, group.site, n_active, gamma, row.slots)
+        made.append(replace(choice, policy=setting.policy, n_regions=n_regions, n_ahead=n_ahead))
     return made
 
 

@@ -98,7 +98,7 @@ class Bench:
         settings, tokens = self._plan.settings, {}
         core, by_fio = Core.measured(self._host, self._plan.seconds_per_point), self._flash_by_fio()
         ends = {depth: self._look(depth) for depth in (1, max(one.depth for one in settings))}
-        flash: dict[str, dict[Setting, Flash]] = {OWN: {}, CURVE: {}} | ({FIO: {}} if by_fio else {})
+        flash: dict[str, dict[Setting, Flash]] = {source: {} for source in (OWN, CURVE, *[FIO] * bool(by_fio))}
         last: dict[int, Reads] = {}
         for setting in sorted(settings, key=lambda one: one.depth):
             before = last.get(setting.depth) or self._look(setting.depth)
