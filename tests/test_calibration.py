@@ -566,7 +566,7 @@ def test_this_machine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     steps: list[tuple[int, int]] = []
     made = measured.calibrate_host(folder, 2**20, 0.01, lambda done, total: steps.append((done, total)))
     assert list(folder.iterdir()) == []
-    n = len(job_module.sections()) + 9
+    n = len(job_module.sections()) + 10
     assert steps == [(done, n) for done in range(n + 1)]
     out = tmp_path / "host.toml"
     measured.write(made, out)
