@@ -1,6 +1,6 @@
 """How far is the simulator from a real machine: tokens per second predicted, and measured by a small real runtime.
 
-    python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; under eight minutes
+    python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; about seven minutes
     python -m benchmarks.host.validate --only pipelined     # some settings, --rounds 1 once
     python -m benchmarks.host.validate --quick              # a small model, few settings, one round
 
@@ -54,7 +54,7 @@ class Plan:
     settings: tuple[Setting, ...]
 
 
-FULL_PLAN = Plan(6, 9, 3, 3, 0.25, SETTINGS)
+FULL_PLAN = Plan(4, 9, 3, 3, 0.25, SETTINGS)
 QUICK_PLAN = Plan(3, 8, 3, 1, 0.15, QUICK)
 
 
