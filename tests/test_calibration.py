@@ -568,7 +568,7 @@ def test_this_machine(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     steps: list[tuple[int, int]] = []
     made = measured.calibrate_host(folder, 2**20, 0.01, lambda done, total: steps.append((done, total)))
     assert list(folder.iterdir()) == []
-    n = len(job_module.sections()) + 9
+    n = len(job_module.sections()) + 10
     assert steps == [(done, n) for done in range(n + 1)]
     out = tmp_path / "host.toml"
     measured.write(made, out)
@@ -699,9 +699,9 @@ def test_matrices_are_of_the_bytes_that_rates_are_taken_for(monkeypatch: pytest.
 def test_rates_follow_from_the_times_of_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two operations for each float32 of 4 MiB in 1 ms, of which the launch is a tenth; 1 GiB at 10 GB/s."""
     seconds = {2**30: 2**30 / 1e10, 2**22: 1e-3, 2**20: 0.5e-3, 2**8: 1e-4}
-    sparse = {0.1: 2e9, 0.25: 4e9, 0.5: 5e9}
+    by_density = {0.1: 2e9, 0.25: 4e9, 0.5: 5e9, 1.0: 1e10}
     loops = {"dram_bytes_per_s": lambda n, s: 2e10, "matvec_s": lambda n, s: seconds[n]}
-    loops["sparse_bytes_per_s"] = lambda n, density, s: sparse[density]
+    loops["columns_bytes_per_s"] = lambda n, density, s: by_density[density]
     for name, loop in (loops | {"select_s_per_column": lambda s: 3e-9}).items():
         monkeypatch.setattr(cores, name, loop)
     dram, compute = host._loops(2**30, 1.0, lambda: None)
@@ -715,6 +715,9 @@ def test_rates_follow_from_the_times_of_loops(monkeypatch: pytest.MonkeyPatch) -
         "sparse_efficiency": pytest.approx(0.4),
     }
     assert "0.20 at 0.1, 0.40 at 0.25, 0.50 at 0.5" in compute["sparse_efficiency"].origin
+    seconds[2**30] *= 2  # BLAS has half the threads: what skipping costs is not less for that
+    assert host._loops(2**30, 1.0, lambda: None)[1]["sparse_efficiency"].value == pytest.approx(0.4)
+    seconds[2**30] /= 2
     seconds[2**22] = 1  # many cores that wait for each other; 1 MiB by one of them is faster
     assert host._loops(2**30, 1.0, lambda: None)[1]["ops_per_s"].value == pytest.approx(2 * 2**18 / 0.4e-3)
     seconds[2**30] /= 4  # faster than all cores read together: noise
@@ -725,7 +728,8 @@ def test_sparse_products_are_timed_by_the_bytes_of_active_columns(monkeypatch: p
     """Two cores, each with 64 columns of 8 KiB, of which a quarter is used, in a millisecond."""
     monkeypatch.setattr(cores, "n_cores", lambda: 2)
     monkeypatch.setattr(cores, "best_s", lambda call, for_s: [call(), 1e-3][1])
-    assert cores.sparse_bytes_per_s(2**20, 0.25, 0.0) == pytest.approx(2 * 16 * 2**13 / 1e-3)
+    assert cores.columns_bytes_per_s(2**20, 0.25, 0.0) == pytest.approx(2 * 16 * 2**13 / 1e-3)
+    assert cores.columns_bytes_per_s(2**20, 1.0, 0.0) == pytest.approx(2**20 / 1e-3)
 
 
 def test_the_best_of_at_least_five_calls(monkeypatch: pytest.MonkeyPatch) -> None:

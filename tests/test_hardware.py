@@ -94,6 +94,7 @@ def profiles(draw: st.DrawFn) -> HardwareProfile:
         "select_s_per_column": draw(st.sampled_from([0, 1e-7, 1e-5])),
         "dram_bytes_per_s": draw(st.sampled_from([None, 1e6])),
         "precision_bits": draw(st.sampled_from([None, 4])),
+        "prompt_ops_per_s": draw(st.sampled_from([None, 1e6])),
         "sparse_efficiency": draw(st.sampled_from([1.0, 0.5])),
         "busy_w": draw(st.sampled_from([None, 2.0])),
     }
@@ -215,6 +216,7 @@ FIELDS: list[tuple[str, str, Any]] = [
     ("dram", "dma_writes", True),
     ("dram", "replace_bytes_per_s", 1e6),
     ("compute", "ops_per_s", 1e7),
+    ("compute", "prompt_ops_per_s", 1e7),
     ("compute", "precision_bits", 4.0),
     ("compute", "launch_s", 1e-3),
     ("compute", "select_s_per_column", 1e-3),
@@ -244,7 +246,7 @@ def profile_data() -> dict[str, dict[str, Any]]:
 def test_every_field_of_a_profile_changes_some_result(
     make_trace: MakeTrace, section: str, field: str, value: object
 ) -> None:
-    trace = make_trace(small_model(), random_scores(small_model(), 4))
+    trace = make_trace(small_model(), random_scores(small_model(), 4), lengths=[4], prompt_lengths=[1])
     unit = "npu" if field == "units" else None
     results = []
     for change in ({}, {field: value}):

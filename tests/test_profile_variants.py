@@ -217,7 +217,7 @@ def test_values_set_for_a_run() -> None:
     expected["flash"] |= {"derate": 0.67, "queue_depth": 1, "page_bytes": None, "read_curve": [[4096, 5e8]]}
     expected["dram"] |= {"read_bytes_per_s": 80e9, "peak_bytes_per_s": 90e9}
     expected["compute"]["units"]["gpu"]["launch_s"] = 1e-5
-    nothing = dict.fromkeys(("precision_bits", "dram_bytes_per_s", "busy_w"))
+    nothing = dict.fromkeys(("precision_bits", "prompt_ops_per_s", "dram_bytes_per_s", "busy_w"))
     nothing |= {"launch_s": 0.0, "select_s_per_column": 0.0}
     expected["compute"]["units"]["dsp"] = {"ops_per_s": 3e12, "sparse_efficiency": 1.0} | nothing
     expected["energy"] = None

@@ -78,3 +78,17 @@ def test_all_of_a_model_fits_into_all_of_its_bytes(make_trace: MakeTrace, bits: 
         for dram in ("1x", "mlp:1"):
             run = Simulation(device(), trace, method, "lru", dram=dram, cache_scope=scope).run()
             assert run.to_dict()["hit_rate"] == 1
+
+
+@pytest.mark.parametrize("overlap", ["none", "pipelined"])
+@pytest.mark.parametrize("engine", ["compiled", "processes"])
+def test_a_unit_has_a_rate_of_its_own_for_prompts(make_trace: MakeTrace, overlap: str, engine: str) -> None:
+    """Tokens are not touched; a prompt of one token is one, too."""
+    trace = make_trace(small_model(), random_scores(small_model(), 4), lengths=[4], prompt_lengths=[5])
+    runs = [
+        Simulation(device(1e6, 1e30, compute=compute), trace, Dense(), "lru", overlap=overlap, engine=engine).run()
+        for compute in ({"ops_per_s": 1e6}, {"ops_per_s": 1e6, "prompt_ops_per_s": 5e5}, {"prompt_ops_per_s": 5e5})
+    ]
+    row_s, n_ops = 8 * 5 / 1e6, 2 * 5 * (PINNED + MLP)
+    assert [run.ttft_s[0] - row_s for run in runs] == pytest.approx([n_ops / 1e6, n_ops / 5e5, n_ops / 5e5])
+    assert runs[0].tokens["token_s"].to_numpy() == pytest.approx(runs[1].tokens["token_s"].to_numpy(), rel=1e-9)

@@ -281,17 +281,20 @@ def test_a_warm_prompt_by_hand(make_trace: MakeTrace, engine: str, scope: str, p
     n = model.intermediate_size
     masking = Glu(keep=2 / n)
     cache_bytes = 2 * n * model.hidden_size - 1  # of all columns but one, which are not loaded with the model
-    runs = {
-        prompt: Simulation(
-            device(), trace, masking, policy, cache_bytes=cache_bytes, cache_scope=scope, engine=engine, prompt=prompt
-        ).run()
-        for prompt in ("cold", None)
-    }
+
+    def run(prompt: str | None, cache_bytes: int) -> ds.Result:
+        shared: dict[str, Any] = {"cache_bytes": cache_bytes, "cache_scope": scope}
+        return Simulation(device(), trace, masking, policy, **shared, engine=engine, prompt=prompt).run()
+
+    runs = {prompt: run(prompt, cache_bytes) for prompt in ("cold", None)}
     warm, cold = runs[None].to_dict(), runs["cold"].to_dict()
     down = runs[None].layers.query("group == 'down'")
     # Two sequences of two tokens in two layers look up 16 columns. Cold, each sequence misses 4; the prompt saves 3.
     assert (cold["hit_rate_by_group"]["down"], warm["hit_rate_by_group"]["down"]) == (8 / 16, 11 / 16)
     assert down["misses"].tolist() == [2, 3]
+    # With room for all they are loaded, unless prompts are to warm caches, which are empty before.
+    roomy = [run(prompt, 10**4).to_dict()["hit_rate_by_group"]["down"] for prompt in ("cold", None)]
+    assert roomy == [1, 11 / 16]
     # The prompt looks up 3 columns and 2, and dense columns, which are there.
     dense = next(group for group in masking.groups(model) if group.site is None)
     n_dense = 2 * dense.n_columns

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from benchmarks.host.disk import Disk
 from benchmarks.host.runtime import Choice, Measured, Runtime
 from benchmarks.host.weights import Float32Array, Host
 from dipsim import Dense, Dip, DipCa, Glu, HardwareProfile, ModelSpec, Simulation, Trace
+from dipsim.layouts import Column
 from dipsim.methods import Method, n_kept_by
 
 GAP_BYTES = 16 * 1024
@@ -27,7 +29,10 @@ class Setting:
         dram: memory, as a share of all weights.
         depth: reads in flight.
         gap_bytes: bytes between two wanted columns that are read rather than skipped.
-        overlap: `none`, or `pipelined`: a second thread reads.
+        overlap: `none`, or `io`, or `pipelined`: a second thread reads.
+        policy: who leaves the cache, `lfu` or `lru`.
+        bundled: whether a column's up and gate lie side by side in the file, or each matrix apart.
+        prefetch_bytes: what is read for a layer before it begins, by the scores of the token before.
     """
 
     masking: Method
@@ -35,13 +40,25 @@ class Setting:
     depth: int
     gap_bytes: int = 0
     overlap: str = "none"
+    policy: str = "lfu"
+    bundled: bool = True
+    prefetch_bytes: int = 0
 
     @property
     def name(self) -> str:
         density = getattr(self.masking, "density", 1)
         gap = f", gap {self.gap_bytes // 1024} KiB" if self.gap_bytes else ""
-        overlap = "" if self.overlap == "none" else f", {self.overlap}"
-        return f"{self.masking.name} {density:g}, {self.dram:g}x, depth {self.depth}{gap}{overlap}"
+        others = [self.policy] * (self.policy != "lfu") + ["apart"] * (not self.bundled)
+        others += [f"{self.prefetch_bytes // 2**20} MiB ahead"] * (self.prefetch_bytes > 0)
+        others += [self.overlap] * (self.overlap != "none")
+        return ", ".join([f"{self.masking.name} {density:g}, {self.dram:g}x, depth {self.depth}{gap}", *others])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What a simulation is told, but for its device."""
+        told = {"dram": f"{self.dram}x", "overlap": self.overlap, "layout": Column(bundled=self.bundled)}
+        ahead = {"prefetch": "previous-token", "prefetch_bytes": self.prefetch_bytes}
+        return told | (ahead if self.prefetch_bytes else {})
 
 
 SETTINGS = (
@@ -60,12 +77,24 @@ SETTINGS = (
     Setting(DipCa(density=0.3), 0.5, 4),
     Setting(DipCa(density=0.7), 0.5, 16, GAP_BYTES),
     Setting(Glu(density=0.75), 0.5, 32),
-    Setting(Dense(), 0.5, 32, 0, "pipelined"),
-    Setting(Dip(density=0.5), 0.5, 32, 0, "pipelined"),
-    Setting(DipCa(density=0.5), 0.5, 4, 0, "pipelined"),
-    Setting(DipCa(density=0.7), 0.8, 16, 0, "pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, policy="lru"),
+    Setting(DipCa(density=0.5), 0.5, 16, policy="lru"),
+    Setting(Dip(density=0.5), 0.5, 32, bundled=False),
+    Setting(DipCa(density=0.3), 0.5, 4, GAP_BYTES, bundled=False),
+    Setting(Dense(), 0.5, 32, overlap="io"),
+    Setting(Dip(density=0.5), 0.5, 4, overlap="io"),
+    Setting(DipCa(density=0.7), 0.8, 16, overlap="io"),
+    Setting(Dense(), 0.5, 32, overlap="pipelined"),
+    Setting(Dense(), 0.8, 4, overlap="pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, overlap="pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, overlap="pipelined", bundled=False),
+    Setting(DipCa(density=0.5), 0.5, 4, overlap="pipelined"),
+    Setting(DipCa(density=0.5), 0.5, 16, overlap="pipelined", policy="lru"),
+    Setting(DipCa(density=0.7), 0.8, 16, overlap="pipelined"),
+    Setting(Dip(density=0.5), 0.5, 32, overlap="pipelined", prefetch_bytes=4 * 2**20),
+    Setting(DipCa(density=0.5), 0.8, 16, overlap="pipelined", prefetch_bytes=2 * 2**20),
 )
-QUICK = (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[4], SETTINGS[10], SETTINGS[16])
+QUICK = (SETTINGS[0], SETTINGS[2], SETTINGS[3], SETTINGS[4], SETTINGS[10], SETTINGS[19], SETTINGS[24])
 
 
 def model_spec(n_layers: int) -> ModelSpec:
@@ -84,15 +113,18 @@ def scores_of(trace: Trace) -> Scores:
 def choices(setting: Setting, trace: Trace) -> list[Choice]:
     """The setting as the runtime takes it: the number of slots is the simulator's, which is the same for any device."""
     device = HardwareProfile.load("a18-paper")
-    planned = Simulation(device, trace, setting.masking, dram=f"{setting.dram}x", tokens=1).run()
+    planned = Simulation(device, trace, setting.masking, tokens=1, **setting.options).run()
     groups = {group.name: group for group in setting.masking.groups(trace.model)}
     gamma = getattr(setting.masking, "gamma", 1.0)
     made = []
     for row in planned.layers.itertuples():
         group = groups[row.group]
-        made.append(
-            Choice(group.name, row.layer, group.site, n_kept_by(setting.masking, row.layer, group), gamma, row.slots)
-        )
+        n_active = n_kept_by(setting.masking, row.layer, group)
+        n_regions = 1 if setting.bundled else group.n_matrices
+        share = group.n_matrices / sum(other.n_matrices for other in groups.values())
+        n_ahead = min(group.n_columns, int(setting.prefetch_bytes * share / group.column_bytes))
+        choice = Choice(group.name, row.layer, group.site, n_active, gamma, row.slots)
+        made.append(replace(choice, policy=setting.policy, n_regions=n_regions, n_ahead=n_ahead))
     return made
 
 
@@ -101,5 +133,7 @@ def measure(
 ) -> list[Measured]:
     """Token after token on this machine."""
     with Disk(path, setting.depth) as disk, ThreadPoolExecutor(1) as thread:
-        reader = thread if setting.overlap == "pipelined" else None
-        return Runtime(host, chosen, setting.gap_bytes, reader).decode(disk, trace.token_ids, scores)
+        reader = None if setting.overlap == "none" else thread
+        return Runtime(host, chosen, setting.gap_bytes, reader, setting.overlap == "io").decode(
+            disk, trace.token_ids, scores
+        )

@@ -1,16 +1,18 @@
 """How far is the simulator from a real machine: tokens per second predicted, and measured by a small real runtime.
 
-    python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; under eight minutes
+    python -m benchmarks.host.validate --folder FOLDER      # a folder on the disk to be measured; about seven minutes
+    python -m benchmarks.host.validate --only pipelined     # some settings, --rounds 1 once
     python -m benchmarks.host.validate --quick              # a small model, few settings, one round
 
 The runtime (runtime.py) reads columns of a real model's width from a real disk and multiplies them. The simulator
 is given the same scores and a profile of this machine (calibration.py), and nothing that a setting has shown. Its
 Flash is measured twice: by fio, as `dipsim calibrate host` does, and by the runtime's own reads, just before and after
-the settings of each depth; what is left of the error then is the simulator's, not that of another reader or hour.
+each setting; what is left of the error then is the simulator's, not that of another reader or hour. "by one curve" has
+the same reads as a phone's profile would tell them, without curves by depth.
 
-Rounds are repeated; each number is the median over them. Weights are of 8 bits and random, scores synthetic, keys and
-values left out. One core multiplies; under `pipelined` another reads meanwhile. "other" is what a token takes beyond
-Flash.
+Rounds are repeated; each number is the median over them, and an error that of each round's own. Weights are of 8 bits
+and random, scores synthetic, keys and values left out. One core multiplies; under `io` and `pipelined` another reads
+meanwhile. "other" is what a token takes beyond Flash.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
 import pandas as pd
 
 from benchmarks.command import Row, Table, main, shown
-from benchmarks.host.calibration import Core, Flash, Reads, flash_by_fio, flash_by_own_reads
+from benchmarks.host.calibration import Core, Flash, Reads, flash_by_fio, flash_by_one_curve, flash_by_own_reads
 from benchmarks.host.disk import Disk
 from benchmarks.host.runtime import Measured
 from benchmarks.host.settings import QUICK, SETTINGS, Setting, choices, measure, model_spec, scores_of
@@ -37,7 +39,7 @@ from benchmarks.measuring import spread
 from dipsim import DipsimError, DipsimWarning, Simulation, Trace, synthesize
 
 MAX_READ_BYTES = 256 * 1024
-FIO, OWN = "by fio", "by own reads"  # where numbers of Flash are from
+FIO, OWN, CURVE = "by fio", "by own reads", "by one curve"  # where numbers of Flash are from
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Plan:
     settings: tuple[Setting, ...]
 
 
-FULL_PLAN = Plan(10, 9, 3, 3, 0.25, SETTINGS)
+FULL_PLAN = Plan(4, 9, 3, 3, 0.25, SETTINGS)
 QUICK_PLAN = Plan(3, 8, 3, 1, 0.15, QUICK)
 
 
@@ -62,12 +64,12 @@ class Round:
 
     Attributes:
         core: the core that multiplies.
-        flash: source of numbers -> depth -> what a profile says of Flash.
+        flash: source of numbers -> setting -> what a profile says of Flash.
         tokens: those after warm-up, of each setting.
     """
 
     core: Core
-    flash: dict[str, dict[int, Flash]]
+    flash: dict[str, dict[Setting, Flash]]
     tokens: dict[Setting, list[Measured]]
 
 
@@ -92,25 +94,28 @@ class Bench:
         self._chosen = {setting: choices(setting, self._trace) for setting in plan.settings}
 
     def round(self) -> Round:
-        """This machine, then settings by depth, each depth between two looks at the disk."""
-        plan, tokens, reads = self._plan, {}, {}
-        depths = sorted({setting.depth for setting in plan.settings})
-        core = Core.measured(self._host, plan.seconds_per_point)
-        by_fio = self._flash_by_fio()
-        for depth in depths:
-            before = self._look(depth)
-            tokens |= {one: self._measure(one) for one in plan.settings if one.depth == depth}
-            reads[depth] = Reads.mean([before, self._look(depth)])
-        flash = {OWN: {depth: flash_by_own_reads(reads, depth, MAX_READ_BYTES) for depth in depths}}
-        if by_fio is not None:
-            flash[FIO] = {depth: by_fio | {"queue_depth": depth} for depth in depths}
+        """This machine, then each setting between two looks at the disk at its depth."""
+        settings, tokens = self._plan.settings, {}
+        core, by_fio = Core.measured(self._host, self._plan.seconds_per_point), self._flash_by_fio()
+        ends = {depth: self._look(depth) for depth in (1, max(one.depth for one in settings))}
+        flash: dict[str, dict[Setting, Flash]] = {source: {} for source in (OWN, CURVE, *[FIO] * bool(by_fio))}
+        last: dict[int, Reads] = {}
+        for setting in sorted(settings, key=lambda one: one.depth):
+            before = last.get(setting.depth) or self._look(setting.depth)
+            tokens[setting] = self._measure(setting)
+            last = {setting.depth: self._look(setting.depth)}
+            reads = ends | {setting.depth: Reads.mean([before, last[setting.depth]])}
+            flash[OWN][setting] = flash_by_own_reads(reads, setting.depth, MAX_READ_BYTES)
+            flash[CURVE][setting] = flash_by_one_curve(reads, setting.depth, MAX_READ_BYTES)
+            if by_fio:
+                flash[FIO][setting] = by_fio | {"queue_depth": setting.depth}
         return Round(core, flash, tokens)
 
     def predict(self, one: Round, source: str, setting: Setting) -> pd.DataFrame:
         """The simulator's tokens after warm-up."""
-        profile = one.core.profile(setting.overlap, one.flash[source][setting.depth] | {"gap_bytes": setting.gap_bytes})
-        options = {"dram": f"{setting.dram}x", "overlap": setting.overlap, "warmup": self._plan.n_warm_up}
-        return Simulation(profile, self._trace, setting.masking, "lfu", **options).run().counted
+        profile = one.core.profile(setting.overlap, one.flash[source][setting] | {"gap_bytes": setting.gap_bytes})
+        options = setting.options | {"warmup": self._plan.n_warm_up}
+        return Simulation(profile, self._trace, setting.masking, setting.policy, **options).run().counted
 
     def _measure(self, setting: Setting) -> list[Measured]:
         say(f"    {setting.name}")
@@ -130,17 +135,20 @@ class Bench:
 
 
 def rows_of(bench: Bench, setting: Setting, rounds: list[Round]) -> tuple[Row, Row]:
-    """What was predicted and measured of a setting: tokens per second, and what a token takes."""
+    """What was predicted and measured of a setting: tokens per second, and what a token takes. Errors are medians of
+    each round's own, since a disk may change between rounds."""
     rates = [len(one.tokens[setting]) / sum(token.token_s for token in one.tokens[setting]) for one in rounds]
     speed: Row = {"setting": setting.name, "measured tok/s": spread(rates)}
     parts: Row = {"setting": setting.name}
     predicted_s, flash_s = {}, {}
     for source in rounds[0].flash:
         runs = [bench.predict(one, source, setting) for one in rounds]
-        predicted_s[source] = median(run["token_s"].mean() for run in runs)
+        seconds = [run["token_s"].mean() for run in runs]
+        predicted_s[source] = median(seconds)
         flash_s[source] = median(run["flash_s"].mean() for run in runs)
         speed[f"{source}"] = 1 / predicted_s[source]
-        speed[f"{source}, error %"] = 100 * (1 / predicted_s[source] / median(rates) - 1)
+        ratios = [1 / (own_s * rate) for own_s, rate in zip(seconds, rates, strict=True)]
+        speed[f"{source}, error %"] = 100 * (median(ratios) - 1)
     tokens = runs[0]
     missed = (tokens["active_columns"] - tokens["hits"]).tolist()
     speed["misses equal"] = all([token.n_missed for token in one.tokens[setting]] == missed for one in rounds)
@@ -156,23 +164,29 @@ def rows_of(bench: Bench, setting: Setting, rounds: list[Round]) -> tuple[Row, R
     return speed, parts
 
 
-def summary(speeds: list[Row], parts: list[Row], sources: list[str]) -> list[Row]:
-    """The median error by each source, and where the worst comes from."""
+def summary(plan: Plan, speeds: list[Row], parts: list[Row], sources: list[str]) -> list[Row]:
+    """Errors by each source, of all settings and of each overlap: the median, the mean with its sign, the worst."""
+    overlaps = [one.overlap for one in plan.settings]
     rows = []
     for source in sources:
-        errors = [row[f"{source}, error %"] for row in speeds]
-        worst = max(range(len(errors)), key=lambda i: abs(errors[i]))
-        own = parts[worst]
-        rows.append(
-            {
-                "Flash": source,
-                "median absolute error, %": median(abs(error) for error in errors),
-                "worst, %": errors[worst],
-                "where": own["setting"],
-                "its Flash, ms off": own[f"Flash ms, {source}"] - own["Flash ms measured"],
-                "its other, ms off": own["other ms"] - own["other ms measured"],
-            }
-        )
+        for group in ("all", *dict.fromkeys(overlaps)):
+            some = [i for i, overlap in enumerate(overlaps) if group in ("all", overlap)]
+            errors = {i: speeds[i][f"{source}, error %"] for i in some}
+            worst = max(some, key=lambda i: abs(errors[i]))
+            own = parts[worst]
+            rows.append(
+                {
+                    "Flash": source,
+                    "overlap": group,
+                    "settings": len(some),
+                    "median absolute error, %": median(abs(error) for error in errors.values()),
+                    "mean error, %": fmean(errors.values()),
+                    "worst, %": errors[worst],
+                    "where": own["setting"],
+                    "its Flash, ms off": own[f"Flash ms, {source}"] - own["Flash ms measured"],
+                    "its other, ms off": own["other ms"] - own["other ms measured"],
+                }
+            )
     return rows
 
 
@@ -190,7 +204,7 @@ def run(plan: Plan, folder: Path) -> list[Table]:
         Table("this machine", [{"what": "reads", "value": how}, *told(rounds)]),
         Table("tokens per second", list(speeds)),
         Table("one token", list(parts)),
-        Table("summary", summary(list(speeds), list(parts), list(rounds[0].flash))),
+        Table("summary", summary(plan, list(speeds), list(parts), list(rounds[0].flash))),
     ]
 
 
@@ -205,12 +219,15 @@ def told(rounds: list[Round]) -> list[Row]:
         "products of weights in DRAM, GB/s": 1e-9 / core("far_s"),
         "DRAM, all cores, GB/s": core("bus_bytes_per_s") / 1e9,
         "launch, us": core("launch_s") * 1e6,
+        "sparse products, share of dense ones' rate": core("far_s") / core("sparse_s"),
+        "gathering, GB/s": 1e-9 / core("gather_s"),
         "selection, ns per column": core("select_s_per_column") * 1e9,
+        "selection and handing over, ns per column": core("hand_over_s_per_column") * 1e9,
     }
     rows = [{"what": what, "value": shown(value)} for what, value in numbers.items()]
-    for source, by_depth in rounds[0].flash.items():
-        for depth in by_depth:
-            flashes = [one.flash[source][depth] for one in rounds]
+    for source in rounds[0].flash.keys() - {CURVE}:
+        for depth in sorted({setting.depth for setting in rounds[0].tokens}):
+            flashes = [own for one in rounds for at, own in one.flash[source].items() if at.depth == depth]
             points = [[point for point in flash["read_curve"] if point[2] == depth] for flash in flashes]
             rates = [f"{at[0][0] // 1024} KiB {median(p[1] for p in at) / 1e6:.0f}" for at in zip(*points, strict=True)]
             rates += [f"in a row {median(flash['read_bytes_per_s'] for flash in flashes) / 1e6:.0f}"]
@@ -225,11 +242,19 @@ def say(text: str) -> None:
 def options(asked: argparse.ArgumentParser) -> None:
     asked.add_argument("--folder", type=Path, help="where the weights are put (the system's temporary folder)")
     asked.add_argument("--quick", action="store_true", help="a small model, few settings, one round")
+    asked.add_argument("--only", metavar="TEXT", default="", help="settings whose name holds this, such as pipelined")
+    asked.add_argument("--rounds", type=int, metavar="N", help="so many rounds")
 
 
 def tables(given: argparse.Namespace) -> Iterator[Table]:
     warnings.filterwarnings("ignore", "slots: ", DipsimWarning)  # here policies need not differ
     plan = QUICK_PLAN if given.quick else FULL_PLAN
+    chosen = tuple(setting for setting in plan.settings if given.only in setting.name)
+    if not chosen:
+        raise DipsimError(f"only: got '{given.only}'; no setting's name holds it")
+    if given.rounds is not None and given.rounds < 1:
+        raise DipsimError(f"rounds: got {given.rounds}; must be 1 or more")
+    plan = replace(plan, settings=chosen, n_rounds=given.rounds or plan.n_rounds)
     with tempfile.TemporaryDirectory(prefix="dipsim-validate-", dir=given.folder) as folder:
         needed = 2 * file_bytes(model_spec(plan.n_layers))
         free = shutil.disk_usage(folder).free

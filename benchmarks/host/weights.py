@@ -40,6 +40,12 @@ def _bring(address, n_bytes, source, place, reads, arrived):  # type: ignore[no-
         _memcpy(address + place, address + source, n_bytes)
 
 
+@numba.njit(nogil=True)
+def _gather(address, n_bytes, sources, places):  # type: ignore[no-untyped-def]
+    for i in range(sources.size):
+        _memcpy(address + places[i], address + sources[i], n_bytes)
+
+
 @numba.njit(nogil=True, fastmath=True)
 def _multiply(memory, address, columns, factors, arrived, out):  # type: ignore[no-untyped-def]
     """Adds to `out` each column times its factor, four at a time."""
@@ -96,6 +102,15 @@ class Memory:
         out = np.zeros(n_rows, np.float32)
         _multiply(self.weights, self.address, columns, factors, arrived, out)
         return out
+
+    def gather(self, columns: Columns, n_bytes: int, place: int) -> Columns:
+        """Puts the columns that need not be read one behind the other, from a place on; they are there now."""
+        is_here = columns.reads[:, 0] == columns.reads[:, 1]
+        gathered, places = place + np.arange(np.count_nonzero(is_here)) * n_bytes, columns.places.copy()
+        _gather(self.address, n_bytes, columns.sources[is_here], gathered)
+        sources = columns.sources.copy()
+        sources[is_here] = places[is_here] = gathered
+        return Columns(sources, places, columns.reads)
 
 
 class Places:
@@ -176,6 +191,10 @@ class Host:
             places.take(matrix.n_bytes)
         self.buffer_bytes = whole_pages(max(matrix.n_bytes for matrix in masked))
         self.buffer = places.take(self.buffer_bytes)
+        self.gathered = places.take(max(matrix.n_bytes for matrix in (*pinned, *masked)))
+        widest = {matrix.name: matrix.n_bytes for matrix in masked}
+        # A layer's are being used while those of the next are read.
+        self.ahead = {(name, i): places.take(n_bytes) for name, n_bytes in widest.items() for i in range(2)}
         self.memory = Memory(places.next)
         for matrix in pinned:
             starts, n_bytes = form_reads(np.zeros(1, np.int64), matrix.n_bytes, 0, max_read_bytes)
@@ -187,8 +206,18 @@ class Host:
         """Reads parts of a matrix into memory; see `Disk.read`."""
         return disk.read(matrix.start + starts, n_bytes, self.memory.address + place, arrived)
 
-    def multiply_pinned(self, name: str, layer: int) -> Float32Array:
+    def gather(self, pieces: list[tuple[Int64Array, Columns]], piece_bytes: int) -> list[tuple[Int64Array, Columns]]:
+        """Some columns of each region; see `Memory.gather`."""
+        made, place = [], self.gathered
+        for active, columns in pieces:
+            made.append((active, self.memory.gather(columns, piece_bytes, place)))
+            place += active.size * piece_bytes
+        return made
+
+    def multiply_pinned(self, name: str, layer: int, gathers: bool = False) -> Float32Array:
         """Attention or the LM head times a vector of ones."""
         matrix = self.matrices[name, layer]
         columns = Columns.at(self.pinned[name, layer] + np.arange(matrix.n_columns) * matrix.column_bytes)
+        if gathers:
+            columns = self.memory.gather(columns, matrix.column_bytes, self.gathered)
         return self.memory.multiply(columns, np.ones(matrix.n_columns, np.float32), matrix.column_bytes, NOTHING)

@@ -65,7 +65,7 @@ MEASURED = [
     pi5("llama-3.1-8b", preset("llama-3-8b", Q4_K_M), 11.6, 2.17),
     pi5("llama-2-13b", LLAMA_2_13B, 10.9, 1.36),
 ]
-SECTION_2_3_1 = "PowerInfer-2, section 2.3.1, 7B at 4 bits: the rate of the unit was derived from it, but for the CPU's"
+SECTION_2_3_1 = "PowerInfer-2, section 2.3.1, 7B at 4 bits: the rates of the units were derived from it"
 PROMPTS = [
     Prompt("npu", phone(preset("mistral-7b", same_bits(4)), "npu"), 770.0, SECTION_2_3_1),
     Prompt("gpu", phone(preset("mistral-7b", same_bits(4)), "gpu"), 37.0, SECTION_2_3_1),

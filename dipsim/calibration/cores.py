@@ -38,9 +38,9 @@ def matvec_s(n_bytes: int, for_s: float) -> float:
     return best_s(lambda: np.dot(matrix, vector, out), for_s)
 
 
-def sparse_bytes_per_s(n_bytes: int, density: float, for_s: float) -> float:
+def columns_bytes_per_s(n_bytes: int, density: float, for_s: float) -> float:
     """Bytes of active columns that products of float32 read which skip the others, at random, by all cores together:
-    each has its own part of the columns, and wrote it itself."""
+    each has its own part of the columns, and wrote it itself. At density 1 none is skipped."""
     n, rows = n_cores(), _COLUMN_BYTES // 4
     n_columns = max(n_bytes // n // _COLUMN_BYTES, 1)
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import numpy as np
 
-from dipsim.kernels import Float64Array
+from dipsim.kernels import Amount, Float64Array
 from dipsim.profile import ComputeUnit, DramSpec
-
-Amount = TypeVar("Amount", float, Float64Array)
 
 
 class Dram:

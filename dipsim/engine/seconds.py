@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from dipsim.devices import Compute, Dram, Flash, Reach, ReadBatches
-from dipsim.kernels import Float64Array
+from dipsim.kernels import Amount, Float64Array
 from dipsim.planning.setup import Setup
-
-Amount = TypeVar("Amount", float, Float64Array)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
@@ -58,6 +58,7 @@ class TokenStages:
         self._column_ops = np.array([operations(group.column_weights, bits.mlp) for group in setup.groups])
         self._first = np.array([first_share(setup.layout, group) for group in setup.groups])
         self._n_scored = self._n_columns * np.array([group.site is not None for group in setup.groups])
+        self._prompt_ops_per_s = setup.unit.prompt_ops_per_s if setup.unit is not None else None
         self._reach, self._reach_of = setup.reach(None), [setup.reach(group) for group in setup.groups]
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
@@ -115,7 +116,7 @@ class TokenStages:
                 n_scored=np.zeros(n_held.shape),
                 **_reached([self._reach], n_held),
             )
-            return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+            return self._of_prompt(groups, n_tokens)
         n_columns = self._n_columns[None]
         n_hits = np.zeros_like(n_columns)
         for layer, (g, group) in product(range(setup.model.n_layers), enumerate(setup.groups)):
@@ -132,7 +133,14 @@ class TokenStages:
             n_scored=0 * n_hits,
             **_reached([self._reach], n_hits),
         )
-        return self._with_groups(groups, setup.model.kv_bytes(np.zeros(1)), n_tokens)
+        return self._of_prompt(groups, n_tokens)
+
+    def _of_prompt(self, groups: Stages, n_tokens: int) -> Stages:
+        """All stages of a prompt, at the unit's rate for prompts where it has one."""
+        stages = self._with_groups(groups, self._setup.model.kv_bytes(np.zeros(1)), n_tokens)
+        if self._prompt_ops_per_s is None:
+            return stages
+        return replace(stages, ops_per_s=np.full_like(stages.ops_per_s, self._prompt_ops_per_s))
 
     def _operations(self, n_hits: AnyArray, n_missed: AnyArray, column_ops: Float64Array) -> dict[str, Float64Array]:
         """Those that may begin at once, and those that wait for Flash, as `Stages` has them."""

@@ -9,6 +9,7 @@ from dipsim.kernels.compiled_code import own_place
 with own_place():
     import dipsim.kernels.queues  # noqa: F401
     from dipsim.kernels.arrays import (
+        Amount,
         BoolArray,
         Float32Array,
         Float64Array,
@@ -68,6 +69,7 @@ __all__ = [
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
+    "Amount",
     "BoolArray",
     "Float32Array",
     "Float64Array",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,3 +14,5 @@ Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Uint16Array = NDArray[np.uint16]
 Uint64Array = NDArray[np.uint64]
+# One number, or one for each of many.
+Amount = TypeVar("Amount", float, Float64Array)

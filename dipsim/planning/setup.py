@@ -105,9 +105,10 @@ class Setup:
 
     def is_loaded(self, layer: int, group: Group) -> bool:
         """Whether a cache has room for all its columns, which are there before the first prompt. Not where something
-        else says what is there: a hit rate that is given, or a policy that keeps nothing or gives columns up before it
-        must."""
-        if self.given_hit_rate is not None or self.keeps_nothing or hasattr(self.new_policy(), "outdated"):
+        else says what is there: a hit rate that is given, prompts that warm empty caches, or a policy that keeps
+        nothing or gives columns up before it must."""
+        gives_up = self.keeps_nothing or hasattr(self.new_policy(), "outdated")
+        if self.given_hit_rate is not None or self.warms or gives_up:
             return False
         if self.shares:
             return self.competed_bytes * (1 + LOST_IN_FLOATS) >= self._all_bytes

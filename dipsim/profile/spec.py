@@ -152,6 +152,7 @@ class ComputeUnit(Record):
 
     Attributes:
         ops_per_s: operations on weights of up to `precision_bits`; those of wider weights take longer in proportion.
+        prompt_ops_per_s: the same where all tokens of a prompt share a weight; None for the same rate.
         precision_bits: None where all weights are alike.
         launch_s: fixed cost of each step.
         select_s_per_column: choosing a mask, for each scored column.
@@ -161,6 +162,7 @@ class ComputeUnit(Record):
     """
 
     ops_per_s: Positive | None = None
+    prompt_ops_per_s: Positive | None = None
     precision_bits: Positive | None = None
     launch_s: NotNegative = 0.0
     select_s_per_column: NotNegative = 0.0
