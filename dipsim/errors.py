@@ -48,7 +48,19 @@ def choose(kind: str, name: str, choices: Sequence[Name]) -> Name:
     Raises:
         DipsimError: none has.
     """
-    for known in choices:
-        if known == name:
-            return known
+    if (known := meant(str(name), choices)) is not None:
+        return known
     raise DipsimError(f"{kind}: unknown name, got '{name}'{suggestion(str(name), choices)}")
+
+
+def meant(name: str, choices: Iterable[Name]) -> Name | None:
+    """The choice of that name, or the only one that differs in capitals or in `_` for `-` alone; None where none is."""
+    known = list(choices)
+    same = [choice for choice in known if choice == name]
+    return next(iter(same or _alike(name, known)), None)
+
+
+def _alike(name: str, choices: list[Name]) -> list[Name]:
+    plain = name.casefold().replace("_", "-")
+    found = [choice for choice in choices if choice.casefold().replace("_", "-") == plain]
+    return found if len(found) == 1 else []

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, choose, suggestion
 
 T = TypeVar("T")
 
@@ -54,11 +54,10 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        if name in self._points:
-            self.register(name)(self._load(self._points[name]))
-        if name not in self._entries:
-            raise DipsimError(f"{self.kind}: unknown name, got '{name}'{suggestion(name, self)}")
-        return self._entries[name]
+        known = choose(self.kind, name, tuple(self))
+        if known in self._points:
+            self.register(known)(self._load(self._points[known]))
+        return self._entries[known]
 
     def replace(self, name: str, entry: T) -> None:
         """Files the entry under the name, whatever was there: as another process has it."""

@@ -28,7 +28,7 @@ _MOST = 1e18
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 # The B is a capital: a small b stands for bits.
 _AMOUNT = re.compile(rf"(?P<number>{_NUMBER})\s*(?P<unit>[A-Za-z]*B)|(?P<bytes>{_NUMBER}(?:[eE]\+?[0-9]{{1,3}})?)")
-_SHARE = re.compile(rf"(?P<whole>{_NUMBER})\s*[xX]|mlp:\s*(?P<mlp>{_NUMBER})")
+_SHARE = re.compile(rf"(?P<whole>{_NUMBER})\s*[xX]|(?P<percent>{_NUMBER})\s*%|mlp:\s*(?P<mlp>{_NUMBER})")
 DramOf = Literal["bytes", "model", "mlp"]
 
 
@@ -52,19 +52,20 @@ def parse_bytes(text: str, where: str) -> int:
 
 
 def parse_dram(dram: str | float, where: str = "dram") -> tuple[float, DramOf]:
-    """A DRAM budget as a number and what it is of: `4GB` -> (4e9, "bytes"), `0.5x` -> (0.5, "model"), `mlp:0.5` ->
-    (0.5, "mlp").
+    """A DRAM budget as a number and what it is of: `4GB` -> (4e9, "bytes"), `0.5x` or `50%` -> (0.5,
+    "model"), `mlp:0.5` -> (0.5, "mlp").
 
     Raises:
         DipsimError: the budget is none of them, is not finite or is not above zero.
     """
     if isinstance(dram, str) and (match := _SHARE.fullmatch(dram.strip())):
-        share = float(match["whole"] or match["mlp"])
-        if match["whole"] and not 0 < share <= 1000:
+        is_of_mlp = match["mlp"] is not None
+        share = float(match["percent"]) / 100 if match["percent"] else float(match["whole"] or match["mlp"])
+        if not is_of_mlp and not 0 < share <= 1000:
             raise DipsimError(f"{where}: share of the model, got '{dram}'; must be above 0x and at most 1000x")
         if not 0 <= share <= 1000:
             raise DipsimError(f"{where}: share of the MLP, got '{dram}'; must be from mlp:0 to mlp:1000")
-        return share, "model" if match["whole"] else "mlp"
+        return share, "mlp" if is_of_mlp else "model"
     try:
         n_bytes = parse_bytes(dram, where) if isinstance(dram, str) else float(dram)
     except DipsimError as error:

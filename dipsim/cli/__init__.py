@@ -41,7 +41,6 @@ from dipsim.errors import DipsimError
 app = typer.Typer(
     name="dipsim",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="How fast, how accurate and how hungry is a large language model on a device too small for it? "
     "Replays recorded activation scores through simulated Flash, DRAM, weight cache and compute.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.completion import completing
 from dipsim.cli.described import takes_description
 from dipsim.description import OPTIONS, default_of, flag_of
 
@@ -25,7 +26,11 @@ Low to high is what is known; record the model itself (dipsim capture) to know m
 @takes_description(*(name for name in OPTIONS if name not in ("model", *OWN_OPTIONS)), profile="oneplus-12-ufs4")
 def estimate(
     model: Annotated[
-        str, typer.Argument(help="A name of 'dipsim list models', a folder with a config.json, or a .gguf file.")
+        str,
+        typer.Argument(
+            help="A name of 'dipsim list models', a folder with a config.json, or a .gguf file.",
+            autocompletion=completing("model"),
+        ),
     ],
     describe: "Callable[[], Description]",
     json: options.Json = None,

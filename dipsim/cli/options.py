@@ -8,12 +8,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dipsim.cli.completion import completing
 from dipsim.description import METHOD, RUN
 from dipsim.errors import DipsimError
 
 TORCH, TEXT = "Model", "Text"  # topics of `--help`
 
-Trace = Annotated[str, typer.Argument(help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.")]
+Trace = Annotated[
+    str,
+    typer.Argument(
+        help="Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships.", autocompletion=completing("trace")
+    ),
+]
 PredictorFile = Annotated[
     Path | None,
     typer.Option("--predictor", help="What 'dipsim train-predictor' wrote for this model.", rich_help_panel=METHOD),

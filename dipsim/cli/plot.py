@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.completion import completing
 from dipsim.cli.outputs import check_outputs
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 def plot(
     results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' wrote.")],
-    kind: Annotated[str, typer.Argument(help="Which figure: a name of 'dipsim list figures'.")],
+    kind: Annotated[
+        str, typer.Argument(help="Which figure: a name of 'dipsim list figures'.", autocompletion=completing("figure"))
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Figure (.svg, .pdf or .png); its data go beside it as CSV.")
     ],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dipsim import shipped
 from dipsim.documents import read_json
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, meant, suggestion
 from dipsim.model.config import sizes_of
 from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.model.mixture import AttentionShape, Mixture, Width
@@ -206,6 +206,8 @@ class ModelSpec(Record):
             return cls.parse(sizes_and_bits(open_gguf(path)), str(path))
         if path.is_dir():
             path = path / "config.json"
+        if not path.exists() and (name := meant(str(name_or_path), presets)) is not None:
+            return presets[name]
         if not path.exists():
             raise DipsimError(
                 f"model: neither a preset nor a file, got '{name_or_path}'{suggestion(str(name_or_path), presets)}"

@@ -14,7 +14,7 @@ from tomlkit.items import Comment, InlineTable, Item
 
 from dipsim import shipped
 from dipsim.documents import read_toml
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, meant, suggestion
 
 # tomlkit's time grows with the fourth power of dotted keys: a thousand would take it minutes.
 _MOST_BYTES, _MOST_KEYS, _MOST_DEPTH = 64 * 2**10, 100, 4
@@ -36,6 +36,8 @@ def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
         return known[str(name_or_path)]
     path = folder / name_or_path
     if not isfile(path):  # noqa: PTH113 - false too of a name that no file can have
+        if (name := meant(str(name_or_path), known)) is not None:
+            return known[name]
         raise DipsimError(
             f"profile: neither a name nor a file, got '{name_or_path}'{suggestion(str(name_or_path), known)}"
         )

@@ -33,7 +33,8 @@ def masking_of(described: Description) -> Method:
     Raises:
         DipsimError: unknown method, an option it does not have or lacks, or a value out of range.
     """
-    name, rank = described.method, described.rank
+    name, rank = choose("method", described.method, tuple(methods)), described.rank
+    described = described.model_copy(update={"method": name})
     if name == "predictor" and rank is None:
         raise DipsimError(
             "method 'predictor' needs a predictor: dipsim train-predictor MODEL OTHER-TEXT -o FILE makes one; give "
@@ -55,9 +56,9 @@ def fitting(described: Description) -> Description:
     Raises:
         DipsimError: unknown method.
     """
-    choose("method", described.method, tuple(methods))
-    is_cats = described.method == "cats"
-    known = [*_options_of(described.method), *(["density"] if is_cats else [])]
+    name = choose("method", described.method, tuple(methods))
+    is_cats = name == "cats"
+    known = [*_options_of(name), *(["density"] if is_cats else [])]
     unfit = {name: default_of(name) for name, own in OPTIONS.items() if own.sets and own.sets not in known}
     return described.model_copy(update=unfit if is_cats else unfit | {"calibration": None})
 
