@@ -21,7 +21,7 @@ SOURCE = Path(dipsim.__file__).parent
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
     {"errors", "version"},
-    {"units", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
+    {"units", "notebook", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
     {"model", "registry", "archives", "description"},
     {"profile", "trace", "plugin_files"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic", "routes"},

@@ -14,6 +14,7 @@ import pandas as pd
 from dipsim.description import METHOD, OPTIONS, Description, default_of
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.model import ModelSpec
+from dipsim.notebook import as_table
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.synthetic import synthesize
@@ -67,7 +68,7 @@ class Estimate:
         return f"{self.model.name} on {self.described.profile}, {self.described.method}: {of_method}; {beside}"
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.headline}</p>{self.runs.to_html(index=False)}"
+        return as_table("", {"": self.headline}) + self.runs.to_html(index=False)
 
 
 def estimate(

@@ -17,7 +17,9 @@ from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
 from dipsim.model.mixture import AttentionShape, Mixture, Width
 from dipsim.model.presets import PRESETS
 from dipsim.model.refusals import MOST_LAYERS
+from dipsim.notebook import as_table
 from dipsim.schema import Count, PerLayer, Record
+from dipsim.units import scaled
 
 BitWidth = Annotated[float, pydantic.Field(gt=0, le=64)]
 
@@ -124,6 +126,18 @@ class ModelSpec(Record):
         """Layers that are mixtures; none where there is none."""
         own = self.mixture
         return () if own is None else tuple(i for i in range(self.n_layers) if i not in own.dense_layers)
+
+    def _repr_html_(self) -> str:
+        sizes = f"{self.n_layers} layers of {self.hidden_size}, MLP {self.intermediate_size:,}"
+        if self.mixture is not None:
+            sizes += f", {self.mixture.experts_per_token} of {self.mixture.n_experts} experts"
+        rows = {
+            "shape": f"{sizes}, {self.n_heads}/{self.n_kv_heads} heads, {self.vocab_size:,} tokens",
+            "MLP": f"{scaled(self.mlp_bytes, 'B')} at {self.bits.mlp:g} bits",
+            "attention and LM head": scaled(self.pinned_bytes, "B"),
+            "KV cache": f"{scaled(self.kv_bytes_per_position, 'B')} a position",
+        }
+        return as_table(self.name, rows)
 
     @property
     def pinned_weights(self) -> NDArray[np.float64]:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from dipsim.errors import DipsimError, choose
+from dipsim.notebook import as_table
 from dipsim.profile.reading import find, read
 from dipsim.schema import Count, CountOrZero, Record
+from dipsim.units import scaled
 
 
 def _not_vanishing(value: float) -> float:
@@ -240,6 +242,23 @@ class HardwareProfile(Record):
     dram: DramSpec
     compute: ComputeSpec | None = None
     energy: EnergySpec | None = None
+
+    def _repr_html_(self) -> str:
+        flash, dram = self.flash, self.dram
+        real = (
+            "ideal" if flash.is_ideal else f"latency {scaled(flash.latency_s, 's')}, {flash.queue_depth or 'any'} reads"
+        )
+        unit = self.compute or ComputeUnit()
+        ops = "not modelled" if unit.ops_per_s is None else scaled(unit.ops_per_s, "op/s")
+        units = f", units {', '.join(sorted(self.compute.units))}" if self.compute and self.compute.units else ""
+        usable_bytes = dram.capacity_bytes - dram.reserved_bytes
+        rows = {
+            "Flash": f"{scaled(flash.read_bytes_per_s * flash.derate, 'B/s')} in sequence, {real}",
+            "DRAM": f"{scaled(usable_bytes, 'B')} of {scaled(dram.capacity_bytes, 'B')}, "
+            f"{scaled(dram.read_bytes_per_s, 'B/s')}",
+            "compute": f"{ops}{units}",
+        }
+        return as_table(f"{self.name}: {self.description}", rows)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from dipsim.notebook import as_bar, as_table
 from dipsim.results.breakdown import BLAMED
 from dipsim.units import scaled
 
@@ -61,6 +62,10 @@ class Explanation:
 
     def __repr__(self) -> str:
         return f"{self.run}\n{self.headline}\n{self.what_ifs.to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        parts = {part.replace("_", " "): float(self.stages[f"{part}_s"].sum()) for part in _DOES}
+        return as_table(self.run, {"": self.headline}) + as_bar(parts) + self.what_ifs.to_html(index=False)
 
 
 def _misses(row: pd.Series) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from dipsim.notebook import as_table
 from dipsim.units import scaled, three_digits
 
 
@@ -91,3 +92,6 @@ class Headroom:
 
     def __repr__(self) -> str:
         return f"{self.run}\n{self.steps.to_string(index=False)}\n{self.verdict}"
+
+    def _repr_html_(self) -> str:
+        return as_table(self.run, {"verdict": self.verdict}) + self.steps.to_html(index=False)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dipsim.errors import DipsimError
+from dipsim.notebook import as_bar, as_table
 from dipsim.planning.dram import DramPlan
 from dipsim.profile import HardwareProfile
 from dipsim.results import breakdown
@@ -129,6 +130,11 @@ class Result:
     def __repr__(self) -> str:
         numbers = self.to_dict()
         return "\n".join(f"{name:<20}{value}" for name, value in headline(numbers).items())
+
+    def _repr_html_(self) -> str:
+        numbers = self.to_dict()
+        path = {name.replace("_", " "): seconds for name, seconds in numbers["critical_path_s_per_token"].items()}
+        return as_table("", headline(numbers)) + as_bar(path)
 
     def _retained_magnitude(self) -> float | None:
         total = self.counted["total_score"].sum()

@@ -14,6 +14,7 @@ from dipsim.description import Description
 from dipsim.errors import DipsimError, choose
 from dipsim.layouts import layouts
 from dipsim.methods import Method, groups_of
+from dipsim.notebook import as_table
 from dipsim.planning.checks import (
     check_counts,
     check_engine,
@@ -47,7 +48,7 @@ from dipsim.simulation.options import checked, documented, with_options
 from dipsim.simulation.plugged import named, named_devices, named_loads, named_model, policy_factory
 from dipsim.timeline import OnBlock, OnProgress, Timeline, log_of, write_events
 from dipsim.trace import Trace
-from dipsim.units import parse_bytes
+from dipsim.units import parse_bytes, scaled
 
 __all__ = ["Simulation"]
 
@@ -147,6 +148,15 @@ class Simulation:
         setup = self._draft
         policy = f"{self._policy[0]} ({setup.admission})"
         return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
+
+    def _repr_html_(self) -> str:
+        setup = self._draft
+        rows = {
+            "trace": f"{setup.trace.path}, {setup.n_tokens:,} tokens, {setup.n_warm_up} of them warm-up",
+            "DRAM": f"{scaled(setup.dram.capacity_bytes, 'B')}, cache {scaled(setup.dram.cache_bytes, 'B')}",
+            "overlap": setup.overlap,
+        }
+        return as_table(self.title, rows)
 
     @property
     def config(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dipsim import kernels, shipped
 from dipsim.errors import DipsimError, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
+from dipsim.notebook import as_table
 from dipsim.trace.arrays import StoredArray
 from dipsim.trace.certificate import DRIFT_ATTRIBUTE, Certificate, add_certificate, certificates
 from dipsim.trace.compact import CompactScores
@@ -99,6 +100,16 @@ class Trace:
             f"Trace('{self.path}', {self.model.name}, {self.n_tokens} tokens in {len(self.sequences)} sequences, "
             f"sites {', '.join(self.sites)})"
         )
+
+    def _repr_html_(self) -> str:
+        prompts = f", prompts of {', '.join(str(own.prompt_length) for own in self.sequences[:4])} positions"
+        rows = {
+            "model": self.model.name,
+            "tokens": f"{self.n_tokens:,} in {len(self.sequences)} sequences{prompts}",
+            "sites": ", ".join(self.sites),
+            "source": str(self.source.get("kind", "not told")),
+        }
+        return as_table(f"Trace {self.path}", rows)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
