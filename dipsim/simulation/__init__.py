@@ -150,13 +150,7 @@ class Simulation:
         return f"{setup.model.name} on {setup.profile.name}, {setup.masking.name}, {policy}"
 
     def _repr_html_(self) -> str:
-        setup = self._draft
-        rows = {
-            "trace": f"{setup.trace.path}, {setup.n_tokens:,} tokens, {setup.n_warm_up} of them warm-up",
-            "DRAM": f"{scaled(setup.dram.capacity_bytes, 'B')}, cache {scaled(setup.dram.cache_bytes, 'B')}",
-            "overlap": setup.overlap,
-        }
-        return as_table(self.title, rows)
+        return as_table(self.title, {"trace": repr(self.trace), "cache": scaled(self._draft.dram.cache_bytes, "B")})
 
     @property
     def config(self) -> dict[str, Any]:
