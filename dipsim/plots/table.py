@@ -124,16 +124,17 @@ class ResultTable:
         """The cells of a row; empty where no run is."""
         on = [str(name) for name in self._columns()]
         aligned = self._columns().merge(own, on=on, how="left")
+        numbers = aligned[["value", "low", "high"]].to_numpy(np.float64).tolist()
         units, shown = self._units(), []
-        for cell in aligned.itertuples():
-            if np.isnan(cell.value):
+        for quantity, is_best, (value, low, high) in zip(aligned["quantity"], aligned["is_best"], numbers, strict=True):
+            if np.isnan(value):
                 shown.append("")
                 continue
-            factor = units[cell.quantity][0]
-            text = three_digits(cell.value / factor)
-            text = best.format(text) if cell.is_best else text
-            ends = f" ({three_digits(cell.low / factor)} to {three_digits(cell.high / factor)})"
-            shown.append(text + (ends if cell.low < cell.high else ""))
+            factor = units[str(quantity)][0]
+            text = three_digits(value / factor)
+            text = best.format(text) if is_best else text
+            ends = f" ({three_digits(low / factor)} to {three_digits(high / factor)})"
+            shown.append(text + (ends if low < high else ""))
         return shown
 
 
