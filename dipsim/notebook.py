@@ -15,7 +15,7 @@ def as_table(title: str, rows: Mapping[str, str]) -> str:
     cells = "".join(
         f"<tr>{cell}<b>{escape(name)}</b></td>{cell}{escape(said)}</td></tr>" for name, said in rows.items()
     )
-    return f"<p>{escape(title)}</p><table>{cells}</table>"
+    return f"{f'<p>{escape(title)}</p>' if title else ''}<table>{cells}</table>"
 
 
 def as_bar(parts: Mapping[str, float]) -> str:
@@ -32,4 +32,4 @@ def as_bar(parts: Mapping[str, float]) -> str:
         look = f"display:inline-block;height:14px;width:{100 * share:.3f}%;background:{colour}"
         spans += f'<span title="{told}" style="{look}"></span>'
         legend += f'<span style="color:{colour}">&#9632;</span> {told} &ensp;'
-    return f'<div style="width:30em;max-width:100%;white-space:nowrap;font-size:0">{spans}</div><small>{legend}</small>'
+    return f'<div style="width:480px;max-width:100%;white-space:nowrap;font-size:0">{spans}</div><small>{legend}</small>'

@@ -62,6 +62,7 @@ def test_a_bar_is_in_proportion() -> None:
     assert re.findall(r"width:([0-9.]+)%;background", html) == ["75.000", "25.000"]
     assert "Flash 75 %" in html
     assert "nothing" not in html
+    assert "width:480px" in html  # no em: between the parts, letters have no width
     assert Tags(as_bar({})).names == ["div", "small"]
 
 
