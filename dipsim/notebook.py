@@ -32,4 +32,5 @@ def as_bar(parts: Mapping[str, float]) -> str:
         look = f"display:inline-block;height:14px;width:{100 * share:.3f}%;background:{colour}"
         spans += f'<span title="{told}" style="{look}"></span>'
         legend += f'<span style="color:{colour}">&#9632;</span> {told} &ensp;'
-    return f'<div style="width:480px;max-width:100%;white-space:nowrap;font-size:0">{spans}</div><small>{legend}</small>'
+    whole_look = "width:480px;max-width:100%;white-space:nowrap;font-size:0"  # no gaps between the parts
+    return f'<div style="{whole_look}">{spans}</div><small>{legend}</small>'
