@@ -69,7 +69,7 @@ def test_progress_counts_runs() -> None:
 def test_a_notebook_shows_the_answer_and_the_runs() -> None:
     found = estimation.estimate(MODEL, dram="0.9x")
     assert found.headline in found._repr_html_()
-    assert found._repr_html_().count("<tr") == 1 + 4
+    assert found._repr_html_().count("<tr") == 2 + 4  # the answer; headings and runs
 
 
 def test_the_command_leaves_out_what_an_estimate_sets() -> None:

@@ -476,7 +476,7 @@ def test_progress_counts_both_passes_of_an_oracle(make_trace: MakeTrace) -> None
         ({"dram": "mlp:"}, "dram: not an amount of bytes, got 'mlp:'"),
         ({"dram": "mlp:-1"}, "dram: not an amount of bytes, got 'mlp:-1'"),
         ({"dram": "mlp:1001"}, "dram: share of the MLP, got 'mlp:1001'; must be from mlp:0 to mlp:1000"),
-        ({"dram": "50%"}, "or 0.5x for that share of the model, mlp:0.5 for that share of its MLP and all else"),
+        ({"dram": "half"}, "or 0.5x for that share of the model, mlp:0.5 for that share of its MLP and all else"),
         ({"dram": 0.5}, "must be finite and at least 1, or as '0.5x'"),
         ({"trace": "tiny"}, "trace: got 'tiny'; must be a Trace, see Trace.open(path)"),
         ({"profile": "a18-paper"}, "profile: got 'a18-paper'; must be a HardwareProfile"),
