@@ -78,10 +78,15 @@ def test_the_command_leaves_out_what_an_estimate_sets() -> None:
 
 def test_the_command_says_the_band_and_what_to_type_next(tmp_path: Path) -> None:
     path = tmp_path / "e.json"
-    done = run("estimate", "tiny", "--profile", "iphone-16", "--dram", "0.9x", "--density", "0.6", "--json", str(path))
+    more = ("--set", "flash.queue_depth=4", "--no-stream-pinned", "--gamma-warm-up")
+    options = ("--profile", "iphone-16", "--dram", "0.9x", "--density", "0.6", *more)
+    done = run("estimate", "tiny", *options, "--json", str(path))
     assert done.returncode == 0, done.stderr
     told = json.loads(path.read_text())
-    found = ds.estimate("tiny", "iphone-16", dram="0.9x", density=0.6)
+    beside: dict[str, Any] = {"stream_pinned": False, "gamma_warm_up": True}
+    found = ds.estimate(
+        "tiny", "iphone-16", dram="0.9x", density=0.6, profile_values={"flash.queue_depth": 4}, **beside
+    )
     assert (told["tok_per_s"]["low"], told["tok_per_s"]["default"], told["tok_per_s"]["high"]) == found.tok_per_s
     assert done.stdout.splitlines()[0] == found.headline
     assert [row["scores"] for row in told["runs"]] == [*PRESETS, "dense"]
@@ -89,6 +94,7 @@ def test_the_command_says_the_band_and_what_to_type_next(tmp_path: Path) -> None
     for line in shown:
         words = shlex.split(line)
         assert words[0] == "dipsim"
+        assert words[1] == "synth" or {*more} <= {*words}
         assert run(*words[1:], cwd=tmp_path).returncode == 0, line
 
 

@@ -184,7 +184,7 @@ def table(
 
 
 def _cells_of(rows: pd.DataFrame, quantity: str, places: list[str]) -> pd.DataFrame:
-    """A row for each cell of one quantity; x in ascending order, all else as in the results."""
+    """A row for each cell of one quantity, in the order of the results."""
     cells = rows.groupby(places, sort=False, dropna=False)[quantity].agg(["median", "min", "max"]).reset_index()
     cells.insert(len(places), "quantity", quantity)
     return cells.rename(columns={"median": "value", "min": "low", "max": "high"})
