@@ -7,9 +7,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "dipsim"
-author = "the dipsim contributors"
+author = "The dipsim authors"
 release = metadata.version("dipsim")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "docstrings", "mathml"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "commands",
+    "docstrings",
+    "mathml",
+    "sources",
+]
 exclude_patterns = ["_extensions"]
 language = "en"
 
@@ -17,6 +27,8 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 smartquotes_action = "D"  # quotes stay as they are typed
 html_math_renderer = "mathml"
+
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 default_role = "py:obj"  # docstrings set names in single backticks
 autodoc_member_order = "bysource"

@@ -22,11 +22,11 @@ tight_slots = pytest.mark.filterwarnings("ignore:slots. (group|no column):dipsim
 MakeTrace = Callable[..., Trace]
 # These begin first, so that no core is left alone with one of them in the end.
 _LONGEST = (
-    "test_readme.py",
+    "test_docs.py",
     "test_cli.py",
     "test_sweep.py",
     "test_sweep_cluster.py",
-    "test_docs.py",
+    "test_readme.py",
     "test_tune.py",
     "test_timeline.py",
     "test_report.py",

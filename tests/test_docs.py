@@ -30,7 +30,8 @@ from dipsim.trace.format import TraceAttributes
 
 pytestmark = pytest.mark.slow  # the pages are built, and their blocks run
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+MADE = DOCS / "reference" / "commands"  # written as the pages are built
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent != MADE)
 # What a page refers to: tag -> attribute.
 REFERENCES = {"a": "href", "link": "href", "script": "src", "img": "src", "source": "src", "iframe": "src"}
 
@@ -171,15 +172,32 @@ def leaves(command: object, path: str) -> Iterator[tuple[str, list[str]]]:
         yield from leaves(own, f"{path} {name}")
 
 
-def test_every_command_has_an_entry_with_its_options(site: Path, pages: dict[Path, Page]) -> None:
-    page = pages[site / "reference" / "commands.html"]
+def test_every_command_has_a_page_with_its_options(site: Path, pages: dict[Path, Page]) -> None:
     options = documented(site, "std")
     commands = dict(leaves(get_command(app), "dipsim"))
     assert {"dipsim simulate", "dipsim calibrate fio"} <= set(commands)
+    listed = {to for _, to in pages[site / "reference" / "commands.html"].references}
     for path, own in commands.items():
+        name = path.split()[1]
+        assert f"commands/{name}.html" in listed
+        page = pages[site / "reference" / "commands" / f"{name}.html"]
         assert path.replace(" ", "-") in page.ids
         for option in set(own) - {"--help"}:
             assert f"{path}.{option}".replace(" ", "-", path.count(" ")) in options, f"{path} {option}"
+    assert {page.stem for page in MADE.glob("*.md")} == {path.split()[1] for path in commands}
+
+
+def test_kinds_of_values_are_shown_and_what_a_list_prints(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "reference" / "commands" / "simulate.html").read_text())
+    assert re.search(r"--density\s+NUMBER", text)
+    assert "Zhang et al., NSDI 2024" in (site / "reference" / "commands" / "list.html").read_text()
+
+
+def test_names_lead_to_their_source_and_blocks_can_be_copied(site: Path, pages: dict[Path, Page]) -> None:
+    to_source = [to for _, to in pages[site / "reference" / "python.html"].references if "_modules/dipsim/" in to]
+    assert len(to_source) > 50
+    scripts = [to for tag, to in pages[site / "index.html"].references if tag == "script"]
+    assert any("copybutton.js" in to for to in scripts)
 
 
 @pytest.fixture(scope="session")
