@@ -1,13 +1,14 @@
-"""What CI runs, by name: `nox -s lint types docs tests`. All of it in the environment that nox itself is in."""
+"""What CI runs, by name: `nox -s lint types docs tests package`. All of it in the environment that nox itself is in."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "docs", "tests"]
+nox.options.sessions = ["lint", "types", "docs", "tests", "package"]
 
 
 def python(session: nox.Session, *words: str) -> None:
@@ -38,3 +39,11 @@ def docs(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests, or `nox -s tests -- -m "not slow"`."""
     python(session, "pytest", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """What is published, into dist/, and tried elsewhere; `nox -s package -- v1.2.3` refuses another version."""
+    shutil.rmtree("dist", ignore_errors=True)
+    python(session, "build", "--no-isolation")
+    session.run(sys.executable, "tests/published.py", *session.posargs)
