@@ -17,6 +17,7 @@ from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
 from dipsim.results import Result
 from dipsim.simulation import Simulation
+from dipsim.simulation.described import device_of
 from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
 from dipsim.units import three_digits
@@ -101,16 +102,16 @@ def estimate(
     if "method" not in options and spec.mixture is not None:
         options["method"] = "experts"
     described = Description.parse({"profile": profile, "warmup": N_WARM_UP} | options, "options")
-    results = {}
+    results, device = {}, device_of(described)
     with warnings.catch_warnings():
         for done, preset in enumerate(PRESETS):
             warnings.simplefilter("default" if preset == "default" else "ignore", DipsimWarning)
             trace = _scores(spec.model_dump_json(), preset)
-            results[preset] = Simulation.from_description(described, trace).run()
+            results[preset] = Simulation.from_description(described, trace, device).run()
             on_progress(1 + done, 1 + len(PRESETS))
         warnings.simplefilter("ignore", DipsimWarning)
         base = DENSE if spec.mixture is None else NO_CACHE
-        results[base] = Simulation.from_description(_without_method(described, base), trace).run()
+        results[base] = Simulation.from_description(_without_method(described, base), trace, device).run()
         on_progress(1 + len(PRESETS), 1 + len(PRESETS))
     return Estimate(results, spec, described)
 
@@ -118,7 +119,8 @@ def estimate(
 @lru_cache(maxsize=len(PRESETS))  # one model, asked again and again
 def _scores(model: str, preset: str) -> Trace:
     """Of a model as JSON, which can be a key."""
-    return synthesize_in_memory(ModelSpec.model_validate_json(model), N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
+    spec = ModelSpec.model_validate_json(model)
+    return synthesize_in_memory(spec, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
 
 
 def _without_method(described: Description, base: str) -> Description:

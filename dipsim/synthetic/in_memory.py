@@ -15,7 +15,8 @@ from dipsim.synthetic.generating import as_probabilities, columns_of, own_parame
 from dipsim.synthetic.parameters import ROUTER, Parameters
 from dipsim.trace import HeldScores, Trace
 
-# Depths at which scores are drawn. Drawing all 40 layers of phi-3-medium moves no estimate by more than its seed does.
+# Depths at which scores are drawn. Drawing every layer moves tokens/s of phi-3-medium by less than .2 %, of the mixture
+# qwen3-30b-a3b by less than 2 %.
 N_DEPTHS = 10
 
 
@@ -36,7 +37,7 @@ def synthesize_in_memory(model: ModelSpec, n_tokens: int, *, preset: str = "defa
     """
     sites = sites_of(model)
     own = own_parameters(model, sites, preset)
-    scores = {site: HeldScores(_by_layer(model, site, own[site], n_tokens)) for site in sites}
+    scores: dict[str, HeldScores] = {site: HeldScores(_by_layer(model, site, own[site], n_tokens)) for site in sites}
     return Trace.held(model, scores, prompt_tokens, {"kind": "synthetic", "preset": preset})
 
 

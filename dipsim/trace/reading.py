@@ -173,9 +173,7 @@ class Trace:
         return cls(Path("(planned)"), model, None, None, sites, sequences, ids, {})
 
     @classmethod
-    def held(
-        cls, model: ModelSpec, scores: Mapping[str, HeldScores], n_prompt: int, source: Mapping[str, Any]
-    ) -> Self:
+    def held(cls, model: ModelSpec, scores: Mapping[str, HeldScores], n_prompt: int, source: Mapping[str, Any]) -> Self:
         """A trace of one sequence whose scores are in memory.
 
         Args:
