@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dipsim import HardwareProfile, shipped
+from dipsim import Dip, HardwareProfile, Simulation, Trace, shipped
 from dipsim.devices import Flash
 from dipsim.profile import read
 
@@ -19,9 +19,18 @@ PRESETS = [
     "ace-2-ufs31",
     "desktop-pcie4",
     "desktop-pcie5",
+    "galaxy-a54",
+    "galaxy-s23-ultra",
+    "galaxy-s24-ultra",
+    "galaxy-s25-ultra",
+    "galaxy-s26-ultra",
+    "ipad-pro-m2",
+    "iphone-15-pro",
     "iphone-16",
+    "iphone-16-pro",
     "jetson-agx-orin",
     "jetson-orin-nano-super",
+    "macbook-air-m1",
     "macbook-m1-max",
     "oneplus-12-ufs4",
     "oneplus-12-ufs4-high",
@@ -29,9 +38,13 @@ PRESETS = [
     "oneplus-12-ufs4-low",
     "oneplus-15r",
     "oneplus-15r-hot",
+    "oneplus-ace-3",
+    "pixel-8-pro",
+    "pixel-9-pro",
     "raspberry-pi-5-nvme",
     "raspberry-pi-5-nvme-gen3",
     "raspberry-pi-5-sd",
+    "xiaomi-14",
 ]
 FILES = shipped.names("hwprofiles", ".toml")
 KIB = 1024
@@ -140,6 +153,13 @@ FITS = {  # name: seconds of a read, bytes/s, sizes in KiB that were not fitted
     "iphone-16": (8e-6, 1.7e9, {1024}),
     "ace-2-ufs31": (10e-6, 2.1e9, {1024}),
     "macbook-m1-max": (5.2e-6, 6.1e9, {16, 1024}),
+    "galaxy-a54": (13.1e-6, 1.0e9, {1024}),
+    "ipad-pro-m2": (5.2e-6, 3.261e9, {1024}),
+    "iphone-15-pro": (8e-6, 1.45e9, {1024}),
+    "iphone-16-pro": (8e-6, 1.735e9, {1024}),
+    "macbook-air-m1": (5.2e-6, 3.4e9, {1024}),
+    "pixel-8-pro": (10e-6, 0.911e9, {1024}),
+    "pixel-9-pro": (10e-6, 0.911e9, {1024}),
     "oneplus-12-ufs4-low": (8.0e-6, 3.70e9, {1024}),
     "oneplus-12-ufs4-high": (3.7e-6, 3.59e9, {1024}),
 }
@@ -161,6 +181,34 @@ def test_curve_p_is_two_lines_in_the_logarithm_of_size() -> None:
         assert points[kib * KIB] / 1e9 == pytest.approx(0.85 + 0.90 * math.log2(kib / 4) / 3, abs=0.006)
     for kib in (32, 64, 128, 256, 512):
         assert points[kib * KIB] / 1e9 == pytest.approx(1.75 + 1.75 * math.log2(kib / 32) / 4, abs=0.006)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith(("galaxy-s2", "oneplus-ace", "xiaomi"))])
+def test_phones_with_ufs_4_read_as_the_oneplus_12_does_and_no_faster_than_in_sequence(name: str) -> None:
+    flash = HardwareProfile.load(name).flash
+    curve_p = HardwareProfile.load("oneplus-12-ufs4").flash.read_curve or []
+    expected = [(size, min(rate, flash.read_bytes_per_s)) for size, rate in curve_p]
+    assert flash.read_curve == expected
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Trace:
+    return Trace.open("tiny")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_runs(tiny: Trace, name: str) -> None:
+    """Both engines agree, on every unit; each of its own numbers is positive."""
+    profile = HardwareProfile.load(name)
+    for unit in (None, *(profile.compute.units if profile.compute else ())):
+        rates = [
+            Simulation(profile, tiny, Dip(density=0.5), "lru", dram="0.9x", tokens=4, unit=unit, engine=engine)
+            .run()
+            .to_dict()["tok_per_s"]
+            for engine in ("compiled", "processes")
+        ]
+        assert 0 < rates[0] < math.inf
+        assert rates[0] == pytest.approx(rates[1], rel=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,16 @@ from rich.progress import track
 from benchmarks.command import Row, Table, main
 from benchmarks.published.bands import Band, count_rows, draw
 from benchmarks.published.targets import Run, Target, Workload
-from benchmarks.published.targets_dense import TARGETS as DENSE
+from benchmarks.published.targets_dense import TARGETS as IN_PAPERS
 from benchmarks.published.targets_mixtures import TARGETS as MIXTURES
+from benchmarks.published.targets_phones import TARGETS as PHONES
 from benchmarks.published.targets_sparse import TARGETS as SPARSE
 from dipsim import HardwareProfile, Result, Simulation, Trace, TraceWriter
 from dipsim.errors import DipsimWarning
 from dipsim.policies import make
 from dipsim.synthetic import SITES, all_columns, by_layer, parameters, synthesize
 
+DENSE = [*IN_PAPERS, *PHONES]
 TARGETS = [*DENSE, *SPARSE, *MIXTURES]
 PRESETS = ("low", "default", "high")
 # Fields of a run that are arguments of `Simulation` as they are.
