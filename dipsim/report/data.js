@@ -55,6 +55,15 @@ function distinct(values) {
   return [...new Set(values)];
 }
 
+// The values of a column, each once and sorted, of all runs that succeeded.
+const sortedValues = new Map();
+function valuesOf(column) {
+  if (!sortedValues.has(column.name)) {
+    sortedValues.set(column.name, distinct(succeeded.map((row) => valueOf(column, row))).sort(compare));
+  }
+  return sortedValues.get(column.name);
+}
+
 // Missing ones last, whichever way; the rest by number or by code point.
 function compare(a, b) {
   if (a == null || b == null) return (a == null) - (b == null);

@@ -28,13 +28,16 @@ function axisLook(look) {
   return { gridcolor: look.line, linecolor: look.muted, zerolinecolor: look.line, automargin: true, showline: true, ticks: "outside" };
 }
 
+// Few, so that plotly writes each in full and takes even steps where there is less than a decade, also after a zoom.
+const LOG_TICKS = { nticks: 3, tickformat: "~g" };
+
 function axisOf(column, isLog, look) {
   const type = column.kind !== "number" ? "category" : isLog ? "log" : "linear";
-  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? { dtick: "D2" } : {}) };
+  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? LOG_TICKS : {}) };
 }
 
 function panelLayout(x, y, panel, panels, chosen, look) {
-  const layout = { ...baseLayout(look), coloraxis: { colorscale: "Viridis", colorbar: colourBar(chosen.colour, look) } };
+  const layout = { ...baseLayout(look), coloraxis: { colorscale: "Viridis", colorbar: colourBar(chosen.colour, look), ...colourEnds(chosen.colour) } };
   const across = isNarrow() ? 1 : Math.ceil(Math.sqrt(panels.length));
   const down = Math.ceil(panels.length / across);
   if (panels.length > 1) {
@@ -69,17 +72,25 @@ function colourBar(name, look) {
   };
 }
 
+// Of all runs, so that a value keeps its colour.
+function colourEnds(name) {
+  const column = columns.get(name);
+  const finite = column?.kind === "number" ? valuesOf(column).filter(Number.isFinite) : [];
+  return finite.length ? { cmin: finite[0] / column.scale, cmax: finite.at(-1) / column.scale } : {};
+}
+
 // Stacked bars of the first runs of the table.
 function breakdown(rows, look) {
   const parts = PARTS.map((part) => columns.get(PATH + part)).filter(Boolean);
   const some = rows.slice(0, MOST_BARS);
-  const varying = axes.filter((axis) => distinct(some.map((row) => axis.values[row])).length > 1);
-  const names = some.map((row) => inert(isNarrow() ? `#${row + 1}` : shortened(called(row, varying))));
+  const varying = axes.filter((axis) => axis.name === "profile" || distinct(some.map((row) => axis.values[row])).length > 1);
+  const devices = varying.filter((axis) => axis.name === "profile");
+  const names = some.map((row) => inert(shortened(called(row, isNarrow() ? devices : varying))));
   const traces = parts.map((part, index) => ({
     type: "bar", orientation: "h", name: inert(part.name.slice(PATH.length).replaceAll("_", " ")), customdata: some,
     x: some.map((row) => (part.values[row] ?? 0) / part.scale), y: names,
     marker: { color: PART_COLOURS[index % PART_COLOURS.length], pattern: { shape: PART_PATTERNS[index % PART_PATTERNS.length], fillmode: "overlay", size: 6 } },
-    hovertext: some.map((row) => inert(`${part.label} ${withUnit(part, part.values[row])}`)), hoverinfo: "text", textposition: "none",
+    hovertext: some.map((row) => inert(`${called(row, devices)}: ${part.label} ${withUnit(part, part.values[row])}`)), hoverinfo: "text", textposition: "none",
   }));
   const layout = baseLayout(look);
   layout.barmode = "stack";
