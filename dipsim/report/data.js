@@ -101,8 +101,8 @@ function inert(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-function shortened(text) {
-  return text.length > LABEL_CHARACTERS ? `${text.slice(0, LABEL_CHARACTERS - 1)}\u2026` : text;
+function shortened(text, most = LABEL_CHARACTERS) {
+  return text.length > most ? `${text.slice(0, Math.floor(most) - 1)}\u2026` : text;
 }
 
 // An element with properties and children; text is never taken for HTML.

@@ -36,12 +36,14 @@ function isWide(name) {
 function readyViews() {
   const speed = firstOf(["tok_per_s"]);
   const accuracy = firstOf(["perplexity", "retained_magnitude"]);
-  const byAxis = (name, x) => [`Throughput by ${name}`, { ...marks(x), x, y: speed, logX: false, logY: isWide(speed), lines: true, pareto: false }];
+  const byAxis = (name, x) => [`Throughput by ${name}`, { ...marks(x), x, y: speed, logX: false, logY: isWide(speed), lines: columns.get(x)?.kind === "number", pareto: false }];
   const views = [byAxis("DRAM", firstOf(["dram.capacity_bytes"])), byAxis("density", firstOf(["density", "mlp_density"]))];
   const other = ["dram", "density"].some(isAxis) ? null : axes.find((axis) => axis.kind === "number") ?? axes.find((axis) => axis.name !== "method");
   if (other) views.push(byAxis(other.label, other.name));
   views.push(["Accuracy by throughput", { ...marks(""), x: speed, y: accuracy, logX: isWide(speed), logY: false, lines: false, pareto: true }]);
-  const ready = views.filter(([, view]) => view.x && view.y).map(([name, view]) => [name, { plot: "points", ...view }]);
+  const drawable = views.filter(([, view]) => view.x && view.y);
+  const telling = drawable.filter(([, view]) => varying.has(view.x));
+  const ready = (telling.length ? telling : drawable).map(([name, view]) => [name, { plot: "points", ...view }]);
   if (columns.has(PLOTS.breakdown)) ready.push(["Time breakdown", { plot: "breakdown" }]);
   if (columns.has(PLOTS.percentiles)) ready.push(["Latency percentiles", { plot: "percentiles" }]);
   return ready;
@@ -284,6 +286,7 @@ function start() {
   makeFailures();
   at("plot").on?.("plotly_click", (event) => event.points[0].customdata == null || chooseRun(event.points[0].customdata));
   at("plot").on?.("plotly_hover", (event) => showHover(at("hover"), event, chosen));
+  at("plot").on?.("plotly_relayout", (changes) => markAnew(at("plot"), changes));
   at("plot").on?.("plotly_unhover", () => { at("hover").hidden = true; });
 }
 

@@ -20,7 +20,8 @@ from dipsim.report.embedding import inert_json, packed, packed_configs, parsed, 
 
 # Values of an axis are named one by one up to so many.
 MOST_NAMED = 8
-SCRIPTS = ("data.js", "filters.js", "fixed.js", "points.js", "parts.js", "table.js", "run.js", "address.js", "page.js")
+OWN = "data filters fixed ticks points parts table run address page"
+SCRIPTS = tuple(f"{name}.js" for name in OWN.split())
 LIBRARIES = ("dipsim", "numpy", "simpy", "plotly")
 _HERE = Path(__file__).parent
 

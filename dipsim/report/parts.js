@@ -2,6 +2,7 @@
 
 const PATH = "critical_path_s_per_token.";
 const MOST_BARS = 40;
+const PANEL_CHARACTERS = { wide: 110, narrow: 45 }; // over all panels of a row
 const PARTS = ["flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection"];
 const PART_COLOURS = ["#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#e69f00"];
 const PART_PATTERNS = ["", "/", "", "\\", "", "."];
@@ -28,15 +29,12 @@ function axisLook(look) {
   return { gridcolor: look.line, linecolor: look.muted, zerolinecolor: look.line, automargin: true, showline: true, ticks: "outside" };
 }
 
-// Few, so that plotly writes each in full and takes even steps where there is less than a decade, also after a zoom.
-const LOG_TICKS = { nticks: 3, tickformat: "~g" };
-
-function axisOf(column, isLog, look) {
+function axisOf(column, rows, isLog, look) {
   const type = column.kind !== "number" ? "category" : isLog ? "log" : "linear";
-  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? LOG_TICKS : {}) };
+  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? ticksOf(rows.map((row) => place(column, row))) : {}) };
 }
 
-function panelLayout(x, y, panel, panels, chosen, look) {
+function panelLayout(x, y, panel, panels, rows, chosen, look) {
   const layout = { ...baseLayout(look), coloraxis: { colorscale: "Viridis", colorbar: colourBar(chosen.colour, look), ...colourEnds(chosen.colour) } };
   const across = isNarrow() ? 1 : Math.ceil(Math.sqrt(panels.length));
   const down = Math.ceil(panels.length / across);
@@ -45,22 +43,23 @@ function panelLayout(x, y, panel, panels, chosen, look) {
     layout.height = Math.max(layout.height, 300 * down);
     layout.legend.y = 1 + 30 / layout.height;
   }
+  const [alongX, alongY] = [axisOf(x, rows, chosen.logX, look), axisOf(y, rows, chosen.logY, look)];
   panels.forEach((value, index) => {
     const suffix = index ? String(index + 1) : "";
-    const [xaxis, yaxis] = [axisOf(x, chosen.logX, look), axisOf(y, chosen.logY, look)];
+    const [xaxis, yaxis] = [{ ...alongX }, { ...alongY }];
     if (index + across < panels.length) delete xaxis.title;
     if (index % across) delete yaxis.title;
     layout[`xaxis${suffix}`] = { ...xaxis, ...(index ? { matches: "x" } : {}) };
     layout[`yaxis${suffix}`] = { ...yaxis, ...(index ? { matches: "y" } : {}) };
   });
-  if (panel) layout.annotations = panels.map((value, index) => panelTitle(panel, value, index, look));
+  if (panel) layout.annotations = panels.map((value, index) => panelTitle(panel, value, index, across, look));
   return layout;
 }
 
-function panelTitle(panel, value, index, look) {
+function panelTitle(panel, value, index, across, look) {
   const { xaxis, yaxis } = onPanel(index);
   return {
-    text: inert(shortened(`${panel.label} ${withUnit(panel, value)}`)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
+    text: inert(shortened(`${panel.label} ${withUnit(panel, value)}`, PANEL_CHARACTERS[isNarrow() ? "narrow" : "wide"] / across)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
     x: 0.5, y: 1, yanchor: "bottom", showarrow: false, font: { color: look.ink },
   };
 }

@@ -15,7 +15,7 @@ function points(visible, chosen, look) {
   const [x, y, colour, panel] = [chosen.x, chosen.y, chosen.colour, chosen.panel].map((name) => columns.get(name));
   const drawn = rows.filter((row) => isDrawable(x, row, chosen.logX) && isDrawable(y, row, chosen.logY));
   const panels = panel ? distinct(drawn.map((row) => panel.values[row])).sort(compare).slice(0, MOST_PANELS) : [null];
-  const layout = panelLayout(x, y, panel, panels, chosen, look);
+  const layout = panelLayout(x, y, panel, panels, drawn, chosen, look);
   const ways = withDevices(waysOfColour(colour, look), colour, panel);
   const traces = [];
   panels.forEach((value, index) => {
