@@ -29,7 +29,7 @@ _LONGEST = (
     "test_readme.py",
     "test_tune.py",
     "test_timeline.py",
-    "test_report.py",
+    "test_report_page.py",
     "test_fuzz.py",
     "test_policies.py",
     "test_calibration.py",

@@ -51,7 +51,6 @@ DOORS = {
     "transformers": {SIDE_DOOR},
     "peft": {SIDE_DOOR},
     "matplotlib": {"plots"},
-    "plotly": {"report"},
     "jinja2": {"report"},
     "typer": {"cli"},
     "click": {"cli"},
@@ -190,7 +189,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 def test_importing_dipsim_loads_nothing_heavy() -> None:
-    assert not {"torch", "matplotlib", "numba", "pandas", "plotly", "scipy", "zarr", "transformers"} & loaded_after(
+    assert not {"torch", "matplotlib", "numba", "pandas", "scipy", "zarr", "transformers"} & loaded_after(
         "import dipsim"
     )
 

@@ -78,7 +78,6 @@ def ready() -> Path:
 def warm_up() -> None:
     """Loads what commands load late, by doing a little of everything."""
     import distributed  # noqa: F401
-    import plotly  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
     from dipsim import HardwareProfile, Simulation, Trace, plots, sweep, tune  # noqa: F401

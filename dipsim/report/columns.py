@@ -71,6 +71,7 @@ def describe(frame: pd.DataFrame, options: Mapping[str, str]) -> list[Column]:
     numbers = [name for name in values if kinds[name] != "text" and meant[name].is_prefixed]
     prefixes = _prefixes({name: values[name] for name in numbers}, meant)
     axes = set(_axes(values))
+    kinds |= {name: "text" for name in axes if kinds[name] == "list"}  # so that it can be chosen by
     described = []
     for name, of_column in values.items():
         meaning = meant[name]

@@ -55,6 +55,15 @@ function distinct(values) {
   return [...new Set(values)];
 }
 
+// The values of a column, each once and sorted, of all runs that succeeded.
+const sortedValues = new Map();
+function valuesOf(column) {
+  if (!sortedValues.has(column.name)) {
+    sortedValues.set(column.name, distinct(succeeded.map((row) => valueOf(column, row))).sort(compare));
+  }
+  return sortedValues.get(column.name);
+}
+
 // Missing ones last, whichever way; the rest by number or by code point.
 function compare(a, b) {
   if (a == null || b == null) return (a == null) - (b == null);
@@ -92,8 +101,8 @@ function inert(text) {
   return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-function shortened(text) {
-  return text.length > LABEL_CHARACTERS ? `${text.slice(0, LABEL_CHARACTERS - 1)}\u2026` : text;
+function shortened(text, most = LABEL_CHARACTERS) {
+  return text.length > most ? `${text.slice(0, Math.floor(most) - 1)}\u2026` : text;
 }
 
 // An element with properties and children; text is never taken for HTML.

@@ -4,11 +4,13 @@ const at = (id) => document.getElementById(id);
 const GROUPS = [["Swept", (c) => c.is_axis], ["Results", (c) => c.role === "result"], ["Device", (c) => c.role === "device"], ["Other", () => true]];
 const TABLE_COLUMNS = ["tok_per_s", "tpot_s.mean", "tpot_s.p95", "ttft_s", "hit_rate", "byte_hit_rate", "mlp_density",
   "retained_magnitude", "perplexity", "energy_j_per_token", "bound", "key"];
-const chosen = { plot: "points", x: "", y: "", colour: "", panel: "", logX: false, logY: false, lines: true, pareto: false, run: null };
+const PLOTS = { points: "tok_per_s", breakdown: `${PATH}dram`, percentiles: "token_s_percentiles" }; // and what each needs
+const chosen = { plot: "points", x: "", y: "", colour: "", panel: "", logX: false, logY: false, lines: true, pareto: false, fixed: new Map(), run: null };
+let opening; // what is chosen when the page opens
 let tableRows = [];
 
 function varies(column) {
-  return column.kind !== "list" && distinct(succeeded.map((row) => column.values[row])).length > 1;
+  return column.kind !== "list" && valuesOf(column).length > 1;
 }
 
 const varying = new Set([...columns.values()].filter(varies).map((column) => column.name));
@@ -20,7 +22,7 @@ function firstOf(names) {
 }
 
 function few(name) {
-  return varying.has(name) && distinct(succeeded.map((row) => columns.get(name).values[row])).length <= MOST_PANELS;
+  return varying.has(name) && valuesOf(columns.get(name)).length <= MOST_PANELS;
 }
 
 // Whether small values would lie on the axis among the large ones.
@@ -32,20 +34,38 @@ function isWide(name) {
 // ---- ready views
 
 function readyViews() {
-  const named = (...names) => firstOf(names);
-  const speed = named("tok_per_s");
-  const colour = firstOf(["method", "policy", "profile"].filter((name) => varying.has(name))) || (axes[0]?.name ?? "");
-  const accuracy = named("perplexity", "retained_magnitude");
-  const panel = few("profile") && colour !== "profile" ? "profile" : "";
-  const points = { plot: "points", colour, panel, logX: false, logY: false, lines: true, pareto: false };
-  const views = [
-    ["Throughput by DRAM", { ...points, x: named("dram.capacity_bytes"), y: speed, logY: isWide(speed) }],
-    ["Throughput by density", { ...points, x: named("density", "mlp_density"), y: speed, logY: isWide(speed) }],
-    ["Accuracy by throughput", { ...points, x: speed, y: accuracy, logX: isWide(speed), lines: false, pareto: true }],
-  ].filter(([, view]) => view.x && view.y);
-  if (columns.has(`${PATH}dram`)) views.push(["Time breakdown", { plot: "breakdown" }]);
-  if (columns.has("token_s_percentiles")) views.push(["Latency percentiles", { plot: "percentiles" }]);
-  return views;
+  const speed = firstOf(["tok_per_s"]);
+  const accuracy = firstOf(["perplexity", "retained_magnitude"]);
+  const byAxis = (name, x) => [`Throughput by ${name}`, { ...marks(x), x, y: speed, logX: false, logY: isWide(speed), lines: columns.get(x)?.kind === "number", pareto: false }];
+  const views = [byAxis("DRAM", firstOf(["dram.capacity_bytes"])), byAxis("density", firstOf(["density", "mlp_density"]))];
+  const other = ["dram", "density"].some(isAxis) ? null : axes.find((axis) => axis.kind === "number") ?? axes.find((axis) => axis.name !== "method");
+  if (other) views.push(byAxis(other.label, other.name));
+  views.push(["Accuracy by throughput", { ...marks(""), x: speed, y: accuracy, logX: isWide(speed), logY: false, lines: false, pareto: true }]);
+  const drawable = views.filter(([, view]) => view.x && view.y);
+  const telling = drawable.filter(([, view]) => varying.has(view.x));
+  const ready = (telling.length ? telling : drawable).map(([name, view]) => [name, { plot: "points", ...view }]);
+  if (columns.has(PLOTS.breakdown)) ready.push(["Time breakdown", { plot: "breakdown" }]);
+  if (columns.has(PLOTS.percentiles)) ready.push(["Latency percentiles", { plot: "percentiles" }]);
+  return ready;
+}
+
+// Colours and panels of a view along x: methods, then policies, in colours; devices in panels.
+function marks(x) {
+  const along = x && axisAlong(columns.get(x));
+  const free = axes.map((axis) => axis.name).filter((name) => name !== along);
+  const colour = ["method", "policy", "profile", ...free].find((name) => free.includes(name)) ?? "";
+  return { colour, panel: POOLED.find((name) => name !== colour && free.includes(name) && few(name)) ?? "" };
+}
+
+function isAxis(name) {
+  return columns.get(name)?.is_axis ?? false;
+}
+
+// The first view along an axis.
+function firstView() {
+  const views = readyViews().map(([, view]) => view).filter((view) => view.plot === "points");
+  return views.find((view) => axisAlong(columns.get(view.x))) ?? views[0] ??
+    { x: numbers[0]?.name ?? "", y: numbers[1]?.name ?? numbers[0]?.name ?? "" };
 }
 
 function makeViews() {
@@ -120,9 +140,11 @@ function drawPlot() {
   const draw = { points: () => points(rows, chosen, look()), breakdown: () => breakdown(rows, look()),
     percentiles: () => percentiles(chosen.run ?? rows[0] ?? null, look()) }[chosen.plot];
   if (chosen.plot === "points" && !(chosen.x && chosen.y)) return;
-  const { traces, layout, note } = draw();
+  const { traces, layout, note, fixed = [] } = draw();
+  showFixed(at("fixed"), fixed, (name, value) => show({ fixed: new Map(chosen.fixed).set(name, value) }));
   at("caption").textContent = chosen.run === null ? note : `${note}; run #${chosen.run + 1} is below`;
   Plotly.react(at("plot"), traces, layout, SETTINGS);
+  saveAddress();
 }
 
 function show(changes) {
@@ -150,6 +172,43 @@ function refresh() {
   runsTable.showRows(visibleRuns());
 }
 
+// ---- address
+
+let saving;
+
+function saveAddress() {
+  clearTimeout(saving);
+  saving = setTimeout(() => {
+    const text = toAddress({ ...chosen, table: { ...runsTable.order(), all: at("all-columns").checked } }, opening);
+    if (text || location.hash.includes("=")) history.replaceState(null, "", text ? `#${text}` : location.href.split("#")[0]);
+  }, PAUSE_MS);
+}
+
+// A part of the page is no choice: it is gone to, and the address stays.
+function makeLinks() {
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const part = document.querySelector(link.getAttribute("href"));
+      part.tabIndex = -1;
+      part.scrollIntoView();
+      part.focus({ preventScroll: true });
+    });
+  }
+}
+
+function restore() {
+  const offered = (name, value) => (name === "plot" ? columns.has(PLOTS[value]) : [...at(name).options].some((option) => option.value === value));
+  const { table, ...others } = fromAddress(location.hash.slice(1), opening, offered);
+  Object.assign(chosen, others);
+  at("all-columns").checked = table.all;
+  showFilters();
+  setControls();
+  markView();
+  showRun(at("run"), chosen.run);
+  runsTable.showAll(visibleRuns(), tableColumns(table.all), table, chosen.run);
+}
+
 // ---- tables
 
 function tableColumns(all) {
@@ -165,7 +224,7 @@ const runsTable = makeTable(at("runs-table"), "Runs", tableColumns(false), choos
 
 function makeColumnsSwitch() {
   const input = element("input", { type: "checkbox", id: "all-columns" });
-  input.addEventListener("change", () => runsTable.showColumns(tableColumns(input.checked)));
+  input.addEventListener("change", () => { runsTable.showColumns(tableColumns(input.checked)); saveAddress(); });
   at("runs-table").before(element("p", { className: "pager" }, element("label", {}, input, " all columns")));
 }
 
@@ -218,16 +277,16 @@ function start() {
   makeControls();
   makeColumnsSwitch();
   makeFilters(at("filters"), refresh);
-  at("all-runs").addEventListener("click", () => { makeFilters(at("filters"), refresh); refresh(); });
+  makeLinks();
+  at("all-runs").addEventListener("click", () => { filters.clear(); showFilters(); refresh(); });
   if (isNarrow()) at("filter-box").open = false;
-  const first = readyViews().find(([, view]) => view.plot === "points")?.[1];
-  Object.assign(chosen, first ?? { x: numbers[0]?.name ?? "", y: numbers[1]?.name ?? numbers[0]?.name ?? "" });
-  setControls();
-  markView();
-  refresh();
+  opening = { ...chosen, ...firstView() };
+  restore();
+  addEventListener("hashchange", () => (location.hash && !location.hash.includes("=")) || restore());
   makeFailures();
   at("plot").on?.("plotly_click", (event) => event.points[0].customdata == null || chooseRun(event.points[0].customdata));
   at("plot").on?.("plotly_hover", (event) => showHover(at("hover"), event, chosen));
+  at("plot").on?.("plotly_relayout", (changes) => markAnew(at("plot"), changes));
   at("plot").on?.("plotly_unhover", () => { at("hover").hidden = true; });
 }
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined, Template
-from plotly.offline import get_plotlyjs
 
 from dipsim.errors import DipsimError
 from dipsim.report.columns import Column, describe
@@ -20,8 +19,9 @@ from dipsim.report.embedding import inert_json, packed, packed_configs, parsed, 
 
 # Values of an axis are named one by one up to so many.
 MOST_NAMED = 8
-SCRIPTS = ("data.js", "filters.js", "points.js", "parts.js", "table.js", "run.js", "page.js")
-LIBRARIES = ("dipsim", "numpy", "simpy", "plotly")
+SCRIPTS = ("data", "filters", "fixed", "ticks", "points", "parts", "table", "run", "address", "page")
+PLOTLY = "libraries/plotly/plotly-basic.min.js"  # its smallest bundle, with points and bars; it evaluates no text
+LIBRARIES = ("dipsim", "numpy", "simpy")
 _HERE = Path(__file__).parent
 
 # Profile's name -> dotted key of a number -> (the number, where it comes from).
@@ -61,7 +61,7 @@ def page(
         devices=_devices(columns, origins or {}),
         versions=_versions(columns),
         policy=_security_policy(scripts),
-        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        style=_text_of("report.css"),
         scripts=scripts,
         **{name: inert_json(data) for name, data in _data(columns).items()},
     )
@@ -69,13 +69,17 @@ def page(
 
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((_HERE / "template.html").read_text(encoding="utf-8"))
+    return environment.from_string(_text_of("template.html"))
 
 
 def _scripts() -> list[str]:
     """Plotly's, and our own as one."""
-    own = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return [get_plotlyjs(), f'"use strict";\n{own}']
+    own = "\n".join(_text_of(f"{name}.js") for name in SCRIPTS)
+    return [_text_of(PLOTLY), f'"use strict";\n{own}']
+
+
+def _text_of(name: str) -> str:
+    return (_HERE / name).read_bytes().decode()
 
 
 def _security_policy(scripts: Sequence[str]) -> str:
@@ -163,4 +167,5 @@ def _versions(columns: Sequence[Column]) -> list[tuple[str, str]]:
     made_by = next((column.by_row for column in columns if column.name == "dipsim_version"), ())
     runs = ", ".join(dict.fromkeys(str(value) for value in made_by if value is not None)) or "not known"
     here = [("python", platform.python_version()), *((name, version(name)) for name in LIBRARIES)]
+    here.append(("plotly.js", _text_of(PLOTLY).partition("(basic - minified) v")[2].split()[0]))
     return [("runs made by dipsim", runs), *((f"page written with {name}", number) for name, number in here)]

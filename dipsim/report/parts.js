@@ -2,6 +2,7 @@
 
 const PATH = "critical_path_s_per_token.";
 const MOST_BARS = 40;
+const PANEL_CHARACTERS = { wide: 110, narrow: 45 }; // over all panels of a row
 const PARTS = ["flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection"];
 const PART_COLOURS = ["#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#e69f00"];
 const PART_PATTERNS = ["", "/", "", "\\", "", "."];
@@ -28,13 +29,13 @@ function axisLook(look) {
   return { gridcolor: look.line, linecolor: look.muted, zerolinecolor: look.line, automargin: true, showline: true, ticks: "outside" };
 }
 
-function axisOf(column, isLog, look) {
+function axisOf(column, rows, isLog, look) {
   const type = column.kind !== "number" ? "category" : isLog ? "log" : "linear";
-  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? { dtick: "D2" } : {}) };
+  return { ...axisLook(look), type, title: { text: inert(heading(column)) }, ...(type === "log" ? ticksOf(rows.map((row) => place(column, row))) : {}) };
 }
 
-function panelLayout(x, y, panel, panels, chosen, look) {
-  const layout = { ...baseLayout(look), coloraxis: { colorscale: "Viridis", colorbar: colourBar(chosen.colour, look) } };
+function panelLayout(x, y, panel, panels, rows, chosen, look) {
+  const layout = { ...baseLayout(look), coloraxis: { colorscale: "Viridis", colorbar: colourBar(chosen.colour, look), ...colourEnds(chosen.colour) } };
   const across = isNarrow() ? 1 : Math.ceil(Math.sqrt(panels.length));
   const down = Math.ceil(panels.length / across);
   if (panels.length > 1) {
@@ -42,22 +43,23 @@ function panelLayout(x, y, panel, panels, chosen, look) {
     layout.height = Math.max(layout.height, 300 * down);
     layout.legend.y = 1 + 30 / layout.height;
   }
+  const [alongX, alongY] = [axisOf(x, rows, chosen.logX, look), axisOf(y, rows, chosen.logY, look)];
   panels.forEach((value, index) => {
     const suffix = index ? String(index + 1) : "";
-    const [xaxis, yaxis] = [axisOf(x, chosen.logX, look), axisOf(y, chosen.logY, look)];
+    const [xaxis, yaxis] = [{ ...alongX }, { ...alongY }];
     if (index + across < panels.length) delete xaxis.title;
     if (index % across) delete yaxis.title;
     layout[`xaxis${suffix}`] = { ...xaxis, ...(index ? { matches: "x" } : {}) };
     layout[`yaxis${suffix}`] = { ...yaxis, ...(index ? { matches: "y" } : {}) };
   });
-  if (panel) layout.annotations = panels.map((value, index) => panelTitle(panel, value, index, look));
+  if (panel) layout.annotations = panels.map((value, index) => panelTitle(panel, value, index, across, look));
   return layout;
 }
 
-function panelTitle(panel, value, index, look) {
+function panelTitle(panel, value, index, across, look) {
   const { xaxis, yaxis } = onPanel(index);
   return {
-    text: inert(shortened(`${panel.label} ${withUnit(panel, value)}`)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
+    text: inert(shortened(`${panel.label} ${withUnit(panel, value)}`, PANEL_CHARACTERS[isNarrow() ? "narrow" : "wide"] / across)), xref: `${xaxis} domain`, yref: `${yaxis} domain`,
     x: 0.5, y: 1, yanchor: "bottom", showarrow: false, font: { color: look.ink },
   };
 }
@@ -69,17 +71,25 @@ function colourBar(name, look) {
   };
 }
 
+// Of all runs, so that a value keeps its colour.
+function colourEnds(name) {
+  const column = columns.get(name);
+  const finite = column?.kind === "number" ? valuesOf(column).filter(Number.isFinite) : [];
+  return finite.length ? { cmin: finite[0] / column.scale, cmax: finite.at(-1) / column.scale } : {};
+}
+
 // Stacked bars of the first runs of the table.
 function breakdown(rows, look) {
   const parts = PARTS.map((part) => columns.get(PATH + part)).filter(Boolean);
   const some = rows.slice(0, MOST_BARS);
-  const varying = axes.filter((axis) => distinct(some.map((row) => axis.values[row])).length > 1);
-  const names = some.map((row) => inert(isNarrow() ? `#${row + 1}` : shortened(called(row, varying))));
+  const varying = axes.filter((axis) => axis.name === "profile" || distinct(some.map((row) => axis.values[row])).length > 1);
+  const devices = varying.filter((axis) => axis.name === "profile");
+  const names = some.map((row) => inert(shortened(called(row, isNarrow() ? devices : varying))));
   const traces = parts.map((part, index) => ({
     type: "bar", orientation: "h", name: inert(part.name.slice(PATH.length).replaceAll("_", " ")), customdata: some,
     x: some.map((row) => (part.values[row] ?? 0) / part.scale), y: names,
     marker: { color: PART_COLOURS[index % PART_COLOURS.length], pattern: { shape: PART_PATTERNS[index % PART_PATTERNS.length], fillmode: "overlay", size: 6 } },
-    hovertext: some.map((row) => inert(`${part.label} ${withUnit(part, part.values[row])}`)), hoverinfo: "text", textposition: "none",
+    hovertext: some.map((row) => inert(`${called(row, devices)}: ${part.label} ${withUnit(part, part.values[row])}`)), hoverinfo: "text", textposition: "none",
   }));
   const layout = baseLayout(look);
   layout.barmode = "stack";

@@ -5,15 +5,18 @@ const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 const SYMBOLS = ["circle", "square", "diamond", "cross", "triangle-up", "x", "star", "pentagon"];
 const MOST_COLOURS = 12;
 const MOST_PANELS = 12;
-const MANY_POINTS = 2000; // from here on drawn by WebGL and without lines
+const MANY_POINTS = 2000; // from here on small and without lines
 
-// What to draw of the runs: {traces, layout, note}.
-function points(rows, chosen, look) {
+// What to draw of the runs: {traces, layout, note}. As SVG, however many: plotly's way to WebGL compiles text, which
+// the page's security policy forbids.
+function points(visible, chosen, look) {
+  const fixed = fixing(visible, chosen);
+  const rows = withFixed(visible, fixed);
   const [x, y, colour, panel] = [chosen.x, chosen.y, chosen.colour, chosen.panel].map((name) => columns.get(name));
   const drawn = rows.filter((row) => isDrawable(x, row, chosen.logX) && isDrawable(y, row, chosen.logY));
   const panels = panel ? distinct(drawn.map((row) => panel.values[row])).sort(compare).slice(0, MOST_PANELS) : [null];
-  const layout = panelLayout(x, y, panel, panels, chosen, look);
-  const ways = waysOfColour(colour, drawn, look);
+  const layout = panelLayout(x, y, panel, panels, drawn, chosen, look);
+  const ways = withDevices(waysOfColour(colour, look), colour, panel);
   const traces = [];
   panels.forEach((value, index) => {
     const own = panel ? drawn.filter((row) => panel.values[row] === value) : drawn;
@@ -25,7 +28,7 @@ function points(rows, chosen, look) {
     if (own.includes(chosen.run)) traces.push(ringTrace(chosen.run, x, y, index, look));
   });
   showInLegendOnce(traces);
-  return { traces, layout, note: noteOf(rows, drawn, panel, panels) };
+  return { traces, layout, fixed, note: noteOf(rows, drawn, panel, panels) };
 }
 
 function isDrawable(column, row, isLog) {
@@ -47,14 +50,15 @@ function place(column, row) {
   return column.kind === "number" ? value / column.scale : inert(value);
 }
 
-// How rows get their colour: one way for each value where there are few, else one way with a scale.
-function waysOfColour(column, rows, look) {
-  if (!column) return [{ name: "", has: () => true, marker: { color: COLOURS[0] } }];
-  const values = distinct(rows.map((row) => column.values[row])).sort(compare);
+// How rows get their colour: one way for each value where there are few, else one way with a scale. Whichever runs are
+// shown, a value keeps its own.
+function waysOfColour(column, look) {
+  if (!column) return [{ name: "", has: () => true, marker: { color: COLOURS[0], symbol: SYMBOLS[0] } }];
+  const values = valuesOf(column);
   if (column.kind === "number" && values.length > MOST_COLOURS) {
     const line = { color: look.muted, width: 0.7 }; // so that both ends of the scale are seen on either paper
     const marker = (some) => ({ color: some.map((row) => place(column, row)), coloraxis: "coloraxis", line });
-    return [{ name: "", has: () => true, markerOf: marker }];
+    return [{ name: "", has: () => true, markerOf: marker, marker: { symbol: SYMBOLS[0] } }];
   }
   return values.map((value, index) => ({
     name: shown(column, value),
@@ -63,14 +67,24 @@ function waysOfColour(column, rows, look) {
   }));
 }
 
-const hasWebGl = once(() => document.createElement("canvas").getContext("webgl") !== null);
+// Of several devices, the legend says which, with a symbol for each, unless colours or panels do.
+function withDevices(ways, colour, panel) {
+  const device = columns.get("profile");
+  if (!device?.is_axis || device === colour || device === panel) return ways;
+  return ways.flatMap((way) => valuesOf(device).map((value, index) => ({
+    ...way,
+    name: [way.name, shown(device, value)].filter(Boolean).join(" \u00b7 "),
+    has: (row) => way.has(row) && device.values[row] === value,
+    marker: { ...way.marker, symbol: SYMBOLS[(SYMBOLS.indexOf(way.marker.symbol) + index) % SYMBOLS.length] },
+  })));
+}
 
 function pointTrace(rows, x, y, way, index, inLine, isMany) {
   const joined = inLine && axisAlong(x) && !way.markerOf && !isMany;
   const some = joined ? inLines(rows, x) : rows;
   const at = (column) => some.map((row) => (row === null ? null : place(column, row)));
   return {
-    type: isMany && hasWebGl() ? "scattergl" : "scatter",
+    type: "scatter",
     mode: joined ? "lines+markers" : "markers",
     name: inert(shortened(way.name)),
     showlegend: way.name !== "",
@@ -80,7 +94,7 @@ function pointTrace(rows, x, y, way, index, inLine, isMany) {
     customdata: some,
     hoverinfo: "none", // see showHover
     line: { width: 1.2 },
-    marker: { size: isMany ? 5 : 8, opacity: isMany ? 0.5 : 0.9, ...(way.markerOf ? way.markerOf(some) : way.marker) },
+    marker: { size: isMany ? 5 : 8, opacity: isMany ? 0.5 : 0.9, ...way.marker, ...way.markerOf?.(some) },
     ...onPanel(index),
   };
 }
@@ -106,9 +120,9 @@ const MAIN = ["tok_per_s", "tpot_s.mean", "hit_rate", "retained_magnitude", "per
 
 // Made when a point is pointed at: ten thousand texts would take longer than everything else.
 function hoverLines(row, x, y) {
-  const named = distinct([...axes.map((axis) => axis.name), x, y, ...MAIN]);
+  const named = distinct([...axes.map((axis) => axis.name).filter((name) => name !== "profile"), x, y, ...MAIN]);
   const known = named.map((name) => columns.get(name)).filter((column) => column && column.values[row] != null);
-  return [`#${row + 1}`, ...known.map((column) => shortened(`${column.label} ${withUnit(column, column.values[row])}`))];
+  return [called(row, axes.filter((axis) => axis.name === "profile")), ...known.map((column) => shortened(`${column.label} ${withUnit(column, column.values[row])}`))];
 }
 
 function showHover(box, event, chosen) {

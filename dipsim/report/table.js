@@ -1,4 +1,4 @@
-// A table of runs: a hundred at a time, sorted by a click on a header.
+// A table of runs: a hundred at a time, sorted by a click on a header, the best first.
 
 const PAGE_ROWS = 100;
 const CODES = ["key", "trace_sha256"]; // shown in part; in full with the run
@@ -35,7 +35,7 @@ function makeTable(box, name, shownColumns, onRun, onSort = () => {}) {
       const arrow = table.sorted === column.name ? (table.descending ? " \u25bc" : " \u25b2") : "";
       const button = element("button", { type: "button", textContent: heading(column) + arrow });
       button.addEventListener("click", () => {
-        table.descending = table.sorted === column.name && !table.descending;
+        table.descending = table.sorted === column.name ? !table.descending : column.better === "higher";
         table.sorted = column.name;
         table.page = 0;
         sort();
@@ -60,8 +60,17 @@ function makeTable(box, name, shownColumns, onRun, onSort = () => {}) {
     where.textContent = some.length ? `${first + 1} to ${first + some.length} of ${table.rows.length} runs` : "no runs";
   }
 
+  function show(changes) {
+    Object.assign(table, changes, { page: 0 });
+    sort();
+    fillHead();
+    fill();
+  }
+
   return {
-    showRows(rows) { table.rows = [...rows]; table.page = 0; sort(); fillHead(); fill(); },
+    order: () => ({ sorted: table.sorted, descending: table.descending }),
+    showRows(rows) { show({ rows: [...rows] }); },
+    showAll(rows, columns, { sorted, descending }, chosen) { show({ rows: [...rows], columns, sorted, descending, chosen }); },
     showColumns(others) { table.columns = others; fillHead(); fill(); },
     choose(row) { table.chosen = row; fill(); },
   };
