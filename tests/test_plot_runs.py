@@ -23,7 +23,7 @@ def drawn_of(frame: pd.DataFrame, kind: str, **options: Any) -> int:
     ("kind", "options", "message"),
     [
         ("parteo", {}, "kind: unknown name, got 'parteo'; did you mean 'pareto'?"),
-        ("pareto", {"x": "density"}, "x: figure 'pareto' has no such option; it has by, panels, title"),
+        ("pareto", {"x": "density"}, "x: figure 'pareto' has no such option; it has by, panels, over, log, fr"),
         ("dram", {"x": "dram.cash_bytes"}, "x: no column 'dram.cash_bytes' in the results; did you mean 'dram.cac"),
         ("dram", {"by": "nothing"}, "by: no column 'nothing' in the results; those that vary: method, policy, de"),
         ("flash", {}, "x: column 'profile.flash.read_bytes_per_s' was not swept, all 24 runs have 1.00 GB/s; those"),
@@ -35,8 +35,11 @@ def drawn_of(frame: pd.DataFrame, kind: str, **options: Any) -> int:
         ("dram", {"where": "policy"}, "where: got 'policy'; 'lru' is neither true nor false; write"),
         ("dram", {"where": "@pd"}, "where: got '@pd'; '@' may not stand in it; write"),
         ("headroom", {}, r"plot: the results have no columns headroom\.\*; sweep with headroom = true"),
-        ("latency", {}, "plot: 24 lines cannot be told apart, at most 14 can; choose with --where"),
-        ("regimes", {"x": "dram.capacity_bytes", "y": "dram"}, "y: column 'dram' has no numbers, got '3GB'"),
+        ("regimes", {"x": "dram.capacity_bytes", "y": "dram"}, "y: got 'dram.capacity_bytes', as x; a map is over two"),
+        ("regimes", {"x": "density", "y": "policy", "by": "method"}, "y: column 'policy' has no numbers, got 'lru'"),
+        ("pareto", {"by": "method,polcy"}, "by: no column 'polcy' in the results; did you mean 'policy'"),
+        ("pareto", {"over": "dran"}, "over: no column 'dran' in the results; did you mean 'dram'"),
+        ("dram", {"log": "z", "where": ONE}, "log: got 'z'; must be one of x, y, xy, none"),
         ("dram", {"by": "slots.down"}, "by: column 'slots.down' holds lists; choose one with a single value"),
         ("dram", {"by": "key"}, "by: 'key' has 24 values; at most 14 lines can be told apart"),
     ],
@@ -103,12 +106,39 @@ def test_runs_that_are_there_twice_are_refused() -> None:
 def test_missing_values_of_every_kind_are_null() -> None:
     frame = sweep(("dip", "dense"))
     for own in (frame, frame.convert_dtypes(), frame.astype(object), frame.convert_dtypes(dtype_backend="pyarrow")):
-        assert drawn_of(own, "pareto", where="gamma is null and method != 'dip' and density is null") == 12
-        assert drawn_of(own, "pareto", where="density != 0.5 and density not in [0.25]") == 12
+        over = {"over": "dram"}
+        assert drawn_of(own, "pareto", where="gamma is null and method != 'dip' and density is null", **over) == 12
+        assert drawn_of(own, "pareto", where="density != 0.5 and density not in [0.25]", **over) == 12
 
 
-def test_a_scatter_takes_all() -> None:
-    assert drawn_of(sweep(), "pareto") == 24
+def test_pareto_refuses_to_pool_and_names_the_ways_out() -> None:
+    message = (
+        r"^plot: 6 runs of 'dip, lru' have one mark and differ in dram \(3GB, 1GB, 2GB\); tell them apart by --by "
+        r"method,policy,dram or --panels dram, choose by --where 'dram == \"3GB\"', or have them compete by --over dram$"
+    )
+    with pytest.raises(DipsimError, match=message):
+        plots.draw(sweep(), "pareto")
+    with pytest.raises(DipsimError, match=r"12 runs of 'dip' have one mark and differ in policy \(lru, lfu\), dram"):
+        plots.draw(sweep(), "pareto", by="method")
+    for way_out, n_drawn in (
+        ({"by": "method,policy,dram"}, 24),
+        ({"panels": "dram"}, 24),
+        ({"where": "dram == '3GB'"}, 8),
+        ({"over": "dram"}, 24),
+        ({"by": "method", "over": "dram, policy"}, 24),
+    ):
+        assert drawn_of(sweep(), "pareto", **way_out) == n_drawn
+
+
+def test_what_follows_from_what_competes_need_not_be_named() -> None:
+    frame = sweep(policies=("lru",)).query("dram == '2GB'")
+    devices = [
+        frame.assign(profile=name, **{"profile.flash.read_bytes_per_s": speed}) for name, speed in (("a", 1), ("b", 2))
+    ]
+    both = pd.concat(devices, ignore_index=True)
+    assert drawn_of(both, "pareto", by="method", over="profile") == 8
+    with pytest.raises(DipsimError, match=r"differ in profile \(a, b\); tell"):
+        plots.pareto(both, by="method")
 
 
 def test_failed_runs_are_left_out_and_counted() -> None:

@@ -163,7 +163,8 @@ def test_the_front_is_what_no_row_beats(pairs: list[tuple[int, int]]) -> None:
 def test_pareto_fills_what_no_run_beats_and_prefers_perplexity() -> None:
     frame = sweep()
     for better, column in ((1, "retained_magnitude"), (-1, "perplexity")):
-        plot = plots.draw(frame.assign(tok_per_s=[(7 * n) % 24 + 1 for n in range(24)]), "pareto")
+        shuffled = frame.assign(tok_per_s=[(7 * n) % 24 + 1 for n in range(24)])
+        plot = plots.draw(shuffled, "pareto", by="method", over="policy,dram")
         (axes,) = plot.figure.axes
         runs = list(zip(plot.data["tok_per_s"], better * plot.data[column], strict=True))
         front = [not any(c >= a and d >= b and (c, d) != (a, b) for c, d in runs) for a, b in runs]
@@ -238,10 +239,15 @@ def test_token_times_mark_percentiles_of_each_run() -> None:
     for axes, method in zip(plot.figure.axes, ("dip", "dip-ca"), strict=True):
         own = frame[frame["method"] == method]["token_s_percentiles"]
         lines = [line for line in points(axes) if len(line) > 1]
-        assert lines == [[[round(1e3 * s, 9), float(p)] for p, s in enumerate(times)] for times in own]
+        assert lines == [
+            [[round(1e3 * times[p], 9), row] for p in (0, 100)] for row, times in enumerate(own)
+        ]  # fastest to slowest
+        boxes = [(round(box.get_x(), 9), round(box.get_x() + box.get_width(), 9)) for box in axes.patches]
+        assert boxes == [(round(1e3 * times[25], 9), round(1e3 * times[75], 9)) for times in own]
         marks = [line[0] for line in points(axes) if len(line) == 1]
-        assert marks == [[pytest.approx(1e3 * times[p]), p] for times in own for p in (50, 95, 99)]
-    assert legend_of(plot.figure) == ["lru", "lfu", "p50", "p95", "p99"]
+        assert marks == [[pytest.approx(1e3 * times[p]), row] for row, times in enumerate(own) for p in (50, 95, 99)]
+    assert [label.get_text() for label in plot.figure.axes[0].get_yticklabels()] == ["lru", "lfu"]
+    assert legend_of(plot.figure) == ["middle half", "p50", "p95", "p99", "fastest to slowest"]
     assert len(plot.data) == 4 * 101
 
 
@@ -373,7 +379,7 @@ def test_saved_with_data_beside_and_the_same_bytes_twice(tmp_path: Path, suffix:
     paths = [tmp_path / f"{name}{suffix}" for name in "ab"]
     frame = sweep().query("policy == 'lru'")
     for path in paths:
-        plot = plots.draw(frame, "pareto", panels="density")
+        plot = plots.draw(frame, "pareto", panels="density", over="dram")
         plot.save(path)
     pd.testing.assert_frame_equal(pd.read_csv(paths[0].with_suffix(".csv")), plot.data)
     if suffix != ".pdf":  # a PDF holds the time it was made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,12 +26,33 @@ def plot(
     x: Annotated[str | None, typer.Option(help="Column on the axis below.")] = None,
     y: Annotated[str | None, typer.Option(help="Column on the axis at the left.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="Column whose values are compared: lines, marks, bars, areas of the map.")
+        str | None,
+        typer.Option(help="Column whose values are compared (lines, marks, bars, areas of a map), or 'method,policy'."),
     ] = None,
     panels: Annotated[str | None, typer.Option(help="Column whose values are panels.")] = None,
     where: Annotated[
         str | None,
         typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
+    ] = None,
+    over: Annotated[
+        str | None, typer.Option(help="pareto: columns in which runs of one mark may differ, as alternatives.")
+    ] = None,
+    at: Annotated[
+        float | None, typer.Option(help="regimes: the perplexity, or MLP error, at which methods are compared.")
+    ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="Logarithmic axes: x, y, xy or none; by default those whose values span a decade."),
+    ] = None,
+    free_axes: Annotated[
+        bool | None,
+        typer.Option(
+            "--free-axes/--shared-axes",
+            help="Axes of each panel's own, or common; by default own where panels differ 10 times.",
+        ),
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Width in cm, such as 17 for two columns; letters stay as they are.")
     ] = None,
     title: Annotated[str | None, typer.Option(help="Above the figure.")] = None,
     style: Annotated[
@@ -53,11 +73,11 @@ def plot(
 
     choose("kind", kind, list(plots.KINDS))
     check_outputs(output, None, force)
-    chosen = {"x": x, "y": y, "by": by, "panels": panels, "title": title}
-    with nullcontext() if style is None else plots.looks(style), progress(f"drawing {output}"):
+    chosen = {"x": x, "y": y, "by": by, "panels": panels, "over": over, "at": at, "log": log, "free_axes": free_axes}
+    with plots.looks(style, width), progress(f"drawing {output}"):
         frame = read_results(results)
         devices = _shipped() if plots.KINDS[kind].marks_devices else None
-        plots.draw(frame, kind, where, devices=devices, **chosen).save(output)
+        plots.draw(frame, kind, where, devices=devices, title=title, **chosen).save(output)
 
 
 def _shipped() -> pd.DataFrame:

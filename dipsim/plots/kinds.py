@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,16 @@ from dipsim.plots.curves import curves
 from dipsim.plots.devices import compared_devices
 from dipsim.plots.latency import token_times
 from dipsim.plots.layers import hit_rate_by_layer
-from dipsim.plots.pareto import pareto
+from dipsim.plots.pareto import MOST_LOOKS, pareto
 from dipsim.plots.regimes import regime_map
-from dipsim.plots.runs import first_varying, matching, succeeded
+from dipsim.plots.runs import columns_of, first_varying, matching, succeeded, varying
 from dipsim.plots.saving import Plot
 from dipsim.plots.waterfall import headroom_waterfall, steps_of_run
 
 _COMPARED = ("method", "policy", "profile", "layout", "prefetch", "budget", "overlap", "unit")
+_CIRCUMSTANCES = ("profile", "model", "trace")  # no choice of those who run a model
+_LINES = {"by": _COMPARED, "panels": _CIRCUMSTANCES}
+_ROWS = {"panels": _CIRCUMSTANCES}
 _PLACES = ("density", "dram.capacity_bytes", "profile.flash.read_bytes_per_s", "gamma", "policy", "method", "profile")
 
 
@@ -33,11 +36,13 @@ class Kind:
         draw: makes it of results.
         says: what it shows, in one line.
         columns: for an option, the columns of which it takes the first that varies.
+        joins: the option that takes all of them that vary, as long as their values can be told apart.
     """
 
     draw: Callable[..., Plot]
     says: str
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    joins: str | None = None
 
     @property
     def options(self) -> list[str]:
@@ -55,19 +60,29 @@ def _headroom(frame: pd.DataFrame, title: str = "") -> Plot:
 
 
 KINDS = {
-    "pareto": Kind(pareto, "tokens/s against perplexity or MLP error, with the Pareto front", {"by": _COMPARED}),
-    "dram": Kind(curves, "tokens/s against DRAM", {"x": ("dram.capacity_bytes",), "by": _COMPARED}),
-    "flash": Kind(curves, "tokens/s against Flash speed", {"x": ("profile.flash.read_bytes_per_s",), "by": _COMPARED}),
-    "density": Kind(curves, "tokens/s against density", {"x": ("density",), "by": _COMPARED}),
+    "pareto": Kind(
+        pareto,
+        "tokens/s against perplexity or MLP error, with the Pareto front",
+        {"panels": _CIRCUMSTANCES, "by": _COMPARED},
+        "by",
+    ),
+    "dram": Kind(curves, "tokens/s against DRAM", {"x": ("dram.capacity_bytes",)} | _LINES),
+    "flash": Kind(curves, "tokens/s against Flash speed", {"x": ("profile.flash.read_bytes_per_s",)} | _LINES),
+    "density": Kind(curves, "tokens/s against density", {"x": ("density",)} | _LINES),
     "hit-rate": Kind(
         curves,
         "hit rate against bytes of the weight cache (or --x slots), a line for each policy",
-        {"x": ("dram.cache_bytes",), "y": ("hit_rate",), "by": ("policy", *_COMPARED), "panels": ("method",)},
+        {
+            "x": ("dram.cache_bytes",),
+            "y": ("hit_rate",),
+            "by": ("policy", *_COMPARED),
+            "panels": ("method", *_CIRCUMSTANCES),
+        },
     ),
     "layers": Kind(hit_rate_by_layer, "hit rate by layer, as a heat map", {"x": _PLACES}),
     "headroom": Kind(_headroom, "what would make one run faster, step by step"),
-    "breakdown": Kind(time_breakdown, "what the time of a token goes to, a bar for each run"),
-    "latency": Kind(token_times, "share of tokens that take at most so long, p50, p95 and p99 marked"),
+    "breakdown": Kind(time_breakdown, "what the time of a token goes to, a bar for each run", _ROWS),
+    "latency": Kind(token_times, "how the times of tokens are distributed, p50, p95 and p99 marked", _ROWS),
     "regimes": Kind(
         regime_map,
         "which policy or method has most tokens/s, or what bounds it (--by bound), over two numbers of the device",
@@ -108,13 +123,28 @@ def _defaults(rows: pd.DataFrame, kind: Kind, given: dict[str, Any]) -> dict[str
     for option, columns in kind.columns.items():
         if option in given:
             continue
-        used = {value for value in (given | found).values() if isinstance(value, str)}
+        used = {name for value in (given | found).values() if isinstance(value, str) for name in columns_of(value)}
+        if option == kind.joins:
+            joined = _all_varying(rows, [name for name in columns if name not in used])
+            found |= {option: joined} if joined else {}
+            continue
         column = first_varying(rows, [name for name in columns if name not in used])
+        if option == "panels" and column is not None and varying(rows) == [column]:
+            continue  # panels of a single thing each
         if column is None and option in _needed(kind):
             column = columns[0]
         if column is not None:
             found[option] = column
     return found
+
+
+def _all_varying(rows: pd.DataFrame, names: Sequence[str]) -> str:
+    """The columns that vary, as one, as long as there are few values."""
+    found: list[str] = []
+    for name in names:
+        if first_varying(rows, [name]) and len(rows.groupby([*found, name], dropna=False)) <= MOST_LOOKS:
+            found.append(name)
+    return ",".join(found)
 
 
 def _needed(kind: Kind) -> list[str]:

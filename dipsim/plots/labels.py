@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +15,8 @@ from dipsim.plots.look import small
 
 _LETTER = 0.58  # width of a letter, in its height
 _LINE = 1.25  # from line to line of text
+_GAP = 7  # points from an axes to names beside it
+_HANDLE = 7  # letters that the line or mark before a name is wide, with the gap between columns
 
 
 class End(NamedTuple):
@@ -34,12 +38,13 @@ def name_beside(figure: Figure, axes: Axes, ends: Sequence[End]) -> None:
     to_axes = axes.transData + axes.transAxes.inverted()
     ordered = sorted(ends, key=lambda end: -end.y)
     step = _LINE * small() / 72 / (0.75 * figure.get_figheight())
+    edge = 1 + _GAP / (0.75 * figure.get_figwidth() * 72)
     own = [float(to_axes.transform((end.x, end.y))[1]) for end in ordered]
     for end, place in zip(ordered, apart(own, step), strict=True):
         axes.annotate(
             end.name,
             (end.x, end.y),
-            xytext=(1.04, place),
+            xytext=(edge, place),
             textcoords="axes fraction",
             color=end.colour,
             fontsize=small(),
@@ -60,14 +65,30 @@ def apart(places: Sequence[float], step: float) -> list[float]:
     return found
 
 
+def letters_across(axes: Axes) -> float:
+    """About how many small letters fit side by side below an axes."""
+    n_columns = spec.get_gridspec().ncols if (spec := axes.get_subplotspec()) is not None else 1
+    return 0.8 * axes.get_figure(root=True).get_figwidth() * 72 / n_columns / (_LETTER * small())
+
+
+def with_span(name: str, rows: pd.DataFrame, column: str | None) -> str:
+    """`dip (0.70-0.75)`, or one number where all are alike."""
+    if column is None or rows[column].isna().all():
+        return name
+    low, high = f"{rows[column].min():.2f}", f"{rows[column].max():.2f}"
+    return f"{name} ({low})" if low == high else f"{name} ({low}\u2013{high})"
+
+
 def add_legend(
     figure: Figure, panels: Sequence[Axes], handles: Sequence[Any], names: Sequence[str], title: str
 ) -> None:
     """Names in as many columns as fit: below one panel, above several, whose common axis has its name below. What is
     more than two rows of names makes the figure higher."""
     letters = figure.get_figwidth() * 72 / (_LETTER * small())
-    n_columns = max(1, min(len(names), int(letters // (max(map(len, names)) + 7))))
-    more_rows = max(0, -(-len(names) // n_columns) - 2)
+    n_columns = next((n for n in range(len(names), 1, -1) if _letters_of(names, n) <= letters), 1)
+    n_rows = -(-len(names) // n_columns)
+    n_columns = -(-len(names) // n_rows)  # as full as each other
+    more_rows = max(0, n_rows - 2)
     figure.set_figheight(figure.get_figheight() + more_rows * 1.6 * small() / 72)
     size = rcParams["legend.fontsize"]
     if len(panels) == 1:
@@ -76,6 +97,15 @@ def add_legend(
     else:
         above = {"title": title or None, "title_fontsize": rcParams["axes.titlesize"]}
         figure.legend(handles, names, loc="outside upper center", ncols=n_columns, fontsize=size, **above)
+
+
+def _letters_of(names: Sequence[str], n_columns: int) -> int:
+    """How many letters wide a legend is that has so many columns: each with its handle, filled from the top."""
+    n_long = len(names) % n_columns or n_columns  # columns with one row more
+    n_rows = -(-len(names) // n_columns)
+    starts = [column * n_rows - max(0, column - n_long) for column in range(n_columns + 1)]
+    columns = [names[start:end] for start, end in pairwise(starts)]
+    return sum(max(map(len, column)) + _HANDLE for column in columns)
 
 
 def name_points(figure: Figure, axes: Axes, points: Sequence[tuple[str, float, float]]) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from dipsim.errors import DipsimError
+from dipsim.plots.labels import letters_across
 from dipsim.plots.look import figure_with, looks, name_axes, title_of
 from dipsim.plots.quantities import as_text, is_number, on_axis
 from dipsim.plots.runs import check_alone, columns_below, drawn, need_swept, succeeded
@@ -16,6 +17,7 @@ from dipsim.units import three_digits
 
 _RATES = "hit_rate_by_layer."
 _MOST_TICKS = 8
+_BESIDE_BAR = 0.8  # of the width that panels have without the bar of colours
 
 
 def hit_rate_by_layer(frame: pd.DataFrame, x: str, panels: str | None = None, title: str = "") -> Plot:
@@ -57,23 +59,27 @@ def _by_layer(rows: pd.DataFrame, groups: list[str], x: str, panels: str | None)
 
 
 def _draw(tidy: pd.DataFrame, x: str, title: str) -> Plot:
-    places = list(tidy[x].drop_duplicates().sort_values() if is_number(tidy[x]) else tidy[x].unique())
+    known = tidy[x].drop_duplicates()
+    places = list(known.dropna().sort_values() if is_number(tidy[x]) else known.dropna())
+    is_missing = bool(known.isna().any())  # a method that has no such parameter stands behind the others
     shown = [(str(name), own) for name, own in tidy.groupby("panel", sort=False)]
     figure, grid = figure_with([name for name, _ in shown] if len(shown) > 1 else [""])
     low, high = float(tidy["hit_rate"].min()), float(tidy["hit_rate"].max())
     for axes, (_, own) in zip(grid, shown, strict=True):
-        cells = np.full((int(tidy["layer"].max()) + 1, len(places)), np.nan)
-        cells[own["layer"], [places.index(value) for value in own[x]]] = own["hit_rate"]
+        cells = np.full((int(tidy["layer"].max()) + 1, len(places) + is_missing), np.nan)
+        at = [len(places) if pd.isna(value) else places.index(value) for value in own[x]]
+        cells[own["layer"], at] = own["hit_rate"]
         image = axes.imshow(cells, aspect="auto", origin="lower", vmin=low, vmax=high, interpolation="nearest")
         axes.grid(visible=False)
         axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     label, scaled = on_axis(x, pd.Series(places))
     say = three_digits if meaning_of(x).is_prefixed else "{:g}".format
-    texts = [say(value) for value in scaled] if is_number(scaled) else places
-    ticks = range(0, len(places), -(-len(places) // _MOST_TICKS))
-    is_long = sum(len(str(texts[tick])) for tick in ticks) > 22
+    texts = [say(value) for value in scaled] if is_number(scaled) else [*map(str, places)]
+    texts += [as_text(x, None)] if is_missing else []
+    ticks = range(0, len(texts), -(-len(texts) // _MOST_TICKS))
+    is_long = len(texts) * (max(map(len, texts)) + 1) > _BESIDE_BAR * letters_across(grid[0])
     for axes in grid:
-        axes.set_xticks(list(ticks), [str(texts[tick]) for tick in ticks])
+        axes.set_xticks(list(ticks), [texts[tick] for tick in ticks])
         axes.tick_params(axis="x", rotation=90 if is_long else 0)
     name_axes(figure, grid, label, "layer")
     title_of(figure, grid, title)

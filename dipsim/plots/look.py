@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -28,7 +28,9 @@ _PROGRAMS = ("text.usetex", "text.latex.", "pgf.", "animation.")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", ":")
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx", "+++", "ooo")
+_LEAST_CM, _MOST_CM = 5, 60
 _own: ContextVar[Path | None] = ContextVar("_own", default=None)
+_asked: ContextVar[float | None] = ContextVar("_asked", default=None)  # inches, of the figures inside
 
 
 class Look(NamedTuple):
@@ -48,25 +50,44 @@ def look(index: int) -> Look:
     return Look(colours[place], marker, _LINES[turn % len(_LINES)], hatch)
 
 
+def looks_of(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each name; of names of two parts, as `dip, lru`, the first has the colour and the second the mark."""
+    pairs = [name.partition(", ")[::2] for name in names]
+    firsts, seconds = (list(dict.fromkeys(own)) for own in zip(*pairs, strict=True))
+    most = min(len(_MARKERS), len(rcParams["axes.prop_cycle"]))
+    if len(seconds) == 1 or len({*pairs}) < len(names) or max(len(firsts), len(seconds)) > most:
+        return {name: look(index) for index, name in enumerate(names)}
+    places = [(firsts.index(first), seconds.index(second)) for first, second in pairs]
+    return {
+        name: Look(look(one).colour, _MARKERS[other], _LINES[other % len(_LINES)], _HATCHES[other])
+        for name, (one, other) in zip(names, places, strict=True)
+    }
+
+
 @contextmanager
-def looks(own: Path | str | None = None) -> Iterator[None]:
+def looks(own: Path | str | None = None, width: float | None = None) -> Iterator[None]:
     """Figures drawn and saved inside have dipsim's style, whatever the user's matplotlibrc says.
 
     Args:
         own: a style file of matplotlib's; what it leaves out stays dipsim's. It holds for all `looks` inside this one.
+        width: of the figures, in cm; letters stay as they are. By the style, unless given. It holds likewise.
 
     Raises:
-        DipsimError: the file cannot be used.
+        DipsimError: the file cannot be used, or no figure is so wide.
     """
+    if width is not None and not _LEAST_CM <= width <= _MOST_CM:
+        raise DipsimError(f"width: got {width:g}; must be from {_LEAST_CM} to {_MOST_CM} (cm)")
     if own is not None:
         _check_style(Path(own))
     token = _own.set(_own.get() if own is None else Path(own))
+    asked = _asked.set(_asked.get() if width is None else width / 2.54)
     try:
         files = [STYLE] if (replaced := _own.get()) is None else [STYLE, replaced]
         with style.context([str(file) for file in files], after_reset=True):
             yield
     finally:
         _own.reset(token)
+        _asked.reset(asked)
 
 
 def _check_style(path: Path) -> None:
@@ -97,25 +118,38 @@ def small() -> float:
     return FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
 
 
-def figure_with(panels: Sequence[str], panel_inches: float | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure as wide as the style says, and axes for each panel, with the panels' names as titles; one has none.
+def page_inches(usual: float) -> float:
+    """How wide a figure is: as asked, or as usual."""
+    return _asked.get() or usual
+
+
+def figure_with(
+    panels: Sequence[str], panel_inches: float | None = None, free: Collection[str] = ()
+) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as asked, or as the style says, and axes for each panel, with the panels' names as titles; one
+    has none.
 
     Args:
         panels: their names.
         panel_inches: height of each with its axis; by the style, unless given.
+        free: of `x` and `y`, those that panels have to themselves.
 
     Raises:
         DipsimError: too many panels to be read.
     """
     if len(panels) > 16:
         raise DipsimError(f"panels: got {len(panels)}; at most 16 can be read: choose some with --where")
-    width, height = rcParams["figure.figsize"]
+    usual, height = rcParams["figure.figsize"]
+    width = page_inches(usual)
     n_columns = min(len(panels), max(1, round(width / _PANEL_WIDTH_INCHES)))
     n_rows = -(-len(panels) // n_columns)
+    n_columns = -(-len(panels) // n_rows)  # rows of equal length, or nearly
     if panel_inches is None:
-        panel_inches = height if n_rows == 1 else 0.6 * height
+        stretch = (width / usual) ** 0.5 if len(panels) == 1 else 1
+        panel_inches = height * (stretch if n_rows == 1 else 0.6)
     figure = Figure(figsize=(width, n_rows * panel_inches + (0.5 if n_rows > 1 else 0)), layout="constrained")
-    grid = list(figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False).flat)
+    shared = {f"share{name}": name not in free for name in ("x", "y")}
+    grid = list(figure.subplots(n_rows, n_columns, **shared, squeeze=False).flat)
     for axes, name in zip(grid, panels, strict=False):
         axes.set_title(name)
     for place, axes in enumerate(grid[len(panels) :], len(panels)):

@@ -7,48 +7,76 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dipsim.errors import DipsimError
 from dipsim.plots.labels import add_legend
-from dipsim.plots.look import figure_with, look, looks, most_ticks, name_axes
-from dipsim.plots.quantities import accuracy_in, on_axis, set_scale
-from dipsim.plots.runs import drawn, having, need_swept, parts, succeeded
+from dipsim.plots.look import Look, figure_with, looks, looks_of, name_axes
+from dipsim.plots.oracles import are_oracles
+from dipsim.plots.pooling import check_told
+from dipsim.plots.quantities import accuracy_in, on_axis
+from dipsim.plots.runs import columns_of, drawn, having, need_swept, parts, succeeded, with_joined
 from dipsim.plots.saving import Plot
+from dipsim.plots.scales import Scales
 from dipsim.results.columns import meaning_of
 
-_MOST_LOOKS = 14
-_FRONT = "#555555"
+MOST_LOOKS = 14
+_FRONT, _BOUND = "Pareto front", "bound (oracle)"
+_GREY = "#555555"
+_CIRCUMSTANCES = ("profile", "model", "trace", "dram", "cache_bytes")  # runs under different ones do not compete
 
 
-def pareto(frame: pd.DataFrame, by: str | None = None, panels: str | None = None, title: str = "") -> Plot:
+def pareto(
+    frame: pd.DataFrame,
+    by: str | None = None,
+    panels: str | None = None,
+    over: str | None = None,
+    log: str | None = None,
+    free_axes: bool | None = None,
+    title: str = "",
+) -> Plot:
     """Accuracy against tokens per second, a point for each run; filled points, on the dashed line, are beaten by none.
 
     Accuracy is perplexity where the results have it, else the estimated error of the MLPs (the lower right is best); in
     older results the share of the score magnitude that is retained (the upper right is best). The front is that of a
-    panel's runs.
+    panel's runs, and of one device, model and DRAM where marks tell these apart. Runs that saw the future, as those of
+    `belady`, are never on it: crosses, on a dotted line of their own, that bound what can be reached.
 
     Args:
         frame: results, one row per run.
-        by: the column whose values have marks of their own.
+        by: the column whose values have marks of their own, or several, as `method,policy`. Runs of one mark may differ
+            in the numbers of their method, such as density, alone.
         panels: the column whose values are panels.
+        over: columns in which runs of one mark may differ too, as alternatives that compete.
+        log: the axes that are logarithmic: `x`, `y`, `xy` or `none`; those that span a decade, unless given.
+        free_axes: whether panels have axes of their own; where they differ ten times, unless given.
         title: what all runs have in common.
 
     Raises:
-        DipsimError: a column is not there or was not swept, or too many marks.
+        DipsimError: a column is not there or was not swept, runs of one mark differ in what is not shown, or too many
+            marks.
     """
-    rows = succeeded(frame)
+    rows = with_joined(succeeded(frame), "by", by)
     for option, column in (("by", by), ("panels", panels)):
         if column is not None:
             need_swept(rows, option, column)
+    check_told(rows, [name for name in (by, panels) if name is not None], over)
     y = accuracy_in(rows) or "mlp_error"
     rows = having(having(rows, "plot", "tok_per_s"), "plot", y)
-    if (n_looks := len(parts(rows, by))) > _MOST_LOOKS:
-        raise DipsimError(f"by: '{by}' has {n_looks} values; at most {_MOST_LOOKS} can be told apart")
+    if (n_looks := len(parts(rows, by))) > MOST_LOOKS:
+        raise DipsimError(f"by: '{by}' has {n_looks} values; at most {MOST_LOOKS} can be told apart")
     sign = -1 if meaning_of(y).better == "lower" else 1
-    fronts = [on_front(own["tok_per_s"], sign * own[y]) for _, own in parts(rows, panels)]
+    rows = rows.assign(is_oracle=are_oracles(rows))
+    apart = [name for name in columns_of(by or "") if name in _CIRCUMSTANCES or name.startswith("profile.")]
+    front_of = rows.groupby(["is_oracle", *([panels] if panels else []), *apart], sort=False, dropna=False)
+    rows["front"] = front_of.ngroup()
+    rows["beaten_by_none"] = pd.concat([on_front(own["tok_per_s"], sign * own[y]) for _, own in front_of])
+    rows["on_front"] = rows["beaten_by_none"] & ~rows["is_oracle"]
     with looks():
-        return _draw(rows.assign(on_front=pd.concat(fronts)), y, by, panels, title)
+        figure = _draw(rows, y, by, panels, (log, free_axes), title)
+    competing = columns_of(over) if over is not None else []
+    return Plot(figure, drawn(rows, [panels, by, *competing, "tok_per_s", y, "on_front", "is_oracle"]))
 
 
 def on_front(one: pd.Series[float], other: pd.Series[float]) -> pd.Series[bool]:
@@ -63,30 +91,40 @@ def on_front(one: pd.Series[float], other: pd.Series[float]) -> pd.Series[bool]:
     return pd.Series(on, index=one.index[order]).reindex(one.index)
 
 
-def _draw(rows: pd.DataFrame, y: str, by: str | None, panels: str | None, title: str) -> Plot:
+def _draw(
+    rows: pd.DataFrame, y: str, by: str | None, panels: str | None, asked: tuple[str | None, bool | None], title: str
+) -> Figure:
     (x_label, x), (y_label, scaled) = on_axis("tok_per_s", rows["tok_per_s"]), on_axis(y, rows[y])
-    shown = parts(rows, panels)
-    figure, grid = figure_with([name for name, _ in shown])
-    names = [name for name, _ in parts(rows, by)]
+    shown = parts(rows.assign(**{"tok_per_s": x, y: scaled}), panels)
+    scales = Scales.of(*asked, [own for _, own in shown], x="tok_per_s", y=y)
+    figure, grid = figure_with([name for name, _ in shown], free=scales.free)
+    ways = looks_of([name for name, _ in parts(rows, by)])
     handles: dict[str, Line2D] = {}
     for axes, (_, own) in zip(grid, shown, strict=True):
-        handles |= _points(axes, own, y, by, names)
-    set_scale(grid[0], "x", x, most_ticks(grid))
-    set_scale(grid[0], "y", scaled)
-    name_axes(figure, grid, x_label, y_label)
-    ordered = [name for name in (*names, "Pareto front") if name in handles and name]
+        handles |= _points(axes, own, y, by, ways)
+    scales.set(grid, "x", [own["tok_per_s"] for _, own in shown])
+    scales.set(grid, "y", [own[y] for _, own in shown])
+    name_axes(figure, grid, scales.label("x", x_label), scales.label("y", y_label))
+    ordered = [name for name in (*ways, _FRONT, _BOUND) if name in handles and name]
     add_legend(figure, grid, [handles[name] for name in ordered], ordered, title)
-    return Plot(figure, drawn(rows, [panels, by, "tok_per_s", y, "on_front"]))
+    return figure
 
 
-def _points(axes: Axes, rows: pd.DataFrame, y: str, by: str | None, names: list[str]) -> dict[str, Line2D]:
+def _points(axes: Axes, rows: pd.DataFrame, y: str, by: str | None, ways: dict[str, Look]) -> dict[str, Line2D]:
+    """The lines through what is beaten by none, and each run; runs at one place are rings around each other."""
     handles: dict[str, Line2D] = {}
-    front = rows[rows["on_front"]].sort_values("tok_per_s")
-    (handles["Pareto front"],) = axes.plot(front["tok_per_s"], front[y], "--", color=_FRONT, linewidth=0.8)
-    for name, own in parts(rows, by):
-        colour, marker, *_ = look(names.index(name))
-        how: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": ""}
-        beaten, best = own[~own["on_front"]], own[own["on_front"]]
-        (handles[name],) = axes.plot(beaten["tok_per_s"], beaten[y], **how, markerfacecolor="none", markeredgewidth=0.6)
-        axes.plot(best["tok_per_s"], best[y], **how, markersize=5, zorder=3)
+    ends = rows[rows["beaten_by_none"]].sort_values("tok_per_s")
+    for (is_oracle, _), own in ends.groupby(["is_oracle", "front"]):
+        name, dashes = (_BOUND, ":") if is_oracle else (_FRONT, "--")
+        if len(own) > 1 or not is_oracle:
+            (handles[name],) = axes.plot(own["tok_per_s"], own[y], dashes, color=_GREY, linewidth=0.8)
+    rings = rows.groupby([rows[column].map("{:.4g}".format) for column in ("tok_per_s", y)]).cumcount()
+    for name, of_name in parts(rows.assign(ring=rings), by):
+        for (is_oracle, is_best, ring), own in of_name.groupby(["is_oracle", "on_front", "ring"]):
+            how: dict[str, Any] = {"color": ways[name].colour, "linestyle": "", "markeredgewidth": 0.7}
+            how |= {"marker": "x" if is_oracle else ways[name].marker, "zorder": 3 if is_best else 2}
+            how |= {"markersize": (5 if is_best else 3.5) + 2.5 * ring}
+            face = ways[name].colour if is_best and ring == 0 else "none"
+            axes.plot(own["tok_per_s"], own[y], **how, markerfacecolor=face)
+            handles.setdefault(name, Line2D([], [], **how | {"markersize": 3.5}, markerfacecolor="none"))
     return handles

@@ -13,6 +13,16 @@ from dipsim.results.columns import meaning_of
 from dipsim.units import prefix_of, scaled
 
 _LOG_FROM = 10  # the largest value over the smallest, above which an axis is logarithmic
+_LARGE = ((1e6, "M"), (1e3, "k"))
+# Of a decade, where ticks of a logarithmic axis may stand; the last where it spans many.
+_PLACES = (
+    (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
+    (1, 1.5, 2, 3, 4, 5, 6, 8),
+    (1, 2, 3, 5),
+    (1, 2, 5),
+    (1, 3),
+    (1,),
+)
 
 
 def on_axis(column: str, values: pd.Series[float]) -> tuple[str, pd.Series[float]]:
@@ -46,25 +56,43 @@ def is_wide(values: pd.Series[float]) -> bool:
     return bool(values.min() > 0 and values.max() / values.min() > _LOG_FROM)
 
 
-def set_scale(axes: Axes, name: Literal["x", "y"], values: pd.Series[float], most: int = 7) -> None:
-    """Makes an axis logarithmic where its values span more than a decade, with ticks that can be read.
+def set_scale(
+    axes: Axes, name: Literal["x", "y"], values: pd.Series[float], most: int = 7, is_log: bool | None = None
+) -> None:
+    """Gives an axis its scale, and ticks as all figures have them: few, round, as `0.5`, `200` or `20k`.
 
     Args:
         axes: where; those that share the axis follow.
         name: which of the two.
         values: all that is drawn.
         most: about so many ticks.
+        is_log: whether it is logarithmic; unless given, where its values span more than a decade.
     """
     axis = axes.xaxis if name == "x" else axes.yaxis
-    if not is_wide(values):
-        axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10)))
-        return
-    (axes.set_xscale if name == "x" else axes.set_yscale)("log")
-    decades = math.log10(values.max() / values.min())
-    ticks = next((ticks for ticks in ((1, 2, 5), (1, 3)) if decades * len(ticks) <= most), (1,))
-    axis.set_major_locator(LogLocator(subs=ticks, numticks=most + 1))
+    if is_wide(values) if is_log is None else is_log:
+        (axes.set_xscale if name == "x" else axes.set_yscale)("log")
+        low, high = float(values.min()), float(values.max())
+        axis.set_major_locator(LogLocator(subs=_subs(low, high, most), numticks=most + 9))
+    else:
+        axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), min_n_ticks=3))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: tick(value)))
+
+
+def tick(value: float) -> str:
+    """How a number stands at an axis."""
+    factor, letter = next((pair for pair in _LARGE if abs(value) >= 10 * pair[0]), (1.0, ""))
+    return f"{round(value / factor, 9):g}{letter}"
+
+
+def _subs(low: float, high: float, most: int) -> tuple[float, ...]:
+    """Of each decade, the most places for ticks of which no more than wanted lie between two values."""
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+
+    def n_inside(places: tuple[float, ...]) -> int:
+        return sum(low <= place * 10.0**decade <= high for place in places for decade in decades)
+
+    return next((places for places in _PLACES if n_inside(places) <= most), _PLACES[-1])
 
 
 def accuracy_in(rows: pd.DataFrame) -> str | None:

@@ -59,12 +59,12 @@ def columns_below(frame: pd.DataFrame, prefix: str) -> list[str]:
 
 def varying(frame: pd.DataFrame) -> list[str]:
     """Parameters that differ between rows, without those that follow from others (as gamma, if one method has it)."""
-    return _telling(_codes(frame))
+    return telling(codes_of(frame))
 
 
 def first_varying(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
     """The first of the columns that differs between rows."""
-    return next((name for name in names if name in frame and _n_values(frame[name]) > 1), None)
+    return next((name for name in names if name in frame and n_values(frame[name]) > 1), None)
 
 
 def need(frame: pd.DataFrame, option: str, column: str) -> None:
@@ -90,7 +90,7 @@ def need_swept(frame: pd.DataFrame, option: str, column: str) -> None:
     need(frame, option, column)
     if isinstance(frame[column].dropna().iloc[0], (list, np.ndarray)):
         raise DipsimError(f"{option}: column '{column}' holds lists; choose one with a single value")
-    if _n_values(frame[column]) == 1:
+    if n_values(frame[column]) == 1:
         value = as_text(column, frame[column].iloc[0])
         raise DipsimError(
             f"{option}: column '{column}' was not swept, all {len(frame)} runs have {value}; {_those_that_vary(frame)}"
@@ -122,19 +122,19 @@ def check_alone(frame: pd.DataFrame, places: Sequence[str], lines: Sequence[str]
     Raises:
         DipsimError: other parameters vary, or several rows are at one place.
     """
-    codes = _codes(frame, without=[*places, *lines])
+    codes = codes_of(frame, without=[*places, *lines])
     is_place = [any(frame[name].equals(frame[place]) for place in places) for name in codes]
-    codes = codes[[name for name, same in zip(codes, is_place, strict=True) if not same and _n_values(codes[name]) > 1]]
+    codes = codes[[name for name, same in zip(codes, is_place, strict=True) if not same and n_values(codes[name]) > 1]]
     at = pd.DataFrame({name: _code(frame[name]) for name in places}, index=frame.index)
     line = _code(pd.Series([*zip(*(_code(frame[name]) for name in lines), strict=True)] if lines else 0, frame.index))
     is_crowded = at.assign(line=line).duplicated().groupby(line).any()
     is_varied = (codes != codes.groupby(line).transform("first")).groupby(line).any().any(axis=1)
     for each in is_varied.index[is_crowded | is_varied]:
         own, spots = codes[line == each], at[line == each]
-        own = own[[name for name in own if _n_values(own[name]) > 1]]
+        own = own[[name for name in own if n_values(own[name]) > 1]]
         for place in (name for name in places if not meaning_of(name).is_input):
             own = own.drop(columns=_drivers(own, spots[place])[:1])
-        free = _telling(own.drop(columns=["profile"] if _only_names(own, places) else []))
+        free = telling(own.drop(columns=["profile"] if _only_names(own, places) else []))
         if is_crowded[each] or free:
             raise DipsimError(_crowd(frame[line == each], free, lines))
 
@@ -145,6 +145,24 @@ def parts(frame: pd.DataFrame, column: str | None) -> list[tuple[str, pd.DataFra
         return [("", frame)]
     is_number = pd.api.types.is_numeric_dtype(frame[column])
     return [(as_text(column, value), own) for value, own in frame.groupby(column, sort=is_number, dropna=False)]
+
+
+def columns_of(name: str) -> list[str]:
+    """`method,policy` names two."""
+    return [each.strip() for each in name.split(",")]
+
+
+def with_joined(frame: pd.DataFrame, option: str, name: str | None) -> pd.DataFrame:
+    """The rows, with a column whose values are names, as `dip, lru`, where several columns are given as one.
+
+    Raises:
+        DipsimError: one of them does not exist, or is empty.
+    """
+    if name is None or name in frame or len(columns := columns_of(name)) < 2:
+        return frame
+    for each in columns:
+        need(frame, option, each)
+    return frame.assign(**{name: _joined(frame, columns)})
 
 
 def of_groups(frame: pd.DataFrame) -> pd.DataFrame:
@@ -171,20 +189,27 @@ def named(frame: pd.DataFrame, by: str | None, panels: str | None) -> pd.DataFra
     Raises:
         DipsimError: a column is not there or was not swept, or several runs have one name in one panel.
     """
+    frame = with_joined(frame, "by", by)
     for option, column in (("by", by), ("panels", panels)):
         if column is not None:
             need_swept(frame, option, column)
     columns = [by] if by is not None else [name for name in varying(frame) if name != panels]
     check_alone(frame, [], [name for name in (*columns, panels) if name is not None])
     shown = columns or [name for name in ("method",) if name in frame]
-    known = [(name, frame[name], frame[name].notna()) for name in shown]
+    return frame.assign(run=_joined(frame, shown) if shown else "run")
+
+
+def _joined(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """A name for each row: its values in the columns, without those that are missing."""
+    known = [(name, frame[name], frame[name].notna()) for name in columns]
     values = [[as_text(name, one) if there else "" for one, there in zip(*own, strict=True)] for name, *own in known]
-    return frame.assign(run=[", ".join(filter(None, each)) for each in zip(*values, strict=True)] if shown else "run")
+    return [", ".join(filter(None, each)) for each in zip(*values, strict=True)]
 
 
 def drawn(frame: pd.DataFrame, columns: Sequence[str | None]) -> pd.DataFrame:
     """The columns that a figure shows, once each, and the key of each run: its tidy data."""
-    names = [name for name in (*columns, "key") if name is not None and name in frame]
+    every = [each for name in columns if name is not None for each in columns_of(name)]
+    names = [name for name in (*every, "key") if name in frame]
     return frame[list(dict.fromkeys(names))].reset_index(drop=True)
 
 
@@ -194,7 +219,7 @@ def _code(values: pd.Series[Any]) -> pd.Series[int]:
     return pd.Series(pd.factorize(plain)[0], index=values.index)
 
 
-def _codes(frame: pd.DataFrame, without: Sequence[str] = ()) -> pd.DataFrame:
+def codes_of(frame: pd.DataFrame, without: Sequence[str] = ()) -> pd.DataFrame:
     """Codes of all parameters."""
     names = [str(name) for name in frame if meaning_of(str(name)).is_input and name not in without]
     return pd.DataFrame({name: _code(frame[name]) for name in names}, index=frame.index)
@@ -212,19 +237,20 @@ def _only_names(codes: pd.DataFrame, places: Sequence[str]) -> bool:
     return is_on_axis and "profile" in codes and not any(str(name).startswith("profile.") for name in codes)
 
 
-def _telling(codes: pd.DataFrame) -> list[str]:
-    """The fewest columns, taken one after another, that tell all rows apart that any column tells apart."""
+def telling(codes: pd.DataFrame, told: Sequence[str] = ()) -> list[str]:
+    """The fewest columns, taken one after another, that tell all rows apart that any column tells apart, beside those
+    that are told already."""
     first = [name for name in _FIRST if name in codes]
     found: list[str] = []
-    known = pd.Series(0, index=codes.index)
+    known = _code(pd.Series([*zip(*(codes[name] for name in told), strict=True)] if told else 0, codes.index))
     for name in [*first, *(name for name in codes if name not in first)]:
         finer = _code(known * (codes[name].max() + 2) + codes[name])
-        if _n_values(finer) > _n_values(known):
+        if n_values(finer) > n_values(known):
             found, known = [*found, str(name)], finer
     return found
 
 
-def _n_values(values: pd.Series[Any]) -> int:
+def n_values(values: pd.Series[Any]) -> int:
     """How many values are different; all that is missing is one."""
     return int(_code(values).max()) + 1 + int(values.isna().any())
 
@@ -238,18 +264,20 @@ def _crowd(rows: pd.DataFrame, free: Sequence[str], lines: Sequence[str]) -> str
     of = f" of '{name}'" if name else ""
     if not free:
         return f"plot: runs{of} are there twice, with the same parameters; drop one of each"
-    said = ", ".join(f"{column} ({_values(rows[column])})" for column in free)
+    said = ", ".join(f"{column} ({values_of(rows[column])})" for column in free)
     said = f"plot: {len(rows)} runs{of} differ in more than what is drawn: {said}"
-    chosen = " and ".join(_equals(column, rows[column].dropna().iloc[0]) for column in free)
+    chosen = " and ".join(equals(column, rows[column].dropna().iloc[0]) for column in free)
     return f"{said}; choose, as --where '{chosen}', or give a column to --by or --panels, if there are such"
 
 
-def _equals(column: str, value: object) -> str:
+def equals(column: str, value: object) -> str:
+    """A condition of `--where`."""
     quoted = f'"{value}"' if isinstance(value, str) else str(value)
     return f"`{column}` == {quoted}" if "." in column else f"{column} == {quoted}"
 
 
-def _values(values: pd.Series[Any]) -> str:
+def values_of(values: pd.Series[Any]) -> str:
+    """The first few that differ, for a message."""
     different = values[~_code(values).duplicated()]
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in islice(different, _MOST_SHOWN)]
     return ", ".join(shown) + (" ..." if len(different) > _MOST_SHOWN else "")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from dipsim.plots.look import COLUMN_WIDTH_INCHES, PAGE_WIDTH_INCHES, look, looks, small
+from dipsim.plots.look import COLUMN_WIDTH_INCHES, PAGE_WIDTH_INCHES, look, looks, page_inches, small
+from dipsim.plots.quantities import set_scale
 from dipsim.plots.saving import Plot
 
 # Panels of `statistics_by_depth`: unit, and what each shows under which name.
@@ -36,7 +37,7 @@ def statistics_by_depth(frame: pd.DataFrame, title: str = "") -> Plot:
     with looks():
         sites = list(frame["site"].unique())
         height = (0.4 + 0.55 * len(sites)) * COLUMN_WIDTH_INCHES
-        figure = Figure(figsize=(PAGE_WIDTH_INCHES, height), layout="constrained")
+        figure = Figure(figsize=(page_inches(PAGE_WIDTH_INCHES), height), layout="constrained")
         grid = figure.subplots(len(sites), len(_STATISTICS), sharex=True, sharey="col", squeeze=False)
         for site, panels in zip(sites, grid, strict=True):
             rows = frame[frame["site"] == site].sort_values("layer")
@@ -50,9 +51,9 @@ def statistics_by_depth(frame: pd.DataFrame, title: str = "") -> Plot:
             axes.set_xlabel("layer")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.3), ncols=2, fontsize=small())
-        grid[0, 0].set_yscale("log")
-        grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        grid[0, 0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        grid[0, 0].yaxis.set_minor_locator(NullLocator())
+        for place, names in enumerate(_STATISTICS.values()):
+            values = pd.Series(frame[[*names]].to_numpy(dtype=float).ravel()).dropna()
+            is_size = place == 0  # sizes are ratios, all else shares
+            set_scale(grid[0, place], "y", values[values > 0] if is_size else values, is_log=is_size)
         figure.suptitle(title, fontsize=8)
         return Plot(figure, frame)

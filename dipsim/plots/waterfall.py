@@ -8,7 +8,7 @@ import pandas as pd
 from dipsim.errors import DipsimError
 from dipsim.plots.labels import add_legend
 from dipsim.plots.look import figure_with, look, looks, small
-from dipsim.plots.quantities import on_axis
+from dipsim.plots.quantities import on_axis, set_scale
 from dipsim.plots.runs import check_alone, columns_below, succeeded
 from dipsim.plots.saving import Plot
 from dipsim.units import three_digits
@@ -51,6 +51,7 @@ def headroom_waterfall(steps: pd.DataFrame, title: str = "") -> Plot:
         axes.invert_yaxis()
         axes.set_xlim(0, 1.9 * float((left + saved).max()))
         axes.grid(visible=False, axis="y")
+        set_scale(axes, "x", left, 5, is_log=False)
         axes.set_xlabel(f"{label}; hits by bytes")
         add_legend(figure, [axes], *axes.get_legend_handles_labels(), title)
         return Plot(figure, steps)

@@ -69,6 +69,7 @@ class Oracle:
     """The very columns that will be missed: what perfect foresight could gain."""
 
     looks_at_layer_before: ClassVar[bool] = False
+    needs_future: ClassVar[bool] = True
 
     def guess(self, known: Known) -> Uint16Array:
         """Those that will be missed, and no others."""

@@ -43,7 +43,8 @@ class Prefetcher(Protocol):
     """Guesses what the next layer will need. Implement it as a dataclass: its fields are options that results record.
 
     Set `looks_at_layer_before` to be given that layer's scores, which costs their reading. One that sets
-    `reads_nothing = True` is not asked and gets no bytes; no other need have that.
+    `reads_nothing = True` is not asked and gets no bytes; no other need have that. One that looks at `missed` sets
+    `needs_future = True`, so that figures show it as a bound.
     """
 
     looks_at_layer_before: ClassVar[bool]
