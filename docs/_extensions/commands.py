@@ -34,7 +34,7 @@ def leaves(command, path: str) -> Iterator[tuple[str, object]]:
 def told(text: str | None) -> str:
     """Help in one line, with nothing in it that Markdown would take for its own, and options as code."""
     plain = re.sub(r"([\\`*_{}\[\]<>#|$])", r"\\\1", " ".join((text or "").split()))
-    return re.sub(r"(?<![\w-])(--[a-z][a-z-]*)", r"`\1`", plain)
+    return re.sub(r"(?<![\w-])(--[a-z][a-z-]*(?:=[\w.-]*\w)?)", r"`\1`", plain)
 
 
 def typed(line: str) -> str:
