@@ -22,7 +22,7 @@ CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
     {"errors", "version"},
     {"units", "notebook", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
-    {"listing"},
+    {"listing", "progress"},
     {"model", "registry", "archives", "description"},
     {"profile", "trace", "plugin_files"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic", "routes"},
@@ -70,6 +70,7 @@ DOORS = {
     "optuna": {"tuning"},
     "lm_eval": {SIDE_DOOR},
     "fsspec": {"trace"},
+    "IPython": {"progress"},
 }
 
 

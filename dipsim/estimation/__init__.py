@@ -15,6 +15,7 @@ from dipsim.description import METHOD, OPTIONS, Description, default_of
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
+from dipsim.progress import shown_in_notebooks
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.synthetic import synthesize
@@ -71,6 +72,7 @@ class Estimate:
         return as_table("", {"": self.headline}) + self.runs.to_html(index=False)
 
 
+@shown_in_notebooks("estimating", "runs")
 def estimate(
     model: str | Path | ModelSpec,
     profile: str = "oneplus-12-ufs4",

@@ -36,6 +36,7 @@ from dipsim.planning.units import units_beside
 from dipsim.policies import Policy, policies
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
+from dipsim.progress import shown_in_notebooks
 from dipsim.questions.explain import explain_token
 from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
@@ -59,13 +60,11 @@ class Simulation:
     Args:
         profile: the device, or its name or TOML file.
         trace: recorded scores, or their path or name.
-        masking: the method, for example `DipCa(density=0.5, gamma=0.2)`, or its name. `method` is the same argument by
-            the command line's name; beside a name stand its options: `method="dip-ca", density=0.5, gamma=0.2`. Without
-            either it is the command line's default.
+        masking: the method, or its name; `method` is the same argument. `DipCa(density=0.5, gamma=0.2)` in either is
+            what `method="dip-ca", density=0.5, gamma=0.2` is; without one it is the command line's default.
         policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds its
             name and options: register the class to run it again from there.
-        **options: the options of a run that `dipsim.description` has. Those of a method, a policy and whatever else has
-            a name go with a name alone, an instance has its own.
+        **options: the options of a run that `dipsim.description` has. An instance holds those of its own.
 
     Raises:
         DipsimError: an unknown name, a value out of range, scores that the trace lacks, or things that do not go
@@ -197,6 +196,7 @@ class Simulation:
         """
         return cls(**arguments_of(config, trace))
 
+    @shown_in_notebooks("simulating", "tokens")
     def run(
         self,
         on_progress: OnProgress = lambda done, total: None,
@@ -238,6 +238,7 @@ class Simulation:
         warn_of_ruin(setup.model, result.mlp_error)
         return result
 
+    @shown_in_notebooks("simulating", "tokens")
     def explain(self, token: int | None = None, on_progress: OnProgress = lambda done, total: None) -> Explanation:
         """Why a token was slow: its stages taken apart, and true runs of what would have changed.
 
@@ -250,6 +251,7 @@ class Simulation:
         """
         return explain_token(self._setup, self._rework, self._run, self.title, token, on_progress)
 
+    @shown_in_notebooks("replaying masks", "tokens")
     def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
 

@@ -17,6 +17,7 @@ from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Site, site_width
+from dipsim.progress import shown_in_notebooks
 from dipsim.synthetic import fitted
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
@@ -29,6 +30,7 @@ ROUTES = "two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apa
 BLOCK_TOKENS = CHUNK_TOKENS
 
 
+@shown_in_notebooks("making scores", "blocks")
 def synthesize(
     path: str | Path,
     model: ModelSpec,

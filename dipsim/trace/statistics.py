@@ -12,6 +12,7 @@ from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
 from dipsim.model.groups import n_kept, site_width
+from dipsim.progress import shown_in_notebooks
 from dipsim.trace.reading import Trace
 
 QUANTILES = {"q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95, "q99": 0.99}
@@ -20,6 +21,7 @@ LAGS = (1, 10, 100)
 _N_LAYERS = 8
 
 
+@shown_in_notebooks("reading scores", "layers")
 def trace_statistics(
     trace: Trace,
     keep: float = 0.5,
