@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -136,7 +136,9 @@ class Registry(Generic[T]):
 
     @cached_property
     def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._group)} if self._group else {}
+        return (
+            {point.name: point for point in _offered(tuple(sys.path)).select(group=self._group)} if self._group else {}
+        )
 
     def _load(self, point: EntryPoint) -> T:
         try:
@@ -177,6 +179,12 @@ def _source(entry: object) -> str:
     """What a docstring's line `Source: ...` says."""
     lines = docstring(entry).splitlines()
     return next((line.removeprefix("Source: ").rstrip(".") for line in lines if line.startswith("Source: ")), "")
+
+
+@cache
+def _offered(path: tuple[str, ...]) -> Any:  # of a type that differs between Python's versions
+    """Of all groups on that path: to look through the installed packages takes longer than to choose."""
+    return entry_points()
 
 
 def ships_with_dipsim(thing: object) -> bool:

@@ -405,3 +405,12 @@ def test_mistakes_on_the_command_line_are_one_line(
     told = capsys.readouterr()
     assert (end.value.code, told.out, told.err.count("\n")) == (2, "", 1), told.err
     assert message in told.err
+
+
+def test_models_and_traces_have_names_elsewhere_too(tmp_path: Path) -> None:
+    named = ds.synthesize(tmp_path / "named.zarr", "tiny", 4, sites="glu, mlp_input")
+    made = ds.synthesize(tmp_path / "made.zarr", ds.ModelSpec.load("tiny"), 4, sites=["glu", "mlp_input"])
+    assert (named.model, named.sites) == (made.model, made.sites)
+    assert np.array_equal(named.read("glu", 0, 4), made.read("glu", 0, 4))
+    path = tmp_path / "named.zarr"
+    assert ds.trace_statistics(str(path), layers=[1]).equals(ds.trace_statistics(named, layers=[1]))

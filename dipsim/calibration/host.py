@@ -55,7 +55,7 @@ def calibrate_host(
         warnings.warn(
             f"host: other work is running (load {load:.1f} on {cores.n_cores()} cores); numbers will be too low",
             DipsimWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     total, count = len(sections()) + _N_LOOPS, itertools.count(1)
     on_progress(0, total)

@@ -142,10 +142,8 @@ def check_prompt(given: str | None, trace: Trace) -> bool:
     return prompt == "warm"
 
 
-def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:
-    """Refuses what is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
-    if not isinstance(masking, Method):
-        raise DipsimError(f"method: got {masking!r}; must be a name, or a method such as Dip(density=0.5)")
+def check_method(masking: Method, trace: Trace, model: ModelSpec, policy: Policy) -> None:
+    """Refuses a class that is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
     check_kind(masking.name, type(masking))
     if policy.needs_future and masking.looks_at_residency:
         own = (

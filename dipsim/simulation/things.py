@@ -39,7 +39,7 @@ def given_trace(trace: object) -> Trace:
     return found
 
 
-def given_method(masking: object, of_names: Mapping[str, Any]) -> Any:
+def given_method(masking: object, of_names: Mapping[str, Any]) -> Method:
     """The method: an instance as it is, or made of a name and the options beside it.
 
     Args:
@@ -47,7 +47,7 @@ def given_method(masking: object, of_names: Mapping[str, Any]) -> Any:
         of_names: options by name, `method` and its own among them.
 
     Raises:
-        DipsimError: given twice, an instance with options beside it, or as `masking_of`.
+        DipsimError: given twice, neither a method nor a name, an instance with options beside it, or as `masking_of`.
     """
     given = {name: of_names[name] for name in OF_METHOD if of_names[name] != default_of(name)}
     method = given.pop("method", None)
@@ -57,7 +57,9 @@ def given_method(masking: object, of_names: Mapping[str, Any]) -> Any:
     if asked is None or isinstance(asked, str):
         described = given if asked is None else {"method": asked} | given
         return masking_of(Description.parse(described, "Simulation"))
-    if given and isinstance(asked, Method):
+    if not isinstance(asked, Method):
+        raise DipsimError(f"method: got {asked!r}; must be a name, or a method such as Dip(density=0.5)")
+    if given:
         name, value = next(iter(given.items()))
         raise DipsimError(
             f"{name}: got {value!r} beside {asked!r}, which holds its own options; give them there or a name"
