@@ -9,12 +9,13 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 project = "dipsim"
 author = "the dipsim contributors"
 release = metadata.version("dipsim")
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "docstrings", "mathml"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commands", "docstrings", "mathml"]
 exclude_patterns = ["_extensions"]
 language = "en"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks show the outputs that they were kept with; tests run them
 smartquotes_action = "D"  # quotes stay as they are typed
 html_math_renderer = "mathml"
 
