@@ -12,8 +12,18 @@ from dipsim.units import scaled, three_digits
 if TYPE_CHECKING:
     import pandas as pd
 
-# How numbers of a column are written, by the end of its name.
-_UNITS = {"_bytes_per_s": "B/s", "_ops_per_s": "op/s", "_bytes": "B", "_s": "s"}
+# How numbers of a column are written, by the end of its name: their unit, and what of that end is said above them.
+_UNITS = {
+    "_bytes_per_s": ("B/s", ""),
+    "_ops_per_s": ("op/s", ""),
+    "_per_s": ("", "_per_s"),
+    "_bytes_per_token": ("B", "_per_token"),
+    "_j_per_token": ("J", "_per_token"),
+    "_bytes": ("B", ""),
+    "_s": ("s", ""),
+}
+_LEFT, _WHOLE = "text-align:left", "white-space:nowrap"
+_SHORT = 40  # letters of what is not broken into lines, its HTML counted
 
 
 class Listing(list[str]):
@@ -50,11 +60,9 @@ class Listing(list[str]):
 
     def _repr_html_(self) -> str:
         heads, rows = self._written()
-        cell = '<td style="text-align:left">'
-        head = "".join(f'<th style="text-align:left">{escape(one)}</th>' for one in heads)
+        head = "".join(f'<th style="{_LEFT}">{escape(one)}</th>' for one in heads)
         body = "".join(
-            f"<tr>{cell}<b>{escape(name)}</b></td>{''.join(f'{cell}{escape(one)}</td>' for one in rest)}</tr>"
-            for name, *rest in rows
+            f"<tr>{_td(f'<b>{escape(name)}</b>')}{''.join(map(_td, map(escape, rest)))}</tr>" for name, *rest in rows
         )
         return f"<table><tr>{head}</tr>{body}</table>"
 
@@ -67,19 +75,27 @@ class Listing(list[str]):
         return heads, [[name, *(_cell(column, row.get(column)) for column in columns)] for name, row in named]
 
 
-def _unit(column: str) -> tuple[str, str]:
-    """The end of the column's name that is its unit, and the unit."""
-    return next(((end, unit) for end, unit in _UNITS.items() if column.endswith(end)), ("", ""))
+def _td(cell: str) -> str:
+    look = f"{_LEFT};{_WHOLE}" if len(cell) <= _SHORT else _LEFT
+    return f'<td style="{look}">{cell}</td>'
+
+
+def _end(column: str) -> str:
+    """The end of the column's name that is its unit."""
+    return next((end for end in _UNITS if column.endswith(end)), "")
 
 
 def _head(column: str) -> str:
-    return column.removesuffix(_unit(column)[0]).replace("_", " ")
+    end = _end(column)
+    return f"{column.removesuffix(end)}{_UNITS[end][1] if end else ''}".replace("_", " ")
 
 
 def _cell(column: str, value: Any) -> str:
     if value is None or value == "":
         return "-"
-    unit = _unit(column)[1]
-    if unit and isinstance(value, int | float) and math.isfinite(value):
-        return scaled(value, unit)
-    return three_digits(value) if isinstance(value, float) else str(value)
+    if not isinstance(value, int | float):
+        return str(value)
+    if not math.isfinite(value):
+        return "-"
+    unit = _UNITS.get(_end(column), ("", ""))[0]
+    return scaled(value, unit) if unit else three_digits(value) if isinstance(value, float) else str(value)

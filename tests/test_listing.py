@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def test_a_column_with_nothing_in_it_is_left_out() -> None:
     listing = Listing("thing", {"a": {"n": 1, "x": None, "y": ""}, "b": {"n": 1234.5, "t_s": 0.002, "y": ""}})
     assert repr(listing).splitlines() == ["thing  n     t", "a      1     -", "b      1234  2.00 ms"]
     assert repr(Listing("thing", {})) == "no thing"
+
+
+def test_units_of_numbers_are_told_from_counts() -> None:
+    rows = {
+        "low": {"tok_per_s": 3.4567, "flash_bytes_per_token": 2.5e9, "energy_j_per_token": 1.25, "hit_rate": math.nan}
+    }
+    assert repr(Listing("scores", rows)).splitlines() == [
+        "scores  tok per s  flash per token  energy per token  hit rate",
+        "low     3.46       2.50 GB          1.25 J            -",
+    ]
 
 
 def test_folders_go_to_workers_by_name() -> None:

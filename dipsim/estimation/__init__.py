@@ -13,6 +13,7 @@ import pandas as pd
 
 from dipsim.description import METHOD, OPTIONS, Description, default_of
 from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.listing import Listing
 from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
 from dipsim.profile import HardwareProfile
@@ -74,7 +75,8 @@ class Estimate:
         return f"{self.model.name} on {self.described.profile}, {self.described.method}: {of_method}; {beside}"
 
     def _repr_html_(self) -> str:
-        return as_table("", {"": self.headline}) + self.runs.to_html(index=False)
+        runs = Listing("scores", self.runs.set_index("scores").to_dict(orient="index"))
+        return as_table("", {"": self.headline}) + runs._repr_html_()
 
 
 @shown_in_notebooks("estimating", "runs")
