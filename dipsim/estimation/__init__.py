@@ -75,7 +75,7 @@ class Estimate:
         return f"{self.model.name} on {self.described.profile}, {self.described.method}: {of_method}; {beside}"
 
     def _repr_html_(self) -> str:
-        runs = Listing("scores", self.runs.set_index("scores").to_dict(orient="index"))
+        runs = Listing("scores", {name: _row(result.to_dict()) for name, result in self.results.items()})
         return as_table("", {"": self.headline}) + runs._repr_html_()
 
 
