@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dipsim import layouts
+    from dipsim import budgets, devices, layouts, loads, methods, plots, policies, prefetchers
     from dipsim.budgets import BudgetRequest, register_budget
+    from dipsim.catalogue import figures, fitted, models, profiles
     from dipsim.devices import register_device
     from dipsim.engine.processes import ComputeDevice, DramDevice, FlashDevice
     from dipsim.errors import DipsimError, DipsimWarning
@@ -55,6 +56,10 @@ _HOMES = {
     "__version__": "version",
     "BudgetRequest": "budgets",
     "register_budget": "budgets",
+    "figures": "catalogue",
+    "fitted": "catalogue",
+    "models": "catalogue",
+    "profiles": "catalogue",
     "ComputeDevice": "engine.processes",
     "DramDevice": "engine.processes",
     "FlashDevice": "engine.processes",
@@ -99,8 +104,8 @@ _HOMES = {
     "TraceWriter": "trace",
     "tune": "tuning",
 }
-# Whole parts.
-_FOLDERS = ("layouts", "plots", "policies")
+# Whole parts; all but plots list what there is of their kind when called.
+_FOLDERS = ("budgets", "devices", "layouts", "loads", "methods", "plots", "policies", "prefetchers")
 
 __all__ = [
     "BudgetRequest",
@@ -133,12 +138,21 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "budgets",
     "compare_devices",
+    "devices",
     "estimate",
+    "figures",
+    "fitted",
     "layouts",
+    "loads",
+    "methods",
     "mlp_group",
+    "models",
     "plots",
     "policies",
+    "prefetchers",
+    "profiles",
     "register_budget",
     "register_device",
     "register_layout",

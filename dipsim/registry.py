@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -10,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, cached_property
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from dipsim.errors import DipsimError, choose, suggestion
+from dipsim.listing import Listing
 
 T = TypeVar("T")
 
@@ -102,6 +106,17 @@ class Registry(Generic[T]):
         names = [name for name, entry in self._entries.items() if entry is type(thing)]
         return names[0] if names else type(thing).__name__
 
+    def listing(self) -> Listing:
+        """All of them: what each does, and its source; of a package that is broken, what is wrong with it."""
+        return Listing(self.kind, {name: self._told(name) for name in self})
+
+    def _told(self, name: str) -> dict[str, str]:
+        try:
+            entry = self[name]
+        except DipsimError as error:
+            return {"what_it_does": str(error), "source": ""}
+        return {"what_it_does": " ".join(docstring(entry).split("\n\n")[0].split()), "source": _source(entry)}
+
     def loaded(self, name: str) -> T | None:
         """The entry if it is there without loading another package."""
         return self._entries.get(name)
@@ -133,6 +148,37 @@ class Registry(Generic[T]):
                 f"{self.kind} '{point.name}': its package ({point.value}) fails to load: {error}"
             ) from error
         return entry
+
+
+class _Folder(ModuleType):
+    """A folder that has the registry of its own name."""
+
+    def __call__(self) -> Listing:
+        registry: Registry[Any] = getattr(self, self.__name__.rpartition(".")[2])
+        return registry.listing()
+
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        return import_module, (self.__name__,)  # as other modules, on its way to workers
+
+
+def lists_when_called(folder: str) -> None:
+    """From now on `ds.policies()` gives the listing of what `ds.policies` has: folder and registry have one word.
+
+    Args:
+        folder: the module's name, with the registry in it.
+    """
+    sys.modules[folder].__class__ = _Folder
+
+
+def docstring(entry: object) -> str:
+    """A thing's own: what a base class says is no description of it."""
+    return inspect.cleandoc(entry.__doc__ or "")
+
+
+def _source(entry: object) -> str:
+    """What a docstring's line `Source: ...` says."""
+    lines = docstring(entry).splitlines()
+    return next((line.removeprefix("Source: ").rstrip(".") for line in lines if line.startswith("Source: ")), "")
 
 
 @cache

@@ -10,7 +10,7 @@ project = "dipsim"
 author = "The dipsim authors"
 release = metadata.version("dipsim")
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -25,6 +25,7 @@ language = "en"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks show the outputs that they were kept with; tests run them
 smartquotes_action = "D"  # quotes stay as they are typed
 html_math_renderer = "mathml"
 

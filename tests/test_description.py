@@ -121,7 +121,7 @@ def test_an_option_means_the_same_typed_and_in_a_spec(name: str) -> None:
 def test_simulation_has_the_options_of_the_record(simulation: Any) -> None:
     parameters = inspect.signature(ds.Simulation).parameters
     assert [*parameters][:4] == ["profile", "trace", "masking", "policy"]
-    assert set(parameters) == {"trace", *(option.makes or name for name, option in OPTIONS.items())}
+    assert set(parameters) == {"trace", "masking", *OPTIONS}
     assert {name for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY} >= {*KEYWORDS}
     assert all(parameters[name].default == default_of(name) for name in ("policy", *KEYWORDS))
     documentation = inspect.getdoc(ds.Simulation) or ""
@@ -153,7 +153,22 @@ def test_what_tune_searches_is_said_by_the_record() -> None:
     ("options", "message"),
     [
         ({"overlpa": "io"}, "Simulation: overlpa: unknown key; did you mean 'overlap'?"),
-        ({"density": 0.5}, "Simulation: density: unknown key"),
+        ({"densty": 0.5}, "Simulation: densty: unknown key; did you mean 'density'?"),
+        (
+            {"density": 0.5},
+            "density: got 0.5 beside Dip(density=0.5, keep_input=None, keep_glu=None), which holds",
+        ),
+        ({"method": "glu"}, "method: got 'glu' beside masking Dip("),
+        ({"masking": "dipp"}, "method: unknown name, got 'dipp'; did you mean 'dip'?"),
+        ({"masking": "glu", "gamma": 0.5}, "gamma: method 'glu' has no such option"),
+        ({"masking": "dip", "density": "half"}, "Simulation: density: got 'half'"),
+        ({"profile_values": {"flash.derat": 1}}, "derat"),
+        ({"policy_options": {"half_life": 8}}, "half_life: policy 'lfu' has no such option"),
+        (
+            {"policy": ds.policies.LfuDecay(), "policy_options": {"half_life": 8}},
+            "policy_options: got {'half_l",
+        ),
+        ({"loads": [Reader()], "load_options": {"reader-of-this-test": {}}}, "load_options: got some for 'reader-of-t"),
         ({"tokens": "6"}, "Simulation: tokens: got '6'; input should be a valid integer"),
         ({"tokens": True}, "Simulation: tokens: got True"),
         ({"warmup": None}, "Simulation: warmup: got None"),
@@ -192,6 +207,27 @@ def test_numbers_may_be_of_numpy_and_models_have_names(simulation: Any, tmp_path
     path = tmp_path / "model.json"
     path.write_text(small_model().model_dump_json())
     assert simulation(model=str(path)).config == simulation(model=small_model()).config
+
+
+def test_names_and_paths_stand_for_things(simulation: Any) -> None:
+    """What the command line takes, with the options of what is named beside it."""
+    run = simulation(trace=str(simulation().trace.path), masking="Dip_CA", density=0.4, gamma=0.3)
+    assert run.masking == DipCa(density=0.4, gamma=0.3)
+    assert run.config == simulation(masking=None, method="dip-ca", density=0.4, gamma=0.3).config
+    assert run.config == simulation(masking=DipCa(density=0.4, gamma=0.3)).config
+    assert simulation(masking=None).masking == DipCa(density=0.7) == masking_of(Description())
+    assert simulation(masking=None, method=Dip(density=0.4)).masking == Dip(density=0.4)
+    assert simulation(density=None, method_options={}).masking == Dip(density=0.5)
+    values = {"flash.read_bytes_per_s": 1.0}
+    phone = ds.HardwareProfile.load("oneplus-12-ufs4").with_values(values).model_dump(mode="json", by_alias=True)
+    assert simulation(profile="OnePlus-12-UFS4", profile_values=values).config["profile"] == phone
+    named = simulation(
+        **{"policy": "lfu-decay", "policy_options": {"half_life": 8}, "layout_options": {"bundled": False}},
+        **{"loads": "reader-of-this-test", "load_options": {"reader-of-this-test.period_s": 2.0}},
+    )
+    own = {"loads": [Reader(2.0)], "layout": ds.layouts.Column(bundled=False)}
+    assert named.config == simulation(policy=ds.policies.LfuDecay(half_life=8), **own).config
+    assert ds.Simulation("a18-paper", "tiny", dram="50%").config["dram"] == "50%"
 
 
 def test_loads_and_devices_come_back_from_a_configuration(simulation: Any) -> None:
@@ -369,3 +405,12 @@ def test_mistakes_on_the_command_line_are_one_line(
     told = capsys.readouterr()
     assert (end.value.code, told.out, told.err.count("\n")) == (2, "", 1), told.err
     assert message in told.err
+
+
+def test_models_and_traces_have_names_elsewhere_too(tmp_path: Path) -> None:
+    named = ds.synthesize(tmp_path / "named.zarr", "tiny", 4, sites="glu, mlp_input")
+    made = ds.synthesize(tmp_path / "made.zarr", ds.ModelSpec.load("tiny"), 4, sites=["glu", "mlp_input"])
+    assert (named.model, named.sites) == (made.model, made.sites)
+    assert np.array_equal(named.read("glu", 0, 4), made.read("glu", 0, 4))
+    path = tmp_path / "named.zarr"
+    assert ds.trace_statistics(str(path), layers=[1]).equals(ds.trace_statistics(named, layers=[1]))

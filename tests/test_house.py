@@ -22,6 +22,7 @@ CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
     {"errors", "version"},
     {"units", "notebook", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
+    {"listing", "progress"},
     {"model", "registry", "archives", "description"},
     {"profile", "trace", "plugin_files"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic", "routes"},
@@ -33,6 +34,7 @@ LAYERS = [
     {"questions"},
     {"simulation"},
     {"plots", "evaluation", "estimation", "report"},
+    {"catalogue"},
     {"sweeps"},
     {"tuning"},
     {"cli"},
@@ -67,6 +69,7 @@ DOORS = {
     "optuna": {"tuning"},
     "lm_eval": {SIDE_DOOR},
     "fsspec": {"trace"},
+    "IPython": {"progress"},
 }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from typing import Any
+from xml.etree import ElementTree as ET
 
+import pandas as pd
 import pytest
 
 import dipsim as ds
@@ -75,3 +77,13 @@ def test_names_are_escaped(html: str) -> None:
 def test_a_profile_of_a_stranger_is_escaped() -> None:
     profile = ds.HardwareProfile.load("a18-paper").with_values({"name": EVIL, "description": EVIL})
     assert "script" not in Tags(profile._repr_html_()).names
+
+
+def test_a_figure_is_an_svg_twice_as_wide_as_in_print() -> None:
+    frame = pd.DataFrame({"policy": ["lru", "lfu"] * 2, "density": [0.3, 0.3, 0.5, 0.5], "tok_per_s": [2.0, 3, 1, 2]})
+    plot = ds.plots.curves(frame, x="density", by="policy")
+    svg = ET.fromstring(plot._repr_svg_())
+    box = [float(number) for number in svg.attrib["viewBox"].split()]
+    shown = [float(svg.attrib[name].removesuffix("pt")) for name in ("width", "height")]
+    assert shown == pytest.approx([2 * box[2], 2 * box[3]], rel=1e-5)
+    assert box[2] == pytest.approx(72 * plot.figure.get_figwidth(), rel=1e-3)

@@ -425,8 +425,8 @@ def raises(*given: Any) -> None:
 @pytest.mark.parametrize(
     ("masking", "message"),
     [
-        ("dip", "masking: got 'dip'; must be a method such as"),
-        (Half, "masking: got <class .*Half'>; must be a method such as"),
+        (3, "method: got 3; must be a name, or a method such as"),
+        (Half, "method: got <class .*Half'>; must be a name, or a method such as"),
         (wrong(groups=lambda self, model: ()), r"method 'Wrong': groups: got \(\); must be a tuple of groups"),
         (wrong(groups=told), r"method 'Wrong': groups: got Group\(.*; must be a tuple of groups"),
         (wrong(groups=lambda self, model: ["down"]), r"method 'Wrong': groups: got \['down'\]; must be a tuple"),

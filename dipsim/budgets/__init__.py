@@ -13,6 +13,7 @@ from dipsim.budgets.protocol import (
     register_budget,
 )
 from dipsim.budgets.uniform import uniform
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "LOST_IN_FLOATS",
@@ -27,3 +28,5 @@ __all__ = [
     "register_budget",
     "uniform",
 ]
+
+lists_when_called(__name__)

@@ -19,6 +19,7 @@ from dipsim.calibration.flash import flash_numbers
 from dipsim.calibration.job import check_storage, run_job, sections
 from dipsim.calibration.profile import Measured, Section, document
 from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.progress import shown_in_notebooks
 from dipsim.units import scaled
 
 _SHORTEST_S, _LONGEST_S = 0.01, 3600
@@ -30,6 +31,7 @@ _BUSY = 0.5  # load per core
 _BEST = "best pass"
 
 
+@shown_in_notebooks("measuring", "points")
 def calibrate_host(
     folder: Path = Path(),
     file_bytes: int = 4_000_000_000,
@@ -53,7 +55,7 @@ def calibrate_host(
         warnings.warn(
             f"host: other work is running (load {load:.1f} on {cores.n_cores()} cores); numbers will be too low",
             DipsimWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     total, count = len(sections()) + _N_LOOPS, itertools.count(1)
     on_progress(0, total)

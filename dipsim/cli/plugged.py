@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dipsim.cli.terminal import harmless, table
-from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
     from dipsim.registry import Registry
@@ -45,26 +44,19 @@ def _registry(word: str) -> Registry[Any]:
 def _lister(word: str, kind: str) -> Callable[[], None]:
     def listed() -> None:
         registry = _registry(word)
-        rows = [[name, *_told(registry, name)] for name in registry]
+        rows = [[name, *row.values()] for name, row in registry.listing().rows.items()]
         table([kind, "what it does", "source"], rows, left=3)
 
     return listed
 
 
-def _told(registry: Registry[Any], name: str) -> list[str]:
-    """What it does and its source; of a package that is broken, what is wrong with it."""
-    try:
-        entry = registry[name]
-    except DipsimError as error:
-        return [str(error), ""]
-    return [" ".join(_docstring(entry).split("\n\n")[0].split()), _source(entry)]
-
-
 def _shower(word: str, kind: str) -> Callable[..., None]:
     def shown(name: Annotated[str, typer.Argument(help=f"A name of 'dipsim list {word}'.")]) -> None:
+        from dipsim.registry import docstring
+
         registry = _registry(word)
         entry = registry[name]
-        typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{_docstring(entry)}\n"))
+        typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{docstring(entry)}\n"))
         if rows := _options(entry):
             table(["option", "kind", "default"], rows, left=3)
 
@@ -82,17 +74,6 @@ def _options(entry: Any) -> list[list[str]]:
         [name, written[name], "must be given" if is_missing(default) else str(default)]
         for name, default in options_of(entry).items()
     ]
-
-
-def _docstring(entry: Any) -> str:
-    """Its own: what a base class says is no description of it."""
-    return inspect.cleandoc(entry.__doc__ or "")
-
-
-def _source(entry: Any) -> str:
-    """What a docstring's line `Source: ...` says."""
-    lines = _docstring(entry).splitlines()
-    return next((line.removeprefix("Source: ").rstrip(".") for line in lines if line.startswith("Source: ")), "")
 
 
 def _origin(registry: Registry[Any], name: str, entry: Any) -> str:

@@ -104,7 +104,8 @@ def _show_best(frame: "pd.DataFrame", axes: list[str], column: str) -> None:
 def _tell(spec: "Spec", planned: "Plan", workers: int | None) -> None:
     """What would be done."""
     from dipsim import sweeps
-    from dipsim.cli.terminal import duration, progress, say, table
+    from dipsim.cli.terminal import progress, say, table
+    from dipsim.progress import duration
 
     rows = [[name, str(len(values)), _listed(values)] for name, values in spec.axes.items()]
     table(["axis", "values", ""], rows, left=3)

@@ -28,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dipsim.errors import DipsimWarning
+from dipsim.progress import HowFar
 from dipsim.units import three_digits
 
 # Characters that make a terminal do something else than show them: controls, and what turns the reading direction.
@@ -174,24 +175,17 @@ class _Lines(threading.Thread):
 
     def __init__(self, title: str, unit: str) -> None:
         super().__init__(daemon=True)
-        self._title, self._unit = title, f" {unit}" if unit else ""
-        self._begun_s = time.monotonic()
+        self._how_far = HowFar(title, unit)
+        self.update = self._how_far.update
         self._ended = threading.Event()
-        self._first: tuple[float, int] | None = None  # when it was first told how much was done, and how much that was
-        self._now: tuple[int, int, str] | None = None
-
-    def update(self, done: int, total: int, note: str = "") -> None:
-        """Takes note of how far it is."""
-        self._first = self._first or (time.monotonic(), done)
-        self._now = done, total, note
 
     def run(self) -> None:
         """Says a line whenever the pause since the last one, of whatever phase, is over."""
         global _last_line_s
-        pause_s, own_s = FIRST_LINE_S, self._begun_s + FIRST_LINE_S / 5  # no word of what is over at once
+        pause_s, own_s = FIRST_LINE_S, self._how_far.begun_s + FIRST_LINE_S / 5  # no word of what is over at once
         while not self._ended.wait(max(0.0, max(_last_line_s + pause_s, own_s) - time.monotonic())):
             with suppress(OSError, ValueError):  # nobody reads it any more
-                say(self.line(time.monotonic()))
+                say(self._how_far.line(time.monotonic()))
             _last_line_s = time.monotonic()
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -199,26 +193,6 @@ class _Lines(threading.Thread):
         """The phase is over."""
         self._ended.set()
         self.join()
-
-    def line(self, now_s: float) -> str:
-        """What to say at that moment."""
-        so_far = f"{duration(now_s - self._begun_s)} so far"
-        if self._now is None or self._first is None:
-            return f"{self._title}: {so_far}"
-        (first_s, n_first), (done, total, note) = self._first, self._now
-        told = f"{f'{self._title} {note}'.rstrip()}: {done:,} of {total:,}{self._unit}"
-        if done >= total:
-            return f"{told}, finishing, {so_far}"
-        rate = (done - n_first) / max(now_s - first_s, 1e-9)
-        if not rate:
-            return f"{told}, {so_far}"
-        return f"{told}, {three_digits(rate)}{self._unit}/s, about {duration((total - done) / rate)} left"
-
-
-def duration(seconds: float) -> str:
-    """As one says it: `95 s`, `12 min`, `3.4 h`."""
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Description(Record):
             makes="profile",
         ),
     ] = pydantic.Field(default_factory=dict)
-    method: Annotated[str, _of_method("A name of 'dipsim list methods'.")] = "dip-ca"
+    method: Annotated[str, _of_method("A name of 'dipsim list methods'.", thing="Method")] = "dip-ca"
     density: Annotated[
         float | None,
         _of_method(

@@ -4,6 +4,7 @@ from dipsim.devices.compute import Compute, Reach, reach_of
 from dipsim.devices.dram import Dram
 from dipsim.devices.flash import BY_INDEX, Flash, ReadBatches, Slices
 from dipsim.devices.registry import devices, register_device
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "BY_INDEX",
@@ -17,3 +18,5 @@ __all__ = [
     "reach_of",
     "register_device",
 ]
+
+lists_when_called(__name__)

@@ -13,8 +13,11 @@ import pandas as pd
 
 from dipsim.description import METHOD, OPTIONS, Description, default_of
 from dipsim.errors import DipsimError, DipsimWarning
+from dipsim.listing import Listing
 from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
+from dipsim.profile import HardwareProfile
+from dipsim.progress import shown_in_notebooks
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.simulation.described import device_of
@@ -72,9 +75,11 @@ class Estimate:
         return f"{self.model.name} on {self.described.profile}, {self.described.method}: {of_method}; {beside}"
 
     def _repr_html_(self) -> str:
-        return as_table("", {"": self.headline}) + self.runs.to_html(index=False)
+        runs = Listing("scores", {name: _row(result.to_dict()) for name, result in self.results.items()})
+        return as_table("", {"": self.headline}) + runs._repr_html_()
 
 
+@shown_in_notebooks("estimating", "runs")
 def estimate(
     model: str | Path | ModelSpec,
     profile: str = "oneplus-12-ufs4",
@@ -106,17 +111,22 @@ def estimate(
         options["method"] = "experts"
     described = Description.parse({"profile": profile, "warmup": n_tokens_of(spec) // 2} | options, "options")
     results, device = {}, device_of(described)
-    with warnings.catch_warnings():
-        for done, preset in enumerate(PRESETS):
-            warnings.simplefilter("default" if preset == "default" else "ignore", DipsimWarning)
-            trace = _scores(spec.model_dump_json(), preset)
-            results[preset] = Simulation.from_description(described, trace, device).run()
-            on_progress(1 + done, 1 + len(PRESETS))
-        warnings.simplefilter("ignore", DipsimWarning)
-        base = DENSE if spec.mixture is None else NO_CACHE
-        results[base] = Simulation.from_description(_without_method(described, base), trace, device).run()
-        on_progress(1 + len(PRESETS), 1 + len(PRESETS))
+    for done, preset in enumerate(PRESETS):
+        trace = _scores(spec.model_dump_json(), preset)
+        results[preset] = _run(described, trace, device, is_quiet=preset != "default")
+        on_progress(1 + done, 1 + len(PRESETS))
+    base = DENSE if spec.mixture is None else NO_CACHE
+    results[base] = _run(_without_method(described, base), trace, device, is_quiet=True)
+    on_progress(1 + len(PRESETS), 1 + len(PRESETS))
     return Estimate(results, spec, described)
+
+
+def _run(described: Description, trace: Trace, device: HardwareProfile, is_quiet: bool) -> Result:
+    """One run, which warns of what another has not warned of yet."""
+    with warnings.catch_warnings():
+        if is_quiet:
+            warnings.simplefilter("ignore", DipsimWarning)
+        return Simulation.from_description(described, trace, device).run()
 
 
 def n_tokens_of(model: ModelSpec) -> int:

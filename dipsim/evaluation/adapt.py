@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dipsim.evaluation.evaluate import told_of
 from dipsim.model.groups import SITES
+from dipsim.progress import shown_in_notebooks
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 OnStep = Callable[[int, int, str], None]
 
 
+@shown_in_notebooks("training", "steps", tells="on_step")
 def adapt(
     loaded: LoadedModel,
     ids: NDArray[np.int64],

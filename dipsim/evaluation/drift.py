@@ -15,6 +15,7 @@ from dipsim.evaluation import clusters
 from dipsim.evaluation.evaluate import OnProgress, evaluate
 from dipsim.kernels import Float64Array
 from dipsim.model.groups import SITES
+from dipsim.progress import shown_in_notebooks
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.trace import Certificate, Gap, Trace, options_of
@@ -88,6 +89,7 @@ class Drift:
         return f"{self.title}\n{pd.DataFrame(rows).T.to_string()}"
 
 
+@shown_in_notebooks("running", "windows")
 def drift(
     loaded: LoadedModel,
     text: str,

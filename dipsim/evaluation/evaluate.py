@@ -21,6 +21,7 @@ from dipsim.evaluation.clusters import ratio, standard_error
 from dipsim.evaluation.losses import losses_table, tokens_sha256
 from dipsim.kernels import Float64Array, Int64Array
 from dipsim.model.groups import SITES
+from dipsim.progress import shown_in_notebooks
 from dipsim.results import Result
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
@@ -116,6 +117,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+@shown_in_notebooks("evaluating", "windows")
 def evaluate(
     loaded: LoadedModel,
     ids: NDArray[np.int64],

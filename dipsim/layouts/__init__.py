@@ -18,6 +18,7 @@ from dipsim.layouts.protocol import (
     reads_of,
     register_layout,
 )
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "Coactivation",
@@ -37,3 +38,5 @@ __all__ = [
     "reads_of",
     "register_layout",
 ]
+
+lists_when_called(__name__)

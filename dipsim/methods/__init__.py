@@ -18,6 +18,7 @@ from dipsim.methods.one_site import Dense, Gate, Glu, Up
 from dipsim.methods.predictor import Predictor
 from dipsim.methods.protocol import Method, TopK, check_kind, make, methods, options, register_method, top_k
 from dipsim.methods.pruning import MagnitudePruning
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "Cats",
@@ -50,3 +51,5 @@ __all__ = [
     "top_k",
     "top_k_of",
 ]
+
+lists_when_called(__name__)

@@ -12,7 +12,6 @@ from dipsim.methods import Method, check_kind, groups_of
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.policies import Policy
-from dipsim.profile import HardwareProfile
 from dipsim.registry import ships_with_dipsim
 from dipsim.trace import Trace
 
@@ -31,14 +30,6 @@ _SHAPE: dict[str, Callable[[ModelSpec], object]] = {
 
 def _has_mlps(model: ModelSpec) -> bool:
     return len(model.layers_with_experts) < model.n_layers
-
-
-def check_kinds(profile: object, trace: object) -> None:
-    """Refuses names and paths where things are wanted."""
-    for name, thing, kind in (("profile", profile, HardwareProfile), ("trace", trace, Trace)):
-        if not isinstance(thing, kind):
-            how = "HardwareProfile.load(name)" if kind is HardwareProfile else "Trace.open(path)"
-            raise DipsimError(f"{name}: got {thing!r}; must be a {kind.__name__}, see {how}")
 
 
 def check_engine(engine: str, loads: Sequence[object], devices: Mapping[str, object]) -> None:
@@ -151,10 +142,8 @@ def check_prompt(given: str | None, trace: Trace) -> bool:
     return prompt == "warm"
 
 
-def check_method(masking: object, trace: Trace, model: ModelSpec, policy: Policy) -> None:
-    """Refuses what is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
-    if not isinstance(masking, Method):
-        raise DipsimError(f"masking: got {masking!r}; must be a method such as Dip(density=0.5)")
+def check_method(masking: Method, trace: Trace, model: ModelSpec, policy: Policy) -> None:
+    """Refuses a class that is no method, an oracle of masks that depend on it, and scores that the trace lacks."""
     check_kind(masking.name, type(masking))
     if policy.needs_future and masking.looks_at_residency:
         own = (

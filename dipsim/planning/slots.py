@@ -92,7 +92,7 @@ def warn_where_policies_agree(setup: Setup) -> None:
         warnings.warn(
             f"slots: {', '.join(said)}: under admission 'always' every policy does the same there",
             DipsimWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -114,7 +114,7 @@ def warn_of_cliff(setup: Setup) -> None:
         f"cache_scope: a token uses {scaled(sum(parts), 'B')} of columns, the cache that all layers share holds "
         f"{scaled(room_bytes, 'B')}: {outcome}; choose cache_scope 'layer', another policy or more memory",
         DipsimWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dipsim.plots.look import looks
 
 FORMATS = (".svg", ".pdf", ".png")
 _MOST_PIXELS = 10**8
+_SIZES = re.compile(r'\b(width|height)="([0-9.]+)pt"')  # of the whole, where it begins
 
 
 def check_format(path: Path) -> None:
@@ -55,12 +57,12 @@ class Plot:
         with replacing(path.with_suffix(".csv")) as temporary:
             self.data.to_csv(temporary, index=False)
 
-    def _repr_png_(self) -> bytes:
-        """What notebooks show."""
-        written = io.BytesIO()
+    def _repr_svg_(self) -> str:
+        """What notebooks show: twice as wide as in print."""
+        written = io.StringIO()
         with looks():
-            self.figure.savefig(written, format="png")
-        return written.getvalue()
+            self.figure.savefig(written, format="svg", metadata={"Date": None})
+        return _SIZES.sub(lambda size: f'{size[1]}="{2 * float(size[2]):g}pt"', written.getvalue(), count=2)
 
 
 def _check_pixels(figure: Figure) -> None:

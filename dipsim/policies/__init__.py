@@ -13,6 +13,7 @@ from dipsim.policies.protocol import (
 from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
 from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
 from dipsim.policies.use_counts import save_use_counts
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "Arc",
@@ -44,3 +45,5 @@ __all__ = [
     "register_policy",
     "save_use_counts",
 ]
+
+lists_when_called(__name__)

@@ -2,6 +2,7 @@
 
 from dipsim.prefetchers.guesses import NoPrefetch, Oracle, PreviousLayer, PreviousToken
 from dipsim.prefetchers.protocol import Known, Prefetcher, guess_columns, prefetchers, register_prefetcher
+from dipsim.registry import lists_when_called
 
 __all__ = [
     "Known",
@@ -14,3 +15,5 @@ __all__ = [
     "prefetchers",
     "register_prefetcher",
 ]
+
+lists_when_called(__name__)

@@ -16,6 +16,7 @@ from dipsim.errors import DipsimError
 from dipsim.notebook import as_bar, as_table
 from dipsim.planning.dram import DramPlan
 from dipsim.profile import HardwareProfile
+from dipsim.progress import shown_in_notebooks
 from dipsim.results import breakdown
 from dipsim.results.headline import headline
 from dipsim.results.headroom import Headroom
@@ -49,6 +50,7 @@ class Result:
     measure_headroom: Callable[[Callable[[int, int], None]], Headroom]
     of_prompts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    @shown_in_notebooks("replaying masks", "tokens")
     def headroom(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
 

@@ -21,5 +21,5 @@ def warn_of_ruin(model: ModelSpec, mlp_error: float | None) -> None:
         f"mlp_error: {mlp_error:.2f}; above {_MOST_ERROR}, perplexity of models of this size was found to rise by 15 "
         "to 45 % and soon far more: a higher density, or a higher gamma, loses less",
         DipsimWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -20,7 +20,6 @@ from dipsim.planning.checks import (
     check_engine,
     check_given_hits,
     check_io_depth,
-    check_kinds,
     check_layers_beside,
     check_method,
     check_prompt,
@@ -37,6 +36,7 @@ from dipsim.planning.units import units_beside
 from dipsim.policies import Policy, policies
 from dipsim.prefetchers import prefetchers
 from dipsim.profile import HardwareProfile
+from dipsim.progress import shown_in_notebooks
 from dipsim.questions.explain import explain_token
 from dipsim.questions.headroom import check_headroom, measure_headroom
 from dipsim.results import Explanation, Headroom, Result
@@ -44,11 +44,12 @@ from dipsim.results.ruin import warn_of_ruin
 from dipsim.simulation.closed_loop import LoopMasks
 from dipsim.simulation.configuration import arguments, arguments_of, method_part, plugged_part
 from dipsim.simulation.described import device_of, masking_of
-from dipsim.simulation.options import checked, documented, with_options
+from dipsim.simulation.options import bytes_of, checked, documented, with_options
 from dipsim.simulation.plugged import named, named_devices, named_loads, named_model, policy_factory
+from dipsim.simulation.things import given_device, given_method, given_trace
 from dipsim.timeline import OnBlock, OnProgress, Timeline, log_of, write_events
 from dipsim.trace import Trace
-from dipsim.units import parse_bytes, scaled
+from dipsim.units import scaled
 
 __all__ = ["Simulation"]
 
@@ -57,12 +58,13 @@ class Simulation:
     """A trace, a device, a method and a cache, checked and ready to run.
 
     Args:
-        profile: the device.
-        trace: recorded scores.
-        masking: the method, for example `DipCa(density=0.5, gamma=0.2)`.
+        profile: the device, or its name or TOML file.
+        trace: recorded scores, or their path or name.
+        masking: the method, or its name; `method` is the same argument. `DipCa(density=0.5, gamma=0.2)` in either is
+            what `method="dip-ca", density=0.5, gamma=0.2` is; without one it is the command line's default.
         policy: eviction policy by name, or an instance that every cache gets a copy of. A result's config holds its
             name and options: register the class to run it again from there.
-        **options: the options of a run that `dipsim.description` has, but for those of device and method.
+        **options: the options of a run that `dipsim.description` has. An instance holds those of its own.
 
     Raises:
         DipsimError: an unknown name, a value out of range, scores that the trace lacks, or things that do not go
@@ -71,31 +73,32 @@ class Simulation:
 
     def __init__(
         self,
-        profile: HardwareProfile,
-        trace: Trace,
-        masking: Method,
+        profile: HardwareProfile | str | Path,
+        trace: Trace | str | Path,
+        masking: Method | str | None = None,
         policy: str | Policy = "lfu",
         **options: Any,
     ) -> None:
-        check_kinds(profile, trace)
-        given = checked(options)
+        given, of_names = checked(options)
+        profile, trace = given_device(profile, of_names["profile_values"]), given_trace(trace)
+        masking = given_method(masking, of_names)
         model = named_model(given["model"]) or trace.model
         check_shape(model, trace.model)
         n_tokens = trace.n_tokens if given["tokens"] is None else given["tokens"]
         n_positions = trace.n_positions if given["context"] is None else given["context"]
         check_counts(trace, n_tokens, given["warmup"], n_positions)
-        new_policy = policy_factory(policy)
+        new_policy = policy_factory(policy, of_names["policy_options"])
         check_method(masking, trace, model, new_policy())
         check_io_depth(given["io_depth"])
-        layout = named("layout", given["layout"], layouts)
-        prefetcher = named("prefetch", given["prefetch"], prefetchers)
+        layout = named("layout", given["layout"], layouts, of_names["layout_options"])
+        prefetcher = named("prefetch", given["prefetch"], prefetchers, of_names["prefetch_options"])
         layer_bytes = bytes_ahead(prefetcher, given["prefetch_bytes"], model, given["overlap"])
         n_ahead = layers_ahead(prefetcher, given["prefetch_layers"], layout)
         ahead_bytes = min(n_ahead, model.n_layers) * layer_bytes
-        beside_bytes = {name: _bytes_of(given, name) for name in ("adapter_bytes", "predictor_bytes")}
+        beside_bytes = {name: bytes_of(given, name) for name in ("adapter_bytes", "predictor_bytes")}
         beside = beside_layers(masking, model, **beside_bytes)
         engine = choose("engine", given["engine"], ENGINES)
-        loads, devices = named_loads(given["loads"]), named_devices(given["devices"])
+        loads, devices = named_loads(given["loads"], of_names["load_options"]), named_devices(given["devices"])
         check_engine(engine, loads, devices)
         groups, scope = groups_of(masking, model), choose("cache_scope", given["cache_scope"], SCOPES)
         prefetch, hit_rate = prefetchers.name_and_options(prefetcher)[0], given["given_hit_rate"]
@@ -193,6 +196,7 @@ class Simulation:
         """
         return cls(**arguments_of(config, trace))
 
+    @shown_in_notebooks("simulating", "tokens")
     def run(
         self,
         on_progress: OnProgress = lambda done, total: None,
@@ -234,6 +238,7 @@ class Simulation:
         warn_of_ruin(setup.model, result.mlp_error)
         return result
 
+    @shown_in_notebooks("simulating", "tokens")
     def explain(self, token: int | None = None, on_progress: OnProgress = lambda done, total: None) -> Explanation:
         """Why a token was slow: its stages taken apart, and true runs of what would have changed.
 
@@ -246,6 +251,7 @@ class Simulation:
         """
         return explain_token(self._setup, self._rework, self._run, self.title, token, on_progress)
 
+    @shown_in_notebooks("replaying masks", "tokens")
     def headroom(self, on_progress: OnProgress = lambda done, total: None) -> Headroom:
         """What better eviction, admission, split and memory would make of this run: its very masks are replayed.
 
@@ -318,12 +324,6 @@ class Simulation:
         """A run with the slots and the layout that its budget and its layout make of it."""
         slots = slots_of(setup, self._given["budget"], on_tokens)
         return replace(setup, slots=slots, places=places_of(setup))
-
-
-def _bytes_of(given: dict[str, Any], name: str) -> float:
-    """An amount that is 0 where it is not given."""
-    value: str | float = given[name] or 0
-    return parse_bytes(value, name.replace("_", "-")) if isinstance(value, str) else value
 
 
 Simulation.__signature__ = documented(Simulation)  # type: ignore[attr-defined]

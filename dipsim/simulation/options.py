@@ -1,4 +1,4 @@
-"""Which options does `Simulation` take: those of the record of a run, beside what makes its device and its method."""
+"""Which options does `Simulation` take: those of the record of a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import pydantic
 
 from dipsim.description import OPTIONS, Description, default_of, kind_of, of_simulation, written
 from dipsim.schema import Record
+from dipsim.units import parse_bytes
 
-_NAMES = tuple(name for name in of_simulation() if name != "policy")
+# Device and policy are arguments with a place of their own.
+_NAMES = tuple(name for name in OPTIONS if name not in ("profile", "policy"))
+OF_METHOD = tuple(name for name, option in OPTIONS.items() if option.makes == "masking")
 
 
 class _Kinds(Record):
@@ -30,15 +33,24 @@ def _kind(name: str) -> Any:
 _OPTIONS: type[_Kinds] = pydantic.create_model("_OPTIONS", __base__=_Kinds, **{name: _kind(name) for name in _NAMES})
 
 
-def checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Every option by name: as it was given (whole numbers stay so), or its default.
+def checked(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Every option of the run by name, and every option of what the run's names stand for (its device, its method, what
+    plugs in): as it was given (whole numbers stay so), or its default.
 
     Raises:
         DipsimError: an unknown one, or a value of the wrong kind.
     """
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
-    _OPTIONS.parse(plain, "Simulation")
-    return {name: plain[name] if name in plain else default_of(name) for name in _NAMES}
+    parsed = _OPTIONS.parse(plain, "Simulation")
+    own, whole = of_simulation(), {name: plain[name] if name in plain else default_of(name) for name in _NAMES}
+    of_names = {name: getattr(parsed, name) for name in _NAMES if name not in own}
+    return {name: whole[name] for name in _NAMES if name in own}, of_names
+
+
+def bytes_of(given: dict[str, Any], name: str) -> float:
+    """An amount that is 0 where it is not given."""
+    value: str | float = given[name] or 0
+    return parse_bytes(value, name.replace("_", "-")) if isinstance(value, str) else value
 
 
 def documented(made: Callable[..., object]) -> inspect.Signature:
@@ -49,7 +61,7 @@ def documented(made: Callable[..., object]) -> inspect.Signature:
         inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=default_of(name),
+            default=None if name == "method" else default_of(name),
             annotation=written(Description.model_fields[name].annotation, OPTIONS[name].thing),
         )
         for name in _NAMES

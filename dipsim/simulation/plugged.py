@@ -19,23 +19,25 @@ from dipsim.registry import Registry
 Made = TypeVar("Made")
 
 
-def policy_factory(policy: object) -> Callable[[], Policy]:
+def policy_factory(policy: object, options: dict[str, Any]) -> Callable[[], Policy]:
     """Makes the policy of one cache: a copy each.
 
     Raises:
-        DipsimError: neither a name nor an instance.
+        DipsimError: as `named`.
     """
-    return partial(copy.deepcopy, named("policy", policy, policies))
+    return partial(copy.deepcopy, named("policy", policy, policies, options))
 
 
-def named(kind: str, given: object, registry: Registry[Callable[..., Made]]) -> Made:
-    """What was given, or what has the given name.
+def named(kind: str, given: object, registry: Registry[Callable[..., Made]], options: dict[str, Any]) -> Made:
+    """What was given, or what has the given name, with its options.
 
     Raises:
-        DipsimError: neither a name nor an instance.
+        DipsimError: neither a name nor an instance, an instance with options beside it, or options that it has not.
     """
     if isinstance(given, str):
-        return cast(Made, registry.make(given, {}))
+        return cast(Made, registry.make(given, options))
+    if options:
+        raise DipsimError(f"{kind}_options: got {options} beside {given!r}; an instance holds its own, give a name")
     if inspect.isclass(given) or given is None:
         got = f"the class {given.__name__}" if inspect.isclass(given) else "None"
         raise DipsimError(f"{kind}: got {got}; give a registered name or an instance")
@@ -55,16 +57,23 @@ def named_model(given: object) -> ModelSpec | None:
     return given
 
 
-def named_loads(given: object) -> tuple[Load, ...]:
+def named_loads(given: object, options: Mapping[str, dict[str, Any]]) -> tuple[Load, ...]:
     """The loads of a run.
 
+    Args:
+        given: names and instances.
+        options: of those that are given by name.
+
     Raises:
-        DipsimError: no list of names and instances, something that cannot run, or a name twice.
+        DipsimError: no list of names and instances, something that cannot run, a name twice, or options of none of
+            the names.
     """
     listed = [given] if isinstance(given, str) else given
     if not isinstance(listed, list | tuple):
         raise DipsimError(f"loads: got {given!r}; must be a list of registered names and instances")
-    made = [named("loads", one, loads) for one in listed]
+    if unused := [name for name in options if name not in listed]:
+        raise DipsimError(f"load_options: got some for '{unused[0]}', which is no load of this run; name it by load")
+    made = [named("loads", one, loads, options.get(one, {}) if isinstance(one, str) else {}) for one in listed]
     for one in made:
         if not callable(getattr(one, "run", None)):
             raise DipsimError(f"loads: got {one!r}; must have run(env, machine)")

@@ -20,6 +20,7 @@ from dipsim.errors import DipsimError, choose
 from dipsim.methods import Method
 from dipsim.model import ModelSpec
 from dipsim.model.groups import SITES, site_width
+from dipsim.progress import shown_in_notebooks
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.hooks import Plan, Predictors, find_parts, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel
@@ -28,6 +29,7 @@ from dipsim.trace import TraceWriter, check_trace_output
 OnProgress = Callable[[int, int], None]
 
 
+@shown_in_notebooks("capturing", "sequences")
 def capture(
     loaded: LoadedModel,
     ids: NDArray[np.int64],

@@ -19,6 +19,7 @@ from dipsim.archives import contents_sha256
 from dipsim.errors import DipsimError, choose
 from dipsim.model import Bits, ModelSpec
 from dipsim.model.gguf_files import is_gguf, open_gguf, sizes_and_bits
+from dipsim.progress import shown_in_notebooks
 from dipsim.sparsify.architectures import one_shape, sizes_by_class, sizes_of_config
 from dipsim.sparsify.bos import Bos, bos_in_front
 from dipsim.sparsify.gated_mlp import GatedMlp
@@ -57,6 +58,7 @@ class LoadedModel:
         return ModelSpec.parse(own | sizes_of_config(self.model.config, where), where)
 
 
+@shown_in_notebooks("loading")
 def load_model(
     name_or_path: str,
     device: str = "cpu",

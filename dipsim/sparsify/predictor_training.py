@@ -18,6 +18,7 @@ from torch.nn import functional
 from dipsim.errors import DipsimError
 from dipsim.methods import Predictor
 from dipsim.model.groups import n_kept
+from dipsim.progress import shown_in_notebooks
 from dipsim.sparsify.capture import OnProgress, check_windows, inference
 from dipsim.sparsify.fingerprint import fingerprint
 from dipsim.sparsify.gated_mlp import GatedMlp, find_gated_mlps
@@ -31,6 +32,7 @@ _LEARNING_RATE = 3e-3  # of Adam at the start; it falls to 0 along a line
 _STEP_TOKENS = 64
 
 
+@shown_in_notebooks("training on", "windows")
 def train(
     loaded: LoadedModel,
     ids: NDArray[np.int64],
@@ -129,6 +131,7 @@ def _settings(
     return plain
 
 
+@shown_in_notebooks("looking at held-out", "windows")
 def recall(
     loaded: LoadedModel,
     ids: NDArray[np.int64],

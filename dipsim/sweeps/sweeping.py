@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from dipsim.progress import shown_in_notebooks
 from dipsim.sweeps.engine import carried_out, n_workers, workplace
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run, runs_of
@@ -46,6 +47,7 @@ class Plan:
         return tuple(run for run in self.runs if run.error)
 
 
+@shown_in_notebooks("reading", "points")
 def plan(spec: Spec, out: str | Path | None = None, on_progress: OnProgress = _nothing) -> Plan:
     """The runs of a spec, and which of them are still to be done.
 
@@ -59,6 +61,7 @@ def plan(spec: Spec, out: str | Path | None = None, on_progress: OnProgress = _n
     return Plan(runs, tuple(run for run in runs if not results.finished(run.key)))
 
 
+@shown_in_notebooks("running", "runs")
 def sweep(
     spec: Spec | str | Path | dict[str, Any],
     out: str | Path | None = None,

@@ -17,6 +17,7 @@ from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Site, site_width
+from dipsim.progress import shown_in_notebooks
 from dipsim.synthetic import fitted
 from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitting import fit
@@ -29,13 +30,14 @@ ROUTES = "two route traces of BigMoeOnEdge (github.com/Helldez/BigMoeOnEdge, Apa
 BLOCK_TOKENS = CHUNK_TOKENS
 
 
+@shown_in_notebooks("making scores", "blocks")
 def synthesize(
     path: str | Path,
-    model: ModelSpec,
+    model: ModelSpec | str | Path,
     n_tokens: int,
     *,
     seed: int = 0,
-    sites: Sequence[str] | None = None,
+    sites: Sequence[str] | str | None = None,
     preset: str = "default",
     tau_tokens: float | None = None,
     like: Trace | str | None = None,
@@ -52,10 +54,11 @@ def synthesize(
 
     Args:
         path: `NAME.zarr` (a directory, which is faster) or `NAME.zarr.zip`.
-        model: whose shape it has.
+        model: whose shape it has; or a preset's name, a .gguf, or a config.json.
         n_tokens: tokens in all.
         seed: same seed, same bytes, whatever the number of workers.
-        sites: of mlp_input and glu, both by default; of a mixture router alone. There are no data for others.
+        sites: of mlp_input and glu, both by default; of a mixture router alone. There are no data for others. In a text
+            they are parted by commas.
         preset: how much locality: low, default or high.
         tau_tokens: over how many tokens a document drifts; the preset's (or what fits `like`) by default.
         like: take the parameters of this model of `dipsim list fitted`, or fit them to this trace, by depth.
@@ -75,7 +78,8 @@ def synthesize(
     """
     lengths = split_lengths(n_tokens, sequence_tokens)
     _check(seed, prompt_tokens, tau_tokens, workers)
-    wanted = sites_of(model, sites)
+    model = model if isinstance(model, ModelSpec) else ModelSpec.load(model)
+    wanted = sites_of(model, [site.strip() for site in sites.split(",")] if isinstance(sites, str) else sites)
     check_trace_output(Path(path), force)
     own = own_parameters(model, wanted, preset, tau_tokens, like)
     source = _source(seed, preset, like, own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
 from dipsim.model.groups import n_kept, site_width
+from dipsim.progress import shown_in_notebooks
 from dipsim.trace.reading import Trace
 
 QUANTILES = {"q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95, "q99": 0.99}
@@ -20,8 +22,9 @@ LAGS = (1, 10, 100)
 _N_LAYERS = 8
 
 
+@shown_in_notebooks("reading scores", "layers")
 def trace_statistics(
-    trace: Trace,
+    trace: Trace | str | Path,
     keep: float = 0.5,
     layers: Iterable[int] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -29,7 +32,7 @@ def trace_statistics(
     """Statistics of the scores, and of the masks that keep the best columns of each token.
 
     Args:
-        trace: from anywhere.
+        trace: from anywhere, or its path or name.
         keep: share of the columns that is active, in (0, 1).
         layers: some of its layers, of a router's those that have one; eight at equal distances, first and last among
             them, by default.
@@ -49,6 +52,7 @@ def trace_statistics(
     """
     if not 0 < keep < 1:
         raise DipsimError(f"keep: got {keep:g}; above 0 and below 1")
+    trace = trace if isinstance(trace, Trace) else Trace.open(trace)
     for site in trace.sites:
         n_columns = site_width(trace.model, site)
         if trace.chosen_per_token is not None and n_kept(keep, n_columns) > trace.chosen_per_token:

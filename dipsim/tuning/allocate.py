@@ -18,6 +18,7 @@ from dipsim.evaluation.evaluate import Evaluation, OnProgress, evaluate, told_of
 from dipsim.evaluation.paired import Paired
 from dipsim.methods import Dip, Keeps, split_density
 from dipsim.model.groups import SITES
+from dipsim.progress import shown_in_notebooks
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
 from dipsim.tuning.search import Point, search
@@ -71,6 +72,7 @@ class Splits:
         return tuple(own for own, _ in pairs), tuple(glu for _, glu in pairs)
 
 
+@shown_in_notebooks("trying splits", "windows")
 def allocate(
     loaded: LoadedModel,
     ids: NDArray[np.int64],

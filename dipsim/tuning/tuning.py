@@ -15,6 +15,7 @@ import tomlkit
 
 from dipsim.description import Interval
 from dipsim.errors import DipsimError
+from dipsim.progress import shown_in_notebooks
 from dipsim.sweeps import Spec
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.row import Row, frame_of
@@ -76,6 +77,7 @@ class Tuned:
         return f"Tuned({self.bound}: {len(self.feasible)} of {len(self.rows)} runs, {found})"
 
 
+@shown_in_notebooks("trying", "runs")
 def tune(
     given: dict[str, Any],
     out: str | Path | None = None,
