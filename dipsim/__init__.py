@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dipsim.engine.processes import ComputeDevice, DramDevice, FlashDevice
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.estimation import Estimate, estimate
+    from dipsim.estimation.devices import compare_devices
     from dipsim.layouts import register_layout
     from dipsim.loads import register_load
     from dipsim.methods import (
@@ -61,6 +62,7 @@ _HOMES = {
     "DipsimWarning": "errors",
     "Estimate": "estimation",
     "estimate": "estimation",
+    "compare_devices": "estimation.devices",
     "register_layout": "layouts",
     "Cats": "methods",
     "Dense": "methods",
@@ -131,6 +133,7 @@ __all__ = [
     "Trace",
     "TraceWriter",
     "Up",
+    "compare_devices",
     "estimate",
     "layouts",
     "mlp_group",

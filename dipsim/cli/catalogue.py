@@ -10,7 +10,7 @@ from dipsim.cli.terminal import harmless, say, table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
-    from dipsim.profile import FlashSpec, HardwareProfile
+    from dipsim.profile import HardwareProfile
 
 list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, figures, or whatever plugs in by name.")
 show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
@@ -33,17 +33,12 @@ def profiles() -> None:
 
 def _flash(profile: HardwareProfile) -> list[str]:
     """Rates of sequential reading and of random reads at a full queue, latency, depth."""
-    flash = profile.flash
-    rates = [flash.read_bytes_per_s * flash.derate, _random_bytes_per_s(flash, 4096), _random_bytes_per_s(flash, 65536)]
-    latency = scaled(flash.latency_s, "s") if flash.latency_s else "-"
-    return [*(three_digits(rate / 1e6) for rate in rates), latency, str(flash.queue_depth or "-")]
-
-
-def _random_bytes_per_s(flash: FlashSpec, n_bytes: int) -> float:
     from dipsim.devices import Flash
 
-    _, read_s = Flash(flash).one_of_many(n_bytes)
-    return n_bytes / read_s
+    flash = profile.flash
+    rates = [flash.read_bytes_per_s * flash.derate, *map(Flash(flash).random_bytes_per_s, (4096, 65536))]
+    latency = scaled(flash.latency_s, "s") if flash.latency_s else "-"
+    return [*(three_digits(rate / 1e6) for rate in rates), latency, str(flash.queue_depth or "-")]
 
 
 def _dram(profile: HardwareProfile) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dipsim.cli.devices import list_shipped
 from dipsim.cli.terminal import harmless, table
 from dipsim.errors import DipsimError
 
@@ -24,7 +25,7 @@ _KINDS = {
     "layouts": ("layout", "Orders of columns in the weight file"),
     "prefetchers": ("prefetcher", "Guesses of what the next layer will need"),
     "loads": ("load", "Other users of the machine"),
-    "devices": ("device", "Devices to put in place of a profile's"),
+    "devices": ("device", "Devices that ship, and those to put in place of a profile's"),
 }
 
 
@@ -44,6 +45,10 @@ def _registry(word: str) -> Registry[Any]:
 
 def _lister(word: str, kind: str) -> Callable[[], None]:
     def listed() -> None:
+        if word == "devices":
+            list_shipped()
+            if not [*_registry(word)]:
+                return
         registry = _registry(word)
         rows = [[name, *_told(registry, name)] for name in registry]
         table([kind, "what it does", "source"], rows, left=3)
@@ -63,6 +68,11 @@ def _told(registry: Registry[Any], name: str) -> list[str]:
 def _shower(word: str, kind: str) -> Callable[..., None]:
     def shown(name: Annotated[str, typer.Argument(help=f"A name of 'dipsim list {word}'.")]) -> None:
         registry = _registry(word)
+        if word == "devices" and name not in [*registry]:
+            from dipsim.cli.catalogue import profile
+
+            profile(name)
+            return
         entry = registry[name]
         typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{_docstring(entry)}\n"))
         if rows := _options(entry):

@@ -205,6 +205,10 @@ class Flash:
         one = self.rows(n_bytes, np.ones(1))
         return float(one.n_bytes[0]), float(one.occupied_s[0])
 
+    def random_bytes_per_s(self, n_bytes: int) -> float:
+        """What it delivers in random reads of that size at a full queue, heat and all."""
+        return n_bytes / self.one_of_many(n_bytes)[1]
+
     def _batches(
         self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copy_s: Float64Array
     ) -> ReadBatches:

@@ -10,6 +10,7 @@ import_matplotlib()
 
 from dipsim.plots.breakdown import time_breakdown
 from dipsim.plots.curves import curves
+from dipsim.plots.devices import compared_devices
 from dipsim.plots.kinds import KINDS, draw
 from dipsim.plots.latency import token_times
 from dipsim.plots.layers import hit_rate_by_layer
@@ -28,6 +29,7 @@ __all__ = [
     "Plot",
     "ResultTable",
     "check_format",
+    "compared_devices",
     "curves",
     "draw",
     "headroom_waterfall",

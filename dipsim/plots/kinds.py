@@ -12,6 +12,7 @@ import pandas as pd
 from dipsim.errors import DipsimError, choose
 from dipsim.plots.breakdown import time_breakdown
 from dipsim.plots.curves import curves
+from dipsim.plots.devices import compared_devices
 from dipsim.plots.latency import token_times
 from dipsim.plots.layers import hit_rate_by_layer
 from dipsim.plots.pareto import pareto
@@ -76,6 +77,7 @@ KINDS = {
             "by": ("policy", "method", "bound"),
         },
     ),
+    "devices": Kind(compared_devices, "Flash, DRAM and tokens/s of a model, a row for each device; needs no results"),
 }
 
 

@@ -44,6 +44,11 @@ def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
     return path
 
 
+def extends(path: Path) -> bool:
+    """Whether a profile's file has values of another device."""
+    return "extends" in _parse(path)
+
+
 def read(path: Path, inner: tuple[Path, ...] = ()) -> tomlkit.TOMLDocument:
     """The document of a profile, comments and all; without a name of its own it has the file's.
 
