@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 def plot(
-    results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' wrote.")],
-    kind: Annotated[
-        str, typer.Argument(help="Which figure: a name of 'dipsim list figures'.", autocompletion=completing("figure"))
-    ],
+    results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' wrote, or 'devices', which has no KIND.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Figure (.svg, .pdf or .png); its data go beside it as CSV.")
     ],
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="Which figure: a name of 'dipsim list figures'.", autocompletion=completing("figure")),
+    ] = None,
     x: Annotated[str | None, typer.Option(help="Column on the axis below.")] = None,
     y: Annotated[str | None, typer.Option(help="Column on the axis at the left.")] = None,
     by: Annotated[
@@ -58,6 +59,22 @@ def plot(
     style: Annotated[
         Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle) that replaces lines of dipsim's.")
     ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="devices: one of those to compare, given again for each; by default all that ship.",
+            autocompletion=completing("profile"),
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="devices: the model that each runs, as of 'dipsim estimate'; llama-3-8b by default.",
+            autocompletion=completing("model"),
+        ),
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Draw results for a paper: 8.5 cm wide, for grey prints too, the data beside.
@@ -67,10 +84,11 @@ def plot(
     Example: dipsim plot results dram -o dram.svg --by policy --panels method --where 'density == 0.5'
     """
     from dipsim import plots
+    from dipsim.cli.devices import asked
     from dipsim.cli.terminal import progress
     from dipsim.errors import choose
-    from dipsim.sweeps import read_results
 
+    kind, read_results = asked(results, kind, profile or (), model)
     choose("kind", kind, list(plots.KINDS))
     check_outputs(output, None, force)
     chosen = {"x": x, "y": y, "by": by, "panels": panels, "over": over, "at": at, "log": log, "free_axes": free_axes}

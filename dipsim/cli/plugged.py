@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dipsim.cli.devices import list_shipped
 from dipsim.cli.terminal import harmless, table
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _KINDS = {
     "layouts": ("layout", "Orders of columns in the weight file"),
     "prefetchers": ("prefetcher", "Guesses of what the next layer will need"),
     "loads": ("load", "Other users of the machine"),
-    "devices": ("device", "Devices to put in place of a profile's"),
+    "devices": ("device", "Devices that ship, and those to put in place of a profile's"),
 }
 
 
@@ -43,6 +44,10 @@ def _registry(word: str) -> Registry[Any]:
 
 def _lister(word: str, kind: str) -> Callable[[], None]:
     def listed() -> None:
+        if word == "devices":
+            list_shipped()
+            if not [*_registry(word)]:
+                return
         registry = _registry(word)
         rows = [[name, *row.values()] for name, row in registry.listing().rows.items()]
         table([kind, "what it does", "source"], rows, left=3)
@@ -55,6 +60,11 @@ def _shower(word: str, kind: str) -> Callable[..., None]:
         from dipsim.registry import docstring
 
         registry = _registry(word)
+        if word == "devices" and name not in [*registry]:
+            from dipsim.cli.catalogue import profile
+
+            profile(name)
+            return
         entry = registry[name]
         typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{docstring(entry)}\n"))
         if rows := _options(entry):

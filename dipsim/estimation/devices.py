@@ -13,7 +13,7 @@ from dipsim import shipped
 from dipsim.description import Description
 from dipsim.devices import Flash
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.estimation import DENSE, N_TOKENS, N_WARM_UP, PROMPT_TOKENS
+from dipsim.estimation import DENSE, PROMPT_TOKENS, n_tokens_of
 from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile, extends
 from dipsim.simulation import Simulation
@@ -39,8 +39,8 @@ def compare_devices(
     `profile.dram.capacity_bytes` and `dram.capacity_bytes` (what models may use), and simulated: `tok_per_s`, its
     `bound`, and `tok_per_s_in_dram`, as fast as it were if all of the model fitted into DRAM.
 
-    Simulated are 16 tokens after a prompt of 512, dense, by the device's own unit. Of a mixture the experts are cached
-    by the usual policy, with synthetic routes.
+    Simulated is the dense model on each device's own unit, with the tokens of an estimate; of a mixture, its experts
+    cached by the usual policy, with synthetic routes.
 
     Args:
         profiles: names or TOML files; by default all that ship and are no variants of another.
@@ -56,7 +56,7 @@ def compare_devices(
         if profile.name in [other.name for other in own[:index]]:
             raise DipsimError(f"profile: got '{profile.name}' twice; each device is a row of its own")
     spec = model if isinstance(model, ModelSpec) else ModelSpec.load(model)
-    trace = synthesize_in_memory(spec, N_TOKENS, prompt_tokens=PROMPT_TOKENS)
+    trace = synthesize_in_memory(spec, n_tokens_of(spec), prompt_tokens=PROMPT_TOKENS)
     rows = []
     for done, profile in enumerate(own):
         rows.append(_of_device(profile) | _of_model(profile, trace))
@@ -66,7 +66,9 @@ def compare_devices(
 
 def _of_device(profile: HardwareProfile) -> dict[str, Any]:
     flash, dram = profile.flash, profile.dram
-    random = {f"flash.random_{size}_bytes_per_s": Flash(flash).random_bytes_per_s(n) for size, n in RANDOM_BYTES.items()}
+    random = {
+        f"flash.random_{size}_bytes_per_s": Flash(flash).random_bytes_per_s(n) for size, n in RANDOM_BYTES.items()
+    }
     return {
         "profile": profile.name,
         **random,
@@ -80,8 +82,7 @@ def _of_device(profile: HardwareProfile) -> dict[str, Any]:
 
 def _of_model(profile: HardwareProfile, trace: Trace) -> dict[str, Any]:
     own = _run(profile, trace, None)
-    # What reads no Flash is in DRAM already.
-    all_fits = _run(profile, trace, "1x") if own["bytes_per_token"]["flash"] else own
+    all_fits = own if own["hit_rate"] == 1 else _run(profile, trace, "1x")
     return {
         "model": trace.model.name,
         "method": _method(trace),
@@ -92,7 +93,9 @@ def _of_model(profile: HardwareProfile, trace: Trace) -> dict[str, Any]:
 
 
 def _run(profile: HardwareProfile, trace: Trace, dram: str | None) -> dict[str, Any]:
-    described = Description.parse({"method": _method(trace), "warmup": N_WARM_UP, "dram": dram}, "options")
+    described = Description.parse(
+        {"method": _method(trace), "warmup": n_tokens_of(trace.model) // 2, "dram": dram}, "options"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DipsimWarning)  # of more DRAM than there is
         return Simulation.from_description(described, trace, profile).run().to_dict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dipsim.errors import DipsimError, choose
-from dipsim.plots.look import figure_with, look, looks, small
+from dipsim.plots.look import COLUMN_WIDTH_INCHES, figure_with, look, looks, small
 from dipsim.plots.quantities import is_number, is_wide, set_scale
 from dipsim.plots.saving import Plot
 from dipsim.units import three_digits
@@ -65,7 +65,7 @@ _PANELS: tuple[tuple[str, float, float, tuple[Series, ...]], ...] = (
     (
         "DRAM\nGB",
         1e9,
-        1.0,
+        1.25,
         (
             Series("dram.capacity_bytes", "for models", "v", place=3),
             Series("profile.dram.capacity_bytes", "in all", "v", is_open=True, place=3),
@@ -105,14 +105,22 @@ def compared_devices(frame: pd.DataFrame, by: str = "tok_per_s", title: str = ""
     shown = frame.sort_values([by, "tok_per_s_in_dram", "profile"], ascending=[False, False, True], ignore_index=True)
     with looks():
         figure, panels = _rows(len(shown))
+        is_page_wide = figure.get_figwidth() > 1.5 * COLUMN_WIDTH_INCHES
         for axes, (name, unit, _, own) in zip(panels, _PANELS, strict=True):
-            _draw(axes, shown, unit, own)
+            _draw(axes, shown, unit, own, 6 if is_page_wide else 3)
             axes.set_title(name)
         panels[0].set_yticks(range(len(shown)), shown["profile"])
         panels[0].set_ylim(len(shown) - 0.4, -0.6)
         for row, rate in enumerate(shown["tok_per_s"]):
-            at = {"xycoords": ("axes fraction", "data"), "xytext": (4, 0), "textcoords": "offset points"}
-            panels[-1].annotate(three_digits(rate), (1, row), **at, va="center", fontsize=small())
+            panels[-1].annotate(
+                three_digits(rate),
+                (1, row),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=small(),
+            )
         figure.suptitle("\n".join([*filter(None, [title]), _told(shown)]), fontsize=rcParams["font.size"])
         _explain(figure)
         return Plot(figure, shown)
@@ -130,16 +138,14 @@ def _rows(n_rows: int) -> tuple[Figure, list[Axes]]:
     return figure, list(grid)
 
 
-def _draw(axes: Axes, shown: pd.DataFrame, unit: float, own: tuple[Series, ...]) -> None:
-    """Marks, and a line through those of a row."""
+def _draw(axes: Axes, shown: pd.DataFrame, unit: float, own: tuple[Series, ...], most: int) -> None:
+    """Marks, a line through those of a row, and at most so many ticks."""
     values = shown[[series.column for series in own]].astype(float) / unit
     rows = np.arange(len(shown))
     axes.hlines(rows, values.min(axis="columns"), values.max(axis="columns"), color=_FAINT, linewidth=0.6, zorder=1)
     for series in reversed(own):
         axes.plot(values[series.column], rows, clip_on=False, **_form(series))
     drawn = values.melt()["value"].dropna()
-    wide = axes.figure.get_figwidth() > 1.5 * rcParams["figure.figsize"][0]
-    most = 6 if wide else 3
     set_scale(axes, "x", drawn, most)
     if not is_wide(drawn):
         axes.set_xlim(0, 1.08 * drawn.max())
@@ -161,7 +167,7 @@ def _ticks(left: float, right: float, most: int) -> list[float]:
     return found
 
 
-def _form(series: Series) -> dict[str, object]:
+def _form(series: Series) -> dict[str, Any]:
     colour = look(series.place).colour
     return {
         "linestyle": "none",
