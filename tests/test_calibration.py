@@ -780,7 +780,7 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
 def test_the_command_prints_the_job_and_teaches() -> None:
     assert run("calibrate", "job").stdout == measured.job_text()
     for command in ("fio", "host", "job"):
-        assert "Example: dipsim calibrate" in run("calibrate", command, "--help").stdout
+        assert "Example:\n    dipsim calibrate" in run("calibrate", command, "--help").stdout
 
 
 # The command as it is, but on a folder that counts as a disk, with small loops over memory.

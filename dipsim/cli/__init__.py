@@ -11,66 +11,22 @@ from typing import Annotated, cast
 
 import typer
 
-from dipsim.cli import catalogue
-from dipsim.cli.adapt import adapt
-from dipsim.cli.allocate import allocate
-from dipsim.cli.calibrate import calibrate_app
-from dipsim.cli.capture import capture
-from dipsim.cli.compare import compare
-from dipsim.cli.demo import demo
-from dipsim.cli.drift import drift
-from dipsim.cli.estimate import estimate
-from dipsim.cli.evaluate import evaluate
-from dipsim.cli.explain import explain
-from dipsim.cli.headroom import headroom
-from dipsim.cli.import_routes import import_app
-from dipsim.cli.plot import plot
-from dipsim.cli.plugged import add_plugged
-from dipsim.cli.plugin import take_plugins
-from dipsim.cli.report import report
-from dipsim.cli.simulate import simulate
-from dipsim.cli.stats import stats
-from dipsim.cli.sweep import sweep
-from dipsim.cli.synth import synth
-from dipsim.cli.table import table
+from dipsim.cli.help_pages import SETTINGS
+from dipsim.cli.index import Index
 from dipsim.cli.terminal import complain, own_terminal, say
-from dipsim.cli.train_predictor import train_predictor
-from dipsim.cli.tune import tune
 from dipsim.errors import DipsimError
 
 app = typer.Typer(
     name="dipsim",
+    cls=Index,
     no_args_is_help=True,
+    context_settings=SETTINGS,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="How fast, how accurate and how hungry is a large language model on a device too small for it? "
     "Replays recorded activation scores through simulated Flash, DRAM, weight cache and compute.",
-    epilog="Start with 'dipsim demo'. Every command has its own --help.",
+    epilog="Begin with 'dipsim demo'. 'dipsim COMMAND --help' tells the options of a command.",
 )
-app.command()(demo)
-app.command()(estimate)
-app.command()(simulate)
-app.command()(explain)
-app.command()(headroom)
-app.command()(sweep)
-app.command()(tune)
-app.command()(capture)
-app.command()(evaluate)
-app.command()(compare)
-app.command()(synth)
-app.command()(stats)
-app.command()(plot)
-app.command()(table)
-app.command()(report)
-app.command()(train_predictor)
-app.command()(drift)
-app.command()(allocate)
-app.command()(adapt)
-app.add_typer(import_app, name="import")
-app.add_typer(calibrate_app, name="calibrate")
-add_plugged(catalogue.list_app, catalogue.show_app)
-app.add_typer(catalogue.list_app, name="list")
-app.add_typer(catalogue.show_app, name="show")
-take_plugins(app)
 
 
 @app.callback(invoke_without_command=True)

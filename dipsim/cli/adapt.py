@@ -9,6 +9,7 @@ import typer
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 
 if TYPE_CHECKING:
     from dipsim.simulation import Simulation
@@ -24,7 +25,12 @@ def adapt(
         typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file; its last tenth is held out.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the adapter, in PEFT's format.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder for the adapter, in PEFT's format.", rich_help_panel=OUTPUT
+        ),
+    ],
     describe: "Callable[..., Simulation]",
     rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=TRAINING)] = 32,
     alpha: Annotated[
@@ -33,6 +39,7 @@ def adapt(
     loss: Annotated[
         str,
         typer.Option(
+            metavar="kl|cross-entropy",
             help="kl: predict what the model without mask predicts; cross-entropy: predict the text.",
             rich_help_panel=TRAINING,
         ),
@@ -47,7 +54,9 @@ def adapt(
     patience: Annotated[
         int, typer.Option(help="Stop after so many looks without a gain.", rich_help_panel=TRAINING)
     ] = 5,
-    seed: Annotated[int, typer.Option(help="Of first weights and of the order of text.", rich_help_panel=TRAINING)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number that first weights and the order of text begin with.", rich_help_panel=TRAINING)
+    ] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
     bos: options.Bos = "auto",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dipsim.cli.help_pages import Group
+from dipsim.cli.plugged import add_plugged
 from dipsim.cli.terminal import harmless, say, table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
     from dipsim.profile import FlashSpec, HardwareProfile
 
-list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, figures, or whatever plugs in by name.")
-show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
+_LIKE_ALL: dict[str, Any] = {"cls": Group, "no_args_is_help": True, "add_completion": False, "rich_markup_mode": None}
+list_app = typer.Typer(help="List profiles, models, figures, or whatever plugs in by name.", **_LIKE_ALL)
+show_app = typer.Typer(help="Show one thing in full.", **_LIKE_ALL)
 
 
 @list_app.command()
@@ -148,3 +151,6 @@ def model(
     typer.echo(harmless(spec.model_dump_json(indent=2)))
     own = {"MLP": spec.mlp_bytes, "pinned": spec.pinned_bytes, "KV cache": spec.kv_bytes_per_position}
     say(", ".join(f"{what} {scaled(n_bytes, 'B')}" for what, n_bytes in own.items()) + " a position")
+
+
+add_plugged(list_app, show_app)

@@ -46,7 +46,10 @@ def demo(
     out: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Folder for figures and their data; the demo's own files in it are replaced."
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for figures and their data; the demo's own files in it are replaced.",
         ),
     ] = Path("dipsim-demo"),
 ) -> None:

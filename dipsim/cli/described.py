@@ -97,7 +97,9 @@ def _searched(parameter: inspect.Parameter) -> inspect.Parameter:
 def _told(name: str, help_text: str, default: Any = None) -> Any:
     option, flag = OPTIONS[name], f"--{flag_of(name)}"
     flags = f"{flag}/--no-{flag[2:]}" if default is True else flag
-    return typer.Option(flags, help=help_text, rich_help_panel=option.panel, autocompletion=completing(name))
+    return typer.Option(
+        flags, help=help_text, metavar=option.value, rich_help_panel=option.panel, autocompletion=completing(name)
+    )
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -24,19 +24,33 @@ def plot(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Figure (.svg, .pdf or .png); its data go beside it as CSV.")
     ],
-    x: Annotated[str | None, typer.Option(help="Column on the axis below.")] = None,
-    y: Annotated[str | None, typer.Option(help="Column on the axis at the left.")] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Column whose values are compared: lines, marks, bars, areas of the map.")
+    x: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="On the axis below; the figure's own by default.")
     ] = None,
-    panels: Annotated[str | None, typer.Option(help="Column whose values are panels.")] = None,
+    y: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="On the axis at the left; the figure's own by default.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Whose values are compared: lines, marks, bars, areas of the map; the figure's own by default.",
+        ),
+    ] = None,
+    panels: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Whose values are panels; none by default.")
+    ] = None,
     where: Annotated[
         str | None,
-        typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
+        typer.Option(
+            metavar="CONDITION",
+            help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks; all by "
+            "default.",
+        ),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Above the figure.")] = None,
+    title: Annotated[str | None, typer.Option(help="Above the figure; none by default.")] = None,
     style: Annotated[
-        Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle) that replaces lines of dipsim's.")
+        Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle), instead of lines of dipsim's own.")
     ] = None,
     force: options.Force = False,
 ) -> None:

@@ -31,7 +31,7 @@ _KINDS = {
 def add_plugged(list_app: typer.Typer, show_app: typer.Typer) -> None:
     """A command of each for every kind."""
     for word, (kind, what) in _KINDS.items():
-        list_app.command(word, help=f"{what}, installed plug-ins included.")(_lister(word, kind))
+        list_app.command(word, help=f"{what}, plug-ins too.")(_lister(word, kind))
         show_app.command(kind, help=f"A {kind}: what it does, its options with their defaults, where it comes from.")(
             _shower(word, kind)
         )

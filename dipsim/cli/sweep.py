@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
@@ -25,17 +26,28 @@ def sweep(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the results, for pandas.read_parquet, plot and report."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Of the results, for pandas.read_parquet, plot and report; needed unless --dry-run.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes, one core each; all cores (or all of the cluster) by default.")
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray)."),
+        typer.Option(
+            metavar="URL",
+            help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray); "
+            "this machine by "
+            "default.",
+        ),
     ] = None,
     best: Annotated[
-        str, typer.Option(help="Column of the results whose five best runs are shown at the end.")
+        str, typer.Option(metavar="COLUMN", help="Column of the results whose five best runs are shown at the end.")
     ] = "tok_per_s",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell how many runs there are and about how long they take; run none.")

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
 
 _HELD_OUT = 10  # every tenth window is not trained on
@@ -17,16 +18,23 @@ _HELD_OUT = 10  # every tenth window is not trained on
 def train_predictor(
     model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="File for the networks of all layers (safetensors).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="File for the networks of all layers (safetensors).", rich_help_panel=OUTPUT
+        ),
+    ],
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
-    density: Annotated[float, typer.Option(help="Share of neurons that are to be found for each token.")] = 0.5,
+    density: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of neurons that are to be found for each token.")
+    ] = 0.5,
     epochs: Annotated[int, typer.Option(help="How often the model runs through the text.")] = 10,
     tokens: options.TextTokens = None,
     window_tokens: Annotated[
         int, typer.Option(help="Tokens of a window; every tenth window is held out.", rich_help_panel=options.TEXT)
     ] = 256,
     bos: options.Bos = "auto",
-    seed: Annotated[int, typer.Option(help="Of initial weights and of the order of tokens.")] = 0,
+    seed: Annotated[int, typer.Option(help="Number that initial weights and the order of tokens begin with.")] = 0,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",

@@ -8,6 +8,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_search
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.description import OPTIONS
 from dipsim.errors import DipsimError
 
@@ -30,7 +31,16 @@ NUMBERS = {
 
 @takes_search("rank")
 def tune(
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results, as of 'dipsim sweep'.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the results, as of 'dipsim sweep'.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     describe: "Callable[[], Description]",
     trace: Annotated[
         str | None, typer.Argument(help="Trace, or 'tiny' for the one that ships; or else give --evaluate.")
@@ -38,7 +48,8 @@ def tune(
     max_error: Annotated[
         float | None,
         typer.Option(
-            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say.",
+            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say; needed, "
+            "or instead --max-perplexity.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -49,7 +60,9 @@ def tune(
         ),
     ] = None,
     trials: Annotated[int, typer.Option(help="Points to try, the defaults first.", rich_help_panel=SEARCH)] = 100,
-    seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number that the search's random choices begin with.", rich_help_panel=SEARCH)
+    ] = 0,
     evaluate: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +74,11 @@ def tune(
     text: Annotated[
         str | None,
         typer.Option(
-            help="A UTF-8 text file, or 'held-out' for the text tiny never saw.", rich_help_panel=options.TEXT
+            metavar="FILE",
+            help="With --evaluate, which needs it: a UTF-8 text file, or 'held-out' for the text tiny "
+            "never saw; none by "
+            "default.",
+            rich_help_panel=options.TEXT,
         ),
     ] = None,
     window_tokens: options.WindowTokens = 256,

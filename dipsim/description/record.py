@@ -25,9 +25,9 @@ Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has
 class Description(Record):
     """Everything but the trace, in plain values."""
 
-    profile: Annotated[str, Option("Device: a name of 'dipsim list profiles' or a TOML file.", makes="profile")] = (
-        "a18-paper"
-    )
+    profile: Annotated[
+        str, Option("Device: a name of 'dipsim list profiles' or a TOML file.", makes="profile", value="NAME|FILE")
+    ] = "a18-paper"
     profile_values: Annotated[
         dict[str, Any],
         Option(
@@ -35,9 +35,10 @@ class Description(Record):
             "given several times.",
             flag="set",
             makes="profile",
+            value="KEY=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
-    method: Annotated[str, _of_method("A name of 'dipsim list methods'.")] = "dip-ca"
+    method: Annotated[str, _of_method("A name of 'dipsim list methods'.", value="NAME")] = "dip-ca"
     density: Annotated[
         float | None,
         _of_method(
@@ -45,18 +46,26 @@ class Description(Record):
             "the published setting, ruins models of a billion weights or less.",
             sets="density",
             searched=Interval(0.1, 1.0, 0.005),
+            value="SHARE",
         ),
     ] = None
     keep_input: Annotated[
-        Share | None, _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input")
+        Share | None,
+        _of_method(
+            "dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input", value="SHARE"
+        ),
     ] = None
     keep_glu: Annotated[
         Share | None,
-        _of_method("dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu"),
+        _of_method(
+            "dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu", value="SHARE"
+        ),
     ] = None
     keeps: Annotated[
         str | None,
-        _of_method("dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path),
+        _of_method(
+            "dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path, value="FILE"
+        ),
     ] = None
     gamma: Annotated[
         float | None,
@@ -65,14 +74,20 @@ class Description(Record):
             "published.",
             sets="gamma",
             searched=Interval(0.05, 1.0, 0.01),
+            value="SHARE",
         ),
     ] = None
     rule: Annotated[
         str | None,
-        _of_method("dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.", sets="rule"),
+        _of_method(
+            "dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.",
+            sets="rule",
+            value="reweight|blend|top-m|drop",
+        ),
     ] = None
     exempt_top: Annotated[
-        Whole | None, _of_method("dip-ca, experts-ca: this many best columns escape the penalty.", sets="exempt_top")
+        Whole | None,
+        _of_method("dip-ca, experts-ca: this many best columns escape the penalty; 0 by default.", sets="exempt_top"),
     ] = None
     gamma_warm_up: Annotated[
         bool, _of_method("dip-ca: let gamma start at 1 in each sequence and decay.", sets="warm_up")
@@ -81,12 +96,18 @@ class Description(Record):
         float | None, _of_method("dip-ca, experts-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
     ] = None
     calibration: Annotated[
-        str | None, _of_method("cats: a trace with scores at site gate, of other text, that thresholds are taken from.")
+        str | None,
+        _of_method(
+            "cats, which needs it: a trace with scores at site gate, of other text, that thresholds "
+            "are taken from; none by default.",
+            value="TRACE",
+        ),
     ] = None
     rank: Annotated[
         Whole | None,
         _of_method(
-            "predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
+            "predictor: width of its hidden layer, which costs bytes; by default that of the file by "
+            "which the trace was made.",
             sets="rank",
         ),
     ] = None
@@ -102,6 +123,7 @@ class Description(Record):
         _of_method(
             "An option of the method that has no flag of its own, as NAME=VALUE; may be given several times.",
             flag="method-option",
+            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     policy: Annotated[
@@ -112,6 +134,7 @@ class Description(Record):
             thing="Policy",
             # Those that are compiled and know nothing of the future.
             searched=("lfu", "lru", "lfu-in-cache", "fifo"),
+            value="NAME",
         ),
     ] = "lfu"
     policy_options: Annotated[
@@ -121,6 +144,7 @@ class Description(Record):
             CACHE,
             flag="policy-option",
             makes="policy",
+            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     admission: Annotated[
@@ -129,6 +153,7 @@ class Description(Record):
             "'always': active columns enter; 'priority': only what beats the resident ones.",
             CACHE,
             searched=("always", "priority"),
+            value="always|priority",
         ),
     ] = "always"
     dram: Annotated[
@@ -137,6 +162,7 @@ class Description(Record):
             "Memory for this model: 4GB, 512MiB or a number of bytes; 0.5x = half of attention + LM head + KV cache + "
             "MLP; mlp:0.5 = half of the MLP and all of the rest; the device's own by default.",
             CACHE,
+            value="BYTES",
         ),
     ] = None
     cache_bytes: Annotated[
@@ -145,6 +171,7 @@ class Description(Record):
             "Memory for the columns that come and go, as 4000MiB, instead of --dram: attention, LM head, KV cache and "
             "groups that are not masked lie beside it.",
             CACHE,
+            value="BYTES",
         ),
     ] = None
     cache_scope: Annotated[
@@ -153,6 +180,7 @@ class Description(Record):
             "'layer': each group of each layer has a part of the cache; 'shared': one cache of the same bytes for all, "
             "in which budgets divide nothing.",
             CACHE,
+            value="layer|shared",
         ),
     ] = "layer"
     given_hit_rate: Annotated[
@@ -161,13 +189,16 @@ class Description(Record):
             "Share of the active columns of each token and group that is in DRAM, in [0, 1], taken as given (a "
             "published one, say) instead of what the caches would make of it.",
             CACHE,
+            value="SHARE",
         ),
     ] = None
     prompt: Annotated[
         ShortText | None,
         Option(
-            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; or 'cold'.",
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; "
+            "'cold': nothing does.",
             CACHE,
+            value="warm|cold",
         ),
     ] = None
     budget: Annotated[
@@ -176,6 +207,7 @@ class Description(Record):
             "How cache memory becomes slots: uniform, by-bytes, marginal, or another of 'dipsim list budgets'.",
             CACHE,
             searched=("uniform", "by-bytes", "marginal"),
+            value="NAME",
         ),
     ] = "uniform"
     context: Annotated[
@@ -191,6 +223,7 @@ class Description(Record):
             FLASH,
             thing="Layout",
             searched=("column", "coactivation"),
+            value="NAME",
         ),
     ] = "column"
     layout_options: Annotated[
@@ -201,6 +234,7 @@ class Description(Record):
             FLASH,
             flag="layout-option",
             makes="layout",
+            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     io_depth: Annotated[
@@ -217,6 +251,7 @@ class Description(Record):
             "Read ahead while Flash would idle: a name of 'dipsim list prefetchers'; needs --overlap pipelined.",
             FLASH,
             thing="Prefetcher",
+            value="NAME",
         ),
     ] = "none"
     prefetch_options: Annotated[
@@ -226,6 +261,7 @@ class Description(Record):
             FLASH,
             flag="prefetch-option",
             makes="prefetch",
+            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     prefetch_bytes: Annotated[
@@ -234,6 +270,7 @@ class Description(Record):
             "Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A 64th of a layer's MLP by "
             "default, of a mixture the experts of a token.",
             FLASH,
+            value="BYTES",
         ),
     ] = None
     prefetch_layers: Annotated[
@@ -246,40 +283,53 @@ class Description(Record):
     ] = None
     adapter_bytes: Annotated[
         ShortText | float | None,
-        Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),
+        Option(
+            "Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token; 0 by default.",
+            CACHE,
+            value="BYTES",
+        ),
     ] = None
     predictor_bytes: Annotated[
         ShortText | float | None,
         Option(
-            "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, used by every token.",
+            "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, "
+            "used by every token; 0 by default.",
             CACHE,
+            value="BYTES",
         ),
     ] = None
     model: Annotated[
         str | None,
         Option(
-            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a ModelSpec as JSON.",
+            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a "
+            "ModelSpec as JSON; the trace's own by default.",
             RUN,
             thing="ModelSpec",
+            value="NAME|FILE",
         ),
     ] = None
     unit: Annotated[
-        ShortText | None, Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN)
+        ShortText | None,
+        Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN, value="NAME"),
     ] = None
     units: Annotated[
         ShortText | None,
         Option(
             "Compute units side by side on the MLPs of each token, with their shares: npu=0.8,cpu=0.2; all else, and "
-            "prompts, are --unit's.",
+            "prompts, are --unit's, as are MLPs by default.",
             RUN,
+            value="NAME=SHARE,...",
         ),
     ] = None
-    overlap: Annotated[ShortText, Option("How devices overlap: none, io or pipelined.", RUN)] = "pipelined"
+    overlap: Annotated[
+        ShortText, Option("How devices overlap: none, io or pipelined.", RUN, value="none|io|pipelined")
+    ] = "pipelined"
     engine: Annotated[
         ShortText,
         Option(
             "auto, processes (SimPy: takes loads and other devices) or compiled (the same numbers, many times faster).",
             RUN,
+            value="auto|processes|compiled",
         ),
     ] = "auto"
     loads: Annotated[
@@ -289,6 +339,7 @@ class Description(Record):
             RUN,
             flag="load",
             thing="Load",
+            value="NAME",
         ),
     ] = ()
     load_options: Annotated[
@@ -298,6 +349,7 @@ class Description(Record):
             RUN,
             flag="load-option",
             makes="loads",
+            value="NAME.KEY=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     devices: Annotated[
@@ -306,7 +358,8 @@ class Description(Record):
             "A device of another kind, as ROLE=NAME (flash, dram or compute); may be given several times.",
             RUN,
             thing="type",
+            value="ROLE=NAME",
         ),
     ] = pydantic.Field(default_factory=dict)
-    tokens: Annotated[Whole | None, Option("Simulate only the first N tokens.", RUN)] = None
+    tokens: Annotated[Whole | None, Option("Simulate only the first N tokens; all by default.", RUN)] = None
     warmup: Annotated[Whole, Option("Tokens at the start of each sequence that are not counted.", RUN)] = 0
