@@ -576,7 +576,8 @@ def test_ctrl_c_exits_130_and_leaves_nothing(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr.splitlines()[-1] == b"dipsim: interrupted"
+    again = b"dipsim capture tiny held-out -o t.zarr.zip"
+    assert stderr.splitlines()[-1] == b"dipsim: interrupted; nothing is kept; to begin again: " + again
     assert list(tmp_path.iterdir()) == []
 
 

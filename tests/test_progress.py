@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 
 import pytest
 
-from dipsim.cli import terminal
+from dipsim.cli import ending, terminal
 
 
 @pytest.fixture
@@ -76,10 +77,24 @@ def test_an_error_ends_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
-def test_who_ends_it_is_told_what_is_kept(how: type[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(how), terminal.keeping("runs are kept"):
+def test_who_ends_it_is_told_what_is_kept(
+    how: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_kept", None)
+    words = ["tune", "a trace", "-o", "x"]
+    with pytest.raises(how), ending.keeping("runs", tmp_path / "x", "--resume"):
         raise how
-    assert capsys.readouterr().err == "dipsim: runs are kept\n"
+    told = [ending.last_words("interrupted", words)]
+    (tmp_path / "x").touch()
+    for own in (words, [*words, "--resume"]):
+        with pytest.raises(how), ending.keeping("runs", tmp_path / "x", "--resume"):
+            raise how
+        told.append(ending.last_words("interrupted", own))
+    again = "dipsim tune 'a trace' -o x"
+    assert told == [
+        f"interrupted; nothing is kept; to begin again: {again}",
+        *2 * [f"interrupted; runs are kept in {tmp_path / 'x'}; to go on: {again} --resume"],
+    ]
 
 
 def test_durations() -> None:

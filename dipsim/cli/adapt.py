@@ -75,8 +75,10 @@ def adapt(
     """
     require_torch("adapt", "torch", "transformers", "peft")
     from dipsim import evaluation
-    from dipsim.cli.terminal import keeping, progress, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, table
     from dipsim.sparsify.adapters import Recipe, check_folder
+    from dipsim.sparsify.adapters.folder import CHECKPOINT
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
@@ -89,7 +91,10 @@ def adapt(
     with progress(f"loading {model_path}") as on_progress:
         loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
-    with keeping(f"checkpoints are kept in {out}; --resume goes on"), progress("training", "steps") as on_step:
+    with (
+        keeping("all steps up to the last checkpoint", out / CHECKPOINT, "--resume"),
+        progress("training", "steps") as on_step,
+    ):
         learnt = evaluation.adapt(
             loaded,
             ids,

@@ -64,7 +64,8 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim import tuning
-    from dipsim.cli.terminal import keeping, progress, say, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -78,7 +79,7 @@ def allocate(
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
     with (
-        keeping("finished trials are kept; the same command goes on"),
+        keeping("finished trials", journal),
         progress("trying splits", "windows") as on_progress,
     ):
         found = tuning.allocate(

@@ -58,7 +58,8 @@ def sweep(
     Example: dipsim sweep spec.toml -o results
     """
     from dipsim import sweeps
-    from dipsim.cli.terminal import keeping, progress, say
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say
     from dipsim.results.columns import meaning_of
 
     read = sweeps.Spec.load(spec)
@@ -72,7 +73,7 @@ def sweep(
     if out is None:
         raise DipsimError("output: missing; give -o RESULTS, or --dry-run")
     try:
-        with keeping("finished runs are kept; the same command goes on"), progress("running", "runs") as on_progress:
+        with keeping("finished runs", out), progress("running", "runs") as on_progress:
             frame = sweeps.sweep(read, out, workers=workers, cluster=cluster, on_progress=on_progress)
     except OSError as error:
         raise DipsimError(

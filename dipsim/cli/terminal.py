@@ -219,13 +219,3 @@ def duration(seconds: float) -> str:
     """As one says it: `95 s`, `12 min`, `3.4 h`."""
     minutes, hours = seconds / 60, seconds / 3600
     return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
-
-
-@contextmanager
-def keeping(what: str) -> Iterator[None]:
-    """While the body runs: who ends it early is told what is kept, and how to go on."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        say(what)
-        raise

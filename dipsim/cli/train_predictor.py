@@ -49,7 +49,8 @@ def train_predictor(
     require_torch("train-predictor")
     import numpy as np
 
-    from dipsim.cli.terminal import keeping, progress, say, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output
     from dipsim.methods import Predictor
     from dipsim.sparsify.capture import text_source
@@ -66,7 +67,7 @@ def train_predictor(
     if is_held_out.all():
         raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")
     checkpoint, source = out.with_name(f"{out.name}.training"), text_source(text, content)
-    with keeping(f"what was learnt is kept in {checkpoint}; the same command goes on"):
+    with keeping("networks that have learnt so far", checkpoint):
         with progress("training on", "windows") as on_progress:
             networks = train(
                 loaded,

@@ -98,8 +98,9 @@ def tune(
     Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-error 0.2 -o tuned
     """
     from dipsim import tuning
+    from dipsim.cli.ending import keeping
     from dipsim.cli.evaluate import require_torch
-    from dipsim.cli.terminal import keeping, progress
+    from dipsim.cli.terminal import progress
 
     if evaluate is not None:
         require_torch("tune")
@@ -107,7 +108,7 @@ def tune(
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
-        with keeping("finished runs are kept; the same command goes on"), progress("trying", "runs") as on_progress:
+        with keeping("finished runs", out), progress("trying", "runs") as on_progress:
             found = tuning.tune(
                 given,
                 out,
