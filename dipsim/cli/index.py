@@ -21,7 +21,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("demo", "A model of 3 billion weights on three devices, in figures."),
         "estimate": ("estimate", "How fast will a model be on a device? Without a trace."),
         "list": ("catalogue", "What there is: devices, models, methods, policies ..."),
-        "show": ("catalogue", "One of them in full: options, source, an example."),
+        "show": ("show", "One of them in full: options, source, an example."),
     },
     "One run, and why": {
         "simulate": ("simulate", "Replay a trace on a device: tokens/s, hit rate, time."),
