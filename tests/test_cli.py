@@ -23,6 +23,7 @@ from conftest import random_scores, small_model, write_trace
 
 from dipsim import HardwareProfile, Simulation, Trace, TraceWriter, shipped
 from dipsim.cli import main
+from dipsim.installation import how_to_add
 from dipsim.methods import make
 from dipsim.policies import policies
 from dipsim.results.headroom import STEPS
@@ -406,7 +407,7 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     words = [*SILENT_COMMAND, "evaluate", "tiny", "held-out"]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    assert "pip install 'dipsim[capture]'" in complaint(done)
+    assert f"are not installed; {how_to_add('capture')}" in complaint(done)
 
 
 @pytest.mark.parametrize(

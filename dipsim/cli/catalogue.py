@@ -127,6 +127,18 @@ def fitted() -> None:
 
 
 @list_app.command()
+def guides() -> None:
+    """Pages of documentation that are here, for 'dipsim show guide'."""
+    from dipsim import shipped
+
+    rows = []
+    for name, path in shipped.names("docs", ".md").items():
+        title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        rows.append([name, title])
+    table(["guide", "what it is about"], [row for row in rows if row[0] != "index"], left=2)
+
+
+@list_app.command()
 def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS

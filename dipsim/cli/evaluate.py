@@ -12,6 +12,7 @@ from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 
 if TYPE_CHECKING:
     from dipsim.model import ModelSpec
@@ -172,4 +173,4 @@ def require_torch(command: str, *libraries: str) -> None:
     needed = libraries or ("torch", "transformers")
     if any(importlib.util.find_spec(library) is None for library in needed):
         names = f"{', '.join(needed[:-1])} and {needed[-1]}"
-        raise DipsimError(f"{command}: {names} are not installed; pip install 'dipsim[capture]'")
+        raise DipsimError(f"{command}: {names} are not installed; {how_to_add('capture')}")

@@ -38,6 +38,7 @@ def _meant(name: str) -> list[str]:
     names: dict[str, Any] = {
         "profile": shipped.names("hwprofiles", ".toml"),
         "model": ModelSpec.presets(),
+        "guide": shipped.names("docs", ".md"),
         **{kind: registry_of(word) for word, (kind, *_) in PLUGGED.items()},
     }
     exact = [f"{kind} {meant(name, known)}" for kind, known in names.items() if meant(name, known) is not None]
@@ -106,6 +107,19 @@ def figure(
     options = " ".join(f"--{option.replace('_', '-')}" for option in KINDS[known].options)
     typer.echo(f"figure '{known}': {KINDS[known].says}\n\nOptions: {options}\n")
     typer.echo(f"Example:\n  dipsim plot RESULTS {known} -o {known}.svg")
+
+
+@show_app.command()
+def guide(name: Annotated[str, typer.Argument(help="A name of 'dipsim list guides'.")]) -> None:
+    """A page of documentation, as text.
+
+    Example: dipsim show guide sweep
+    """
+    from dipsim import shipped
+    from dipsim.errors import choose
+
+    pages = shipped.names("docs", ".md")
+    typer.echo(pages[choose("guide", name, list(pages))].read_text(encoding="utf-8"), nl=False)
 
 
 def _shower(word: str, kind: str, option: str, one: str | None) -> Callable[..., None]:

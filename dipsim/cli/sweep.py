@@ -22,7 +22,9 @@ _N_BEST = 5
 def sweep(
     spec: Annotated[
         Path,
-        typer.Argument(help="TOML: the names of simulate's options; a list is an axis. docs/sweep.md has them all."),
+        typer.Argument(
+            help="TOML: the names of simulate's options; a list is an axis. 'dipsim show guide sweep' has them all."
+        ),
     ],
     out: Annotated[
         Path | None,
