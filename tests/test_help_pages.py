@@ -17,6 +17,7 @@ from dipsim.cache import ADMISSIONS
 from dipsim.cli import app
 from dipsim.cli.help_pages import OUTPUT, broken, word_of
 from dipsim.cli.index import TOPICS
+from dipsim.cli.values import VALUES
 from dipsim.description import OPTIONS
 from dipsim.methods.protocol import RULES
 from dipsim.planning.setup import ENGINES, OVERLAPS, SCOPES
@@ -78,7 +79,8 @@ def test_an_example_is_a_command_that_is_understood(path: tuple[str, ...]) -> No
 
 def test_choices_are_those_that_are_taken() -> None:
     known = {"rule": RULES, "admission": ADMISSIONS, "cache_scope": SCOPES, "overlap": OVERLAPS, "engine": ENGINES}
-    assert {name: OPTIONS[name].value for name in known} == {name: "|".join(own) for name, own in known.items()}
+    assert set(VALUES) <= set(OPTIONS)
+    assert {name: VALUES[name] for name in known} == {name: "|".join(own) for name, own in known.items()}
     for (command, option), own in {
         ("capture", "dtype"): DTYPES,
         ("synth", "preset"): PRESETS,

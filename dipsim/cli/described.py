@@ -13,6 +13,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.completion import completing
+from dipsim.cli.values import VALUES
 from dipsim.description import OPTIONS, Description, default_of, flag_of, kinds_of
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _told(name: str, help_text: str, default: Any = None) -> Any:
     option, flag = OPTIONS[name], f"--{flag_of(name)}"
     flags = f"{flag}/--no-{flag[2:]}" if default is True else flag
     return typer.Option(
-        flags, help=help_text, metavar=option.value, rich_help_panel=option.panel, autocompletion=completing(name)
+        flags, help=help_text, metavar=VALUES.get(name), rich_help_panel=option.panel, autocompletion=completing(name)
     )
 
 

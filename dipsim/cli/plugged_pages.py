@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from dipsim.cli.help_pages import broken, word_of
 from dipsim.cli.plugged import docstring, origin, registry_of
+from dipsim.cli.values import VALUES
 from dipsim.description import OPTIONS, flag_of
 from dipsim.registry import is_missing, options_of
 
@@ -109,8 +110,7 @@ def _typed(kind: str, name: str, entry: Any, key: str) -> str:
     flags = {option.sets: own for own, option in OPTIONS.items() if option.sets}
     if kind != "method" or key not in flags:
         return _TRIED[kind][1].format(name=name, key=key, word=word)
-    option = OPTIONS[flags[key]]
-    return f"--{flag_of(flags[key])}" + ("" if annotation is bool else f" {option.value or word}")
+    return f"--{flag_of(flags[key])}" + ("" if annotation is bool else f" {VALUES.get(flags[key], word)}")
 
 
 def _example(kind: str, name: str, entry: Any) -> str:

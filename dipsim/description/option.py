@@ -29,7 +29,6 @@ class Option:
         makes: the argument of `Simulation` that it helps to make; by default it is one itself.
         sets: the option of a method that it sets, if it does.
         thing: what `Simulation` takes beside a name.
-        value: what stands for its value in `--help`: a word in capitals, or all that it may be, divided by `|`.
         searched: what `tune` tries where it is not given; of choices the default first.
     """
 
@@ -40,5 +39,4 @@ class Option:
     makes: str | None = None
     sets: str | None = None
     thing: str | None = None
-    value: str | None = None
     searched: Interval | tuple[Any, ...] | None = None

@@ -25,9 +25,9 @@ Whole = Annotated[int, pydantic.Field(ge=-(2**40), le=2**40)]  # each option has
 class Description(Record):
     """Everything but the trace, in plain values."""
 
-    profile: Annotated[
-        str, Option("Device: a name of 'dipsim list profiles' or a TOML file.", makes="profile", value="NAME|FILE")
-    ] = "a18-paper"
+    profile: Annotated[str, Option("Device: a name of 'dipsim list profiles' or a TOML file.", makes="profile")] = (
+        "a18-paper"
+    )
     profile_values: Annotated[
         dict[str, Any],
         Option(
@@ -35,10 +35,9 @@ class Description(Record):
             "given several times.",
             flag="set",
             makes="profile",
-            value="KEY=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
-    method: Annotated[str, _of_method("A name of 'dipsim list methods'.", value="NAME")] = "dip-ca"
+    method: Annotated[str, _of_method("A name of 'dipsim list methods'.")] = "dip-ca"
     density: Annotated[
         float | None,
         _of_method(
@@ -46,26 +45,19 @@ class Description(Record):
             "the published setting, ruins models of a billion weights or less.",
             sets="density",
             searched=Interval(0.1, 1.0, 0.005),
-            value="SHARE",
         ),
     ] = None
     keep_input: Annotated[
         Share | None,
-        _of_method(
-            "dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input", value="SHARE"
-        ),
+        _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input"),
     ] = None
     keep_glu: Annotated[
         Share | None,
-        _of_method(
-            "dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu", value="SHARE"
-        ),
+        _of_method("dip, dip-ca: share kept at the down projection, instead of --density.", sets="keep_glu"),
     ] = None
     keeps: Annotated[
         str | None,
-        _of_method(
-            "dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path, value="FILE"
-        ),
+        _of_method("dip, dip-ca: a file of 'dipsim allocate' with both keeps, instead of --density.", kind=Path),
     ] = None
     gamma: Annotated[
         float | None,
@@ -74,16 +66,11 @@ class Description(Record):
             "published.",
             sets="gamma",
             searched=Interval(0.05, 1.0, 0.01),
-            value="SHARE",
         ),
     ] = None
     rule: Annotated[
         str | None,
-        _of_method(
-            "dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.",
-            sets="rule",
-            value="reweight|blend|top-m|drop",
-        ),
+        _of_method("dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.", sets="rule"),
     ] = None
     exempt_top: Annotated[
         Whole | None,
@@ -99,8 +86,7 @@ class Description(Record):
         str | None,
         _of_method(
             "cats, which needs it: a trace with scores at site gate, of other text, that thresholds "
-            "are taken from; none by default.",
-            value="TRACE",
+            "are taken from; none by default."
         ),
     ] = None
     rank: Annotated[
@@ -123,7 +109,6 @@ class Description(Record):
         _of_method(
             "An option of the method that has no flag of its own, as NAME=VALUE; may be given several times.",
             flag="method-option",
-            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     policy: Annotated[
@@ -134,7 +119,6 @@ class Description(Record):
             thing="Policy",
             # Those that are compiled and know nothing of the future.
             searched=("lfu", "lru", "lfu-in-cache", "fifo"),
-            value="NAME",
         ),
     ] = "lfu"
     policy_options: Annotated[
@@ -144,7 +128,6 @@ class Description(Record):
             CACHE,
             flag="policy-option",
             makes="policy",
-            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     admission: Annotated[
@@ -153,7 +136,6 @@ class Description(Record):
             "'always': active columns enter; 'priority': only what beats the resident ones.",
             CACHE,
             searched=("always", "priority"),
-            value="always|priority",
         ),
     ] = "always"
     dram: Annotated[
@@ -162,7 +144,6 @@ class Description(Record):
             "Memory for this model: 4GB, 512MiB or a number of bytes; 0.5x = half of attention + LM head + KV cache + "
             "MLP; mlp:0.5 = half of the MLP and all of the rest; the device's own by default.",
             CACHE,
-            value="BYTES",
         ),
     ] = None
     cache_bytes: Annotated[
@@ -171,7 +152,6 @@ class Description(Record):
             "Memory for the columns that come and go, as 4000MiB, instead of --dram: attention, LM head, KV cache and "
             "groups that are not masked lie beside it.",
             CACHE,
-            value="BYTES",
         ),
     ] = None
     cache_scope: Annotated[
@@ -180,7 +160,6 @@ class Description(Record):
             "'layer': each group of each layer has a part of the cache; 'shared': one cache of the same bytes for all, "
             "in which budgets divide nothing.",
             CACHE,
-            value="layer|shared",
         ),
     ] = "layer"
     given_hit_rate: Annotated[
@@ -189,7 +168,6 @@ class Description(Record):
             "Share of the active columns of each token and group that is in DRAM, in [0, 1], taken as given (a "
             "published one, say) instead of what the caches would make of it.",
             CACHE,
-            value="SHARE",
         ),
     ] = None
     prompt: Annotated[
@@ -198,7 +176,6 @@ class Description(Record):
             "'warm': what the prompt uses stays in the cache, the default where the trace knows it; "
             "'cold': nothing does.",
             CACHE,
-            value="warm|cold",
         ),
     ] = None
     budget: Annotated[
@@ -207,7 +184,6 @@ class Description(Record):
             "How cache memory becomes slots: uniform, by-bytes, marginal, or another of 'dipsim list budgets'.",
             CACHE,
             searched=("uniform", "by-bytes", "marginal"),
-            value="NAME",
         ),
     ] = "uniform"
     context: Annotated[
@@ -223,7 +199,6 @@ class Description(Record):
             FLASH,
             thing="Layout",
             searched=("column", "coactivation"),
-            value="NAME",
         ),
     ] = "column"
     layout_options: Annotated[
@@ -234,7 +209,6 @@ class Description(Record):
             FLASH,
             flag="layout-option",
             makes="layout",
-            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     io_depth: Annotated[
@@ -251,7 +225,6 @@ class Description(Record):
             "Read ahead while Flash would idle: a name of 'dipsim list prefetchers'; needs --overlap pipelined.",
             FLASH,
             thing="Prefetcher",
-            value="NAME",
         ),
     ] = "none"
     prefetch_options: Annotated[
@@ -261,7 +234,6 @@ class Description(Record):
             FLASH,
             flag="prefetch-option",
             makes="prefetch",
-            value="NAME=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     prefetch_bytes: Annotated[
@@ -270,7 +242,6 @@ class Description(Record):
             "Most bytes read ahead for one layer, as 2MB; DRAM keeps two such buffers. A 64th of a layer's MLP by "
             "default, of a mixture the experts of a token.",
             FLASH,
-            value="BYTES",
         ),
     ] = None
     prefetch_layers: Annotated[
@@ -286,7 +257,6 @@ class Description(Record):
         Option(
             "Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token; 0 by default.",
             CACHE,
-            value="BYTES",
         ),
     ] = None
     predictor_bytes: Annotated[
@@ -295,7 +265,6 @@ class Description(Record):
             "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, "
             "used by every token; 0 by default.",
             CACHE,
-            value="BYTES",
         ),
     ] = None
     model: Annotated[
@@ -305,12 +274,11 @@ class Description(Record):
             "ModelSpec as JSON; the trace's own by default.",
             RUN,
             thing="ModelSpec",
-            value="NAME|FILE",
         ),
     ] = None
     unit: Annotated[
         ShortText | None,
-        Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN, value="NAME"),
+        Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN),
     ] = None
     units: Annotated[
         ShortText | None,
@@ -318,18 +286,14 @@ class Description(Record):
             "Compute units side by side on the MLPs of each token, with their shares: npu=0.8,cpu=0.2; all else, and "
             "prompts, are --unit's, as are MLPs by default.",
             RUN,
-            value="NAME=SHARE,...",
         ),
     ] = None
-    overlap: Annotated[
-        ShortText, Option("How devices overlap: none, io or pipelined.", RUN, value="none|io|pipelined")
-    ] = "pipelined"
+    overlap: Annotated[ShortText, Option("How devices overlap: none, io or pipelined.", RUN)] = "pipelined"
     engine: Annotated[
         ShortText,
         Option(
             "auto, processes (SimPy: takes loads and other devices) or compiled (the same numbers, many times faster).",
             RUN,
-            value="auto|processes|compiled",
         ),
     ] = "auto"
     loads: Annotated[
@@ -339,7 +303,6 @@ class Description(Record):
             RUN,
             flag="load",
             thing="Load",
-            value="NAME",
         ),
     ] = ()
     load_options: Annotated[
@@ -349,7 +312,6 @@ class Description(Record):
             RUN,
             flag="load-option",
             makes="loads",
-            value="NAME.KEY=VALUE",
         ),
     ] = pydantic.Field(default_factory=dict)
     devices: Annotated[
@@ -358,7 +320,6 @@ class Description(Record):
             "A device of another kind, as ROLE=NAME (flash, dram or compute); may be given several times.",
             RUN,
             thing="type",
-            value="ROLE=NAME",
         ),
     ] = pydantic.Field(default_factory=dict)
     tokens: Annotated[Whole | None, Option("Simulate only the first N tokens; all by default.", RUN)] = None
