@@ -15,6 +15,7 @@ import typer
 from dipsim.cli.ending import INTERRUPTED, TERMINATED, last_words
 from dipsim.cli.help_pages import SETTINGS
 from dipsim.cli.index import Index
+from dipsim.cli.mistakes import told
 from dipsim.cli.terminal import complain, own_terminal, say
 from dipsim.errors import DipsimError
 
@@ -81,9 +82,10 @@ def _code_of(error: BaseException) -> int:
     if isinstance(error, DipsimError):
         complain(str(error))
     if isinstance(error, UsageError):
-        if message := error.format_message():
-            complain(message)
-        sys.exit(2)  # no command was given, and typer has printed the help
+        if type(error).__name__ == "NoArgsIsHelpError":  # no command was given
+            typer.echo(error.format_message())
+            sys.exit(2)
+        complain(told(error, sys.argv[1:]))
     if isinstance(error, OSError):
         complain(f"{error.filename or 'system'}: {error.strerror or error}")
     if isinstance(error, KeyboardInterrupt):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from typer.core import TyperCommand, TyperGroup
 
+from dipsim.cli.mistakes import check_once
+
 if TYPE_CHECKING:
     from typer import Context
 
@@ -33,6 +35,12 @@ class Command(TyperCommand):
                 is_argument = parameter.param_type_name == "argument"
                 name = str(parameter.name)
                 parameter.metavar = name.upper() if is_argument else word_of(annotations.get(name))
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """As ever, but that no option with one value is given twice."""
+        if not ctx.resilient_parsing:
+            check_once(self.params, args)
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         """Arguments, what must be given, and that there are others."""
