@@ -67,7 +67,7 @@ def _run(on_interrupt: Callable[..., None]) -> None:
     if signal.getsignal(signal.SIGINT) is on_interrupt:
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="dipsim")
     except BaseException as error:  # libraries written in Rust panic past Exception, and some take Ctrl-C for a failure
         code = INTERRUPTED if _is_interrupted else _code_of(error)
     if code in (INTERRUPTED, TERMINATED):

@@ -62,9 +62,11 @@ def plot(
     """
     from dipsim import plots
     from dipsim.cli.terminal import progress
-    from dipsim.errors import choose
+    from dipsim.errors import DipsimError, choose
     from dipsim.sweeps import read_results
 
+    if kind not in plots.KINDS and str(results) in plots.KINDS:
+        raise DipsimError(f"plot: got '{results} {kind}'; results come first: dipsim plot {kind} {results} ...")
     choose("kind", kind, list(plots.KINDS))
     check_outputs(output, None, force)
     chosen = {"x": x, "y": y, "by": by, "panels": panels, "title": title}
