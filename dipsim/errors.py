@@ -36,9 +36,13 @@ def suggestion(name: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     if not known:
         return "; there are none"
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'? (choices: {', '.join(known)})"
+    parts = name.split(",")
+    if len(parts) > 1 and all(meant(part.strip(), known) for part in parts):
+        return "; one of them here; several are an axis of a sweep"
+    plain, asked = {_plain(choice): choice for choice in known}, _plain(name).replace(" ", "-")
+    begun = [own for own in plain if len(asked) >= 3 and own.startswith(asked)]
+    if close := begun or get_close_matches(asked, plain, n=1, cutoff=0.6):
+        return f"; did you mean '{plain[close[0]]}'? (choices: {', '.join(known)})"
     return f"; choices: {', '.join(known)}"
 
 
@@ -61,6 +65,9 @@ def meant(name: str, choices: Iterable[Name]) -> Name | None:
 
 
 def _alike(name: str, choices: list[Name]) -> list[Name]:
-    plain = name.casefold().replace("_", "-")
-    found = [choice for choice in choices if choice.casefold().replace("_", "-") == plain]
+    found = [choice for choice in choices if _plain(choice) == _plain(name)]
     return found if len(found) == 1 else []
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "-")

@@ -1,4 +1,4 @@
-"""Where the files that ship with dipsim lie: profiles, traces and the model `tiny`."""
+"""Where the files that ship with dipsim lie: profiles, traces, guides and the model `tiny`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def folder(name: str) -> Path:
-    """The folder `hwprofiles`, `traces` or `tiny`: inside the installed package, else beside it in a checkout."""
+    """The folder of that name (`hwprofiles`, `tiny` ...): in the installed package, else beside it in a checkout."""
     inside = _PACKAGE / name
     return inside if inside.is_dir() else _PACKAGE.parent / name
 

@@ -42,13 +42,22 @@ def parse_bytes(text: str, where: str) -> int:
     factor = _FACTORS.get((match["unit"] or "B").upper()) if match else None
     if match is None or factor is None:
         raise DipsimError(
-            f"{where}: not an amount of bytes, got '{text}'; write a number with a unit (4GB, 512MiB) or of bytes "
-            "(4000000000)"
+            f"{where}: not an amount of bytes, got '{text}'; {_nearly(text)}write a number with a unit (4GB, 512MiB) "
+            "or of bytes (4000000000)"
         )
     n_bytes = float(match["number"] or match["bytes"]) * factor
     if n_bytes > _MOST:
         raise DipsimError(f"{where}: got '{text}'; more than {scaled(_MOST, 'B')}")
     return round(n_bytes)
+
+
+def _nearly(text: str) -> str:
+    """What may be meant by an amount whose unit lacks its B, or has a small one."""
+    match = re.fullmatch(rf"({_NUMBER})\s*([kmgt])(i?)b?", text.strip(), re.IGNORECASE)
+    if match is None:
+        return ""
+    prefix = "k" if match[2] in "kK" and not match[3] else match[2].upper()
+    return f"did you mean '{match[1]}{prefix}{match[3].lower()}B'? (a small b stands for bits); "
 
 
 def parse_dram(dram: str | float, where: str = "dram") -> tuple[float, DramOf]:

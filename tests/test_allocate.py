@@ -19,6 +19,7 @@ from test_cli import SILENT_COMMAND, complaint, run
 
 from dipsim import Dip, DipCa, DipsimError, Glu, Simulation, Trace
 from dipsim.evaluation import Evaluation, evaluate
+from dipsim.installation import how_to_add
 from dipsim.methods import Keeps, split_density
 from dipsim.sparsify.loading import load_model, read_text, windows
 from dipsim.tuning import allocate
@@ -233,4 +234,4 @@ def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [*SILENT_COMMAND, "allocate", "tiny", "held-out", "--density", "0.4", "-o", str(tmp_path / "k.json")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
-    assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)
+    assert f"search: optuna is not installed; {how_to_add('tune')}" in complaint(done)

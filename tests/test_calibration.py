@@ -780,7 +780,7 @@ def test_mistakes_get_one_line(tmp_path: Path, arguments: list[str], message: st
 def test_the_command_prints_the_job_and_teaches() -> None:
     assert run("calibrate", "job").stdout == measured.job_text()
     for command in ("fio", "host", "job"):
-        assert "Example: dipsim calibrate" in run("calibrate", command, "--help").stdout
+        assert "Example:\n    dipsim calibrate" in run("calibrate", command, "--help").stdout
 
 
 # The command as it is, but on a folder that counts as a disk, with small loops over memory.
@@ -828,7 +828,7 @@ def test_ctrl_c_removes_the_file_and_exits_130(tmp_path: Path, monkeypatch: pyte
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert stderr.splitlines()[-1] == "dipsim: interrupted"
+    assert stderr.splitlines()[-1].startswith("dipsim: interrupted; nothing is kept; to begin again: dipsim calibrate")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "mounts"]
 
 

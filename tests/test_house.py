@@ -20,7 +20,7 @@ import dipsim
 SOURCE = Path(dipsim.__file__).parent
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
-    {"errors", "version"},
+    {"errors", "installation", "version"},
     {"units", "notebook", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
     {"listing", "progress"},
     {"model", "registry", "archives", "description"},

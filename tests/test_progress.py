@@ -6,6 +6,7 @@ import inspect
 import math
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 import dipsim as ds
 from dipsim import progress
-from dipsim.cli import terminal
+from dipsim.cli import ending, terminal
 from dipsim.evaluation import adapt, drift, evaluate
 from dipsim.progress import HowFar, duration
 from dipsim.sparsify.capture import capture
@@ -88,10 +89,24 @@ def test_an_error_ends_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit])
-def test_who_ends_it_is_told_what_is_kept(how: type[BaseException], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(how), terminal.keeping("runs are kept"):
+def test_who_ends_it_is_told_what_is_kept(
+    how: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_kept", None)
+    words = ["tune", "a trace", "-o", "x"]
+    with pytest.raises(how), ending.keeping("runs", tmp_path / "x", "--resume"):
         raise how
-    assert capsys.readouterr().err == "dipsim: runs are kept\n"
+    told = [ending.last_words("interrupted", words)]
+    (tmp_path / "x").touch()
+    for own in (words, [*words, "--resume"]):
+        with pytest.raises(how), ending.keeping("runs", tmp_path / "x", "--resume"):
+            raise how
+        told.append(ending.last_words("interrupted", own))
+    again = "dipsim tune 'a trace' -o x"
+    assert told == [
+        f"interrupted; nothing is kept; to begin again: {again}",
+        *2 * [f"interrupted; runs are kept in {tmp_path / 'x'}; to go on: {again} --resume"],
+    ]
 
 
 def test_durations() -> None:

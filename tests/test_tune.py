@@ -19,6 +19,7 @@ from test_cli import COMMAND, SILENT_COMMAND, complaint, run
 import dipsim as ds
 from dipsim.description import Description
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 from dipsim.policies import policies
 from dipsim.sweeps import read_results, read_specs
 from dipsim.tuning import Bound, Tuned, tuning
@@ -332,4 +333,4 @@ def test_without_optuna_there_is_one_line(tmp_path: Path) -> None:
     places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [*SILENT_COMMAND, "tune", "tiny", "--max-error", "0.3", "-o", str(tmp_path / "tuned")]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places}, check=False)
-    assert "search: optuna is not installed; pip install 'dipsim[tune]'" in complaint(done)
+    assert f"search: optuna is not installed; {how_to_add('tune')}" in complaint(done)

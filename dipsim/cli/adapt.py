@@ -9,6 +9,7 @@ import typer
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 
 if TYPE_CHECKING:
     from dipsim.simulation import Simulation
@@ -24,7 +25,12 @@ def adapt(
         typer.Argument(metavar="MODEL", help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'."),
     ],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file; its last tenth is held out.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder for the adapter, in PEFT's format.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder for the adapter, in PEFT's format.", rich_help_panel=OUTPUT
+        ),
+    ],
     describe: "Callable[..., Simulation]",
     rank: Annotated[int, typer.Option(help="Rank of the LoRA.", rich_help_panel=TRAINING)] = 32,
     alpha: Annotated[
@@ -33,6 +39,7 @@ def adapt(
     loss: Annotated[
         str,
         typer.Option(
+            metavar="kl|cross-entropy",
             help="kl: predict what the model without mask predicts; cross-entropy: predict the text.",
             rich_help_panel=TRAINING,
         ),
@@ -47,7 +54,9 @@ def adapt(
     patience: Annotated[
         int, typer.Option(help="Stop after so many looks without a gain.", rich_help_panel=TRAINING)
     ] = 5,
-    seed: Annotated[int, typer.Option(help="Of first weights and of the order of text.", rich_help_panel=TRAINING)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number that first weights and the order of text begin with.", rich_help_panel=TRAINING)
+    ] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
     bos: options.Bos = "auto",
@@ -66,8 +75,10 @@ def adapt(
     """
     require_torch("adapt", "torch", "transformers", "peft")
     from dipsim import evaluation
-    from dipsim.cli.terminal import keeping, progress, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, table
     from dipsim.sparsify.adapters import Recipe, check_folder
+    from dipsim.sparsify.adapters.folder import CHECKPOINT
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
     from dipsim.sparsify.predictors import TrainedPredictors
@@ -80,7 +91,10 @@ def adapt(
     with progress(f"loading {model_path}") as on_progress:
         loaded = load_model(model_path, device, dtype, on_progress)
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
-    with keeping(f"checkpoints are kept in {out}; --resume goes on"), progress("training", "steps") as on_step:
+    with (
+        keeping("all steps up to the last checkpoint", out / CHECKPOINT, "--resume"),
+        progress("training", "steps") as on_step,
+    ):
         learnt = evaluation.adapt(
             loaded,
             ids,

@@ -10,6 +10,7 @@ import typer
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 
 if TYPE_CHECKING:
     from dipsim.methods import Keeps
@@ -26,9 +27,15 @@ def allocate(
     ],
     text: Annotated[str, typer.Argument(help="The text to fit on: a UTF-8 file, or 'held-out'.")],
     density: Annotated[
-        float, typer.Option(help="Active share of the three MLP matrices, held exactly.", rich_help_panel=SEARCH)
+        float,
+        typer.Option(
+            metavar="SHARE", help="Active share of the three MLP matrices, held exactly.", rich_help_panel=SEARCH
+        ),
     ],
-    out: Annotated[Path, typer.Option("--output", "-o", help="The split, as JSON; trials are kept beside it.")],
+    out: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The split, as JSON; trials are kept beside it.", rich_help_panel=OUTPUT),
+    ],
     describe: "Callable[..., Simulation]",
     per_layer: Annotated[
         bool,
@@ -37,7 +44,9 @@ def allocate(
         ),
     ] = False,
     trials: Annotated[int, typer.Option(help="Splits to try, the paper's first.", rich_help_panel=SEARCH)] = 50,
-    seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number that the search's random choices begin with.", rich_help_panel=SEARCH)
+    ] = 0,
     tokens: options.TextTokens = None,
     window_tokens: options.WindowTokens = 256,
     prompt_tokens: options.PromptTokens = 0,
@@ -55,7 +64,8 @@ def allocate(
     """
     require_torch("allocate")
     from dipsim import tuning
-    from dipsim.cli.terminal import keeping, progress, say, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output, write_text
     from dipsim.sparsify.capture import text_source
     from dipsim.sparsify.loading import load_model, read_text, windows
@@ -69,7 +79,7 @@ def allocate(
     ids = windows(loaded.tokenizer, content, window_tokens, n_tokens=tokens, bos=bos)
     journal = out.with_name(f"{out.name}.trials")
     with (
-        keeping("finished trials are kept; the same command goes on"),
+        keeping("finished trials", journal),
         progress("trying splits", "windows") as on_progress,
     ):
         found = tuning.allocate(

@@ -8,13 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.help_pages import OUTPUT, Group
 
 calibrate_app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
     help="Make a profile of measured numbers: of this machine (host), or of another whose storage fio has read (fio).",
     epilog="A phone: take what 'dipsim calibrate job' prints and a static fio there, and the result.json back here.",
 )
-Out = Annotated[Path, typer.Option("--output", "-o", help="The profile, NAME.toml.")]
+Out = Annotated[Path, typer.Option("--output", "-o", help="The profile, NAME.toml.", rich_help_panel=OUTPUT)]
 
 
 @calibrate_app.command()
@@ -33,7 +37,10 @@ def fio(
     results: Annotated[list[Path], typer.Argument(help="What 'fio --output-format=json --output=RESULT.json' wrote.")],
     out: Out,
     extends: Annotated[
-        str, typer.Option(help="The profile, by name or file, whose DRAM, compute and energy are taken.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="The profile, by name or file, whose DRAM, compute and energy are taken."
+        ),
     ] = "oneplus-12-ufs4",
     force: options.Force = False,
 ) -> None:
@@ -58,12 +65,15 @@ def fio(
 def host(
     out: Out,
     folder: Annotated[
-        Path, typer.Option(help="Where the storage to be measured is; takes one file for a while.")
+        Path, typer.Option(metavar="FOLDER", help="Where the storage to be measured is; takes one file for a while.")
     ] = Path(),
     file_bytes: Annotated[
-        str, typer.Option(help="Length of that file; a small one makes storage look faster than it is.")
+        str,
+        typer.Option(metavar="BYTES", help="Length of that file; a small one makes storage look faster than it is."),
     ] = "4GB",
-    seconds_per_point: Annotated[float, typer.Option(help="For each block size and depth, and each loop.")] = 2.0,
+    seconds_per_point: Annotated[
+        float, typer.Option(help="How long each block size and depth, and each loop, is measured.")
+    ] = 2.0,
     force: options.Force = False,
 ) -> None:
     """Measure this machine: its storage by fio, DRAM, matrix-vector products and top-k by loops of its own.

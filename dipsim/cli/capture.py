@@ -9,6 +9,7 @@ import typer
 from dipsim.cli import options
 from dipsim.cli.described import takes_description
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 def capture(
     model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, or 'held-out' for the text tiny never saw.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).", rich_help_panel=OUTPUT
+        ),
+    ],
     *,
     sites: Annotated[
         str | None,
         typer.Option(
+            metavar="SITE,...",
             help="Scores to record, of mlp_input, glu (these by default), gate, up, predictor; "
-            "the last three for the methods so named. Of a mixture of experts: router."
+            "the last three for the methods so named. Of a mixture of experts: router.",
         ),
     ] = None,
     sequence_tokens: Annotated[int, typer.Option(help="Recorded tokens of each sequence.")] = 128,

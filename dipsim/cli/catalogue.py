@@ -1,19 +1,26 @@
-"""`dipsim list` and `dipsim show`: what there is to choose from."""
+"""`dipsim list`: what there is to choose from."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from dipsim.cli.terminal import harmless, say, table
+from dipsim.cli.help_pages import Group
+from dipsim.cli.plugged import add_listers
+from dipsim.cli.terminal import table
 from dipsim.units import scaled, three_digits
 
 if TYPE_CHECKING:
     from dipsim.profile import HardwareProfile
 
-list_app = typer.Typer(no_args_is_help=True, help="List profiles, models, figures, or whatever plugs in by name.")
-show_app = typer.Typer(no_args_is_help=True, help="Show one thing in full.")
+list_app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List profiles, models, figures, or whatever plugs in by name.",
+)
 
 
 @list_app.command()
@@ -115,6 +122,18 @@ def fitted() -> None:
 
 
 @list_app.command()
+def guides() -> None:
+    """Pages of documentation that are here, for 'dipsim show guide'."""
+    from dipsim import shipped
+
+    rows = []
+    for name, path in shipped.names("docs", ".md").items():
+        title = path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        rows.append([name, title])
+    table(["guide", "what it is about"], [row for row in rows if row[0] != "index"], left=2)
+
+
+@list_app.command()
 def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS
@@ -123,23 +142,4 @@ def figures() -> None:
     table(["figure", "what it shows", "options"], rows, left=3)
 
 
-@show_app.command()
-def profile(name: Annotated[str, typer.Argument(help="A name of 'dipsim list profiles', or a TOML file.")]) -> None:
-    """A device's numbers with the origin of each; of a variant, those it takes from another too."""
-    from dipsim.profile import HardwareProfile, find, read
-
-    HardwareProfile.load(name)
-    typer.echo(harmless(read(find(name)).as_string()), nl=False)
-
-
-@show_app.command()
-def model(
-    name: Annotated[str, typer.Argument(help="A name of 'dipsim list models', a .gguf or a config.json.")],
-) -> None:
-    """A model's shape and bits as JSON, to be edited and given as --model, and the bytes that follow from them."""
-    from dipsim.model import ModelSpec
-
-    spec = ModelSpec.load(name)
-    typer.echo(harmless(spec.model_dump_json(indent=2)))
-    own = {"MLP": spec.mlp_bytes, "pinned": spec.pinned_bytes, "KV cache": spec.kv_bytes_per_position}
-    say(", ".join(f"{what} {scaled(n_bytes, 'B')}" for what, n_bytes in own.items()) + " a position")
+add_listers(list_app)

@@ -46,43 +46,46 @@ def demo(
     out: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Folder for figures and their data; the demo's own files in it are replaced."
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for figures and their data; the demo's own files in it are replaced.",
         ),
     ] = Path("dipsim-demo"),
 ) -> None:
     """Compare dense, DIP and cache-aware DIP for a model of 3 billion weights on phones and on the paper's device."""
     from dipsim import plots
+    from dipsim.cli.ending import keeping
     from dipsim.cli.terminal import say, stdout
     from dipsim.files import check_writable
 
     if out.exists() and not out.is_dir():
         raise DipsimError(f"output: got '{out}'; must be a folder")
     check_writable(f"output: got '{out}'", out)
-    by_policy = [
+    by_each_policy = [
         {"profile": profile, "method": method, "policy": policy, "dram": DRAM}
         for method, policy, profile in itertools.product(METHODS, POLICIES, PROFILES)
         if (method, policy) != ("dip-ca", "belady")  # no oracle for masks that depend on the cache
     ]
-    by_dram = [
+    by_each_dram = [
         {"profile": profile, "method": method, "policy": "lfu", "dram": dram}
         for profile, method, dram in itertools.product(DRAWN, METHODS, DRAMS)
         if dram != DRAM  # is there already
     ]
-    frame = _simulated(by_policy + by_dram)
-    policies = frame[: len(by_policy)]
+    frame = _simulated(by_each_policy + by_each_dram)
+    policies = frame[: len(by_each_policy)]
     _print_table(policies)
     stdout.print(NOTES, soft_wrap=True)
     out.mkdir(parents=True, exist_ok=True)
     drawn = frame[frame["profile"].isin(DRAWN)]
-    title = f"{MODEL}, lfu, {SETTINGS}"
-    curves = drawn[drawn["policy"] == "lfu"]
-    plots.curves(curves, "dram.capacity_bytes", by="method", panels="profile", title=title).save(
-        out / "throughput-by-dram.svg"
-    )
-    title = f"{MODEL}, {SETTINGS}, DRAM {DRAM}"
-    bars = drawn[drawn["dram"] == DRAM]
-    plots.curves(bars, "policy", by="method", panels="profile", title=title).save(out / "throughput-by-policy.svg")
-    say(f"figures: {out / 'throughput-by-dram.svg'}, {out / 'throughput-by-policy.svg'}; data beside them as CSV")
+    by_dram, by_policy = out / "throughput-by-dram.svg", out / "throughput-by-policy.svg"
+    curves, bars = drawn[drawn["policy"] == "lfu"], drawn[drawn["dram"] == DRAM]
+    with keeping("figures that are drawn", by_dram):
+        title = f"{MODEL}, lfu, {SETTINGS}"
+        plots.curves(curves, "dram.capacity_bytes", by="method", panels="profile", title=title).save(by_dram)
+        title = f"{MODEL}, {SETTINGS}, DRAM {DRAM}"
+        plots.curves(bars, "policy", by="method", panels="profile", title=title).save(by_policy)
+    say(f"figures: {by_dram}, {by_policy}; data beside them as CSV")
 
 
 def _simulated(runs: list[dict[str, str]]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.completion import completing
+from dipsim.cli.values import VALUES
 from dipsim.description import OPTIONS, Description, default_of, flag_of, kinds_of
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ def _searched(parameter: inspect.Parameter) -> inspect.Parameter:
 def _told(name: str, help_text: str, default: Any = None) -> Any:
     option, flag = OPTIONS[name], f"--{flag_of(name)}"
     flags = f"{flag}/--no-{flag[2:]}" if default is True else flag
-    return typer.Option(flags, help=help_text, rich_help_panel=option.panel, autocompletion=completing(name))
+    return typer.Option(
+        flags, help=help_text, metavar=VALUES.get(name), rich_help_panel=option.panel, autocompletion=completing(name)
+    )
 
 
 def _plain(name: str, value: Any) -> Any:

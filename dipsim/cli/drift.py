@@ -34,7 +34,7 @@ def drift(
     ],
     text: Annotated[str, typer.Argument(help="The text it was captured on: a UTF-8 file, or 'held-out'.")],
     describe: "Callable[..., Simulation]",
-    sequences: Annotated[int | None, typer.Option(help="Only the trace's first N sequences.")] = None,
+    sequences: Annotated[int | None, typer.Option(help="Only the trace's first N sequences; all by default.")] = None,
     certify: Annotated[
         bool, typer.Option("--certify", help="Store the gaps in the trace, for 'simulate' to tell.")
     ] = False,

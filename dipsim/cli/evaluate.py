@@ -10,7 +10,9 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 
 if TYPE_CHECKING:
     from dipsim.model import ModelSpec
@@ -44,21 +46,34 @@ def evaluate(
     dtype: options.Dtype = "auto",
     save_trace: Annotated[
         Path | None,
-        typer.Option(help="Keep the scores: simulating them under the same options gives these masks again."),
+        typer.Option(
+            metavar="TRACE",
+            help="Keep the scores: simulating them under the same options gives these masks again.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     adapter: Annotated[
         Path | None,
-        typer.Option(help="A folder of 'dipsim adapt'; its bytes are counted in place of --adapter-bytes."),
+        typer.Option(
+            metavar="FOLDER",
+            help="A folder of 'dipsim adapt'; its bytes are counted instead of --adapter-bytes.",
+            rich_help_panel=options.TORCH,
+        ),
     ] = None,
     merge_adapter: Annotated[
-        bool, typer.Option("--merge-adapter", help="Add the adapter to the weights; it then costs no bytes.")
+        bool,
+        typer.Option(
+            "--merge-adapter",
+            help="Add the adapter to the weights; it then costs no bytes.",
+            rich_help_panel=options.TORCH,
+        ),
     ] = False,
     json: options.Json = None,
     losses: Annotated[
         Path | None,
         typer.Option(
             help="Write the loss of each scored token (.csv or .parquet): window, position, token_id, loss.",
-            rich_help_panel=options.TEXT,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     compact: options.Compact = False,
@@ -158,4 +173,4 @@ def require_torch(command: str, *libraries: str) -> None:
     needed = libraries or ("torch", "transformers")
     if any(importlib.util.find_spec(library) is None for library in needed):
         names = f"{', '.join(needed[:-1])} and {needed[-1]}"
-        raise DipsimError(f"{command}: {names} are not installed; pip install 'dipsim[capture]'")
+        raise DipsimError(f"{command}: {names} are not installed; {how_to_add('capture')}")

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.cli.outputs import check_outputs
 from dipsim.version import __version__
 
@@ -25,7 +26,9 @@ def headroom(
     describe: "Callable[[], Simulation]",
     figure: Annotated[
         Path | None,
-        typer.Option(help="Draw the waterfall (.svg, .pdf or .png); its data go beside it as CSV."),
+        typer.Option(
+            help="Draw the waterfall (.svg, .pdf or .png); its data go beside it as CSV.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     json: options.Json = None,
     force: options.Force = False,

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.help_pages import OUTPUT, Group
 
 if TYPE_CHECKING:
     from dipsim.trace import Trace
 
-import_app = typer.Typer(no_args_is_help=True, help="Make a trace of the routes that another engine recorded.")
-Out = Annotated[Path, typer.Option("--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).")]
+import_app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Make a trace of the routes that another engine recorded.",
+)
+Out = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="NAME.zarr (a folder) or NAME.zarr.zip (one file).", rich_help_panel=OUTPUT),
+]
 
 
 @import_app.command()
@@ -24,8 +34,9 @@ def bigmoe(
     model: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME|FILE",
             help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON; by default the preset "
-            "of the file's architecture, layers and experts."
+            "of the file's architecture, layers and experts.",
         ),
     ] = None,
     force: options.Force = False,
@@ -52,7 +63,10 @@ def general(
         ),
     ],
     model: Annotated[
-        str, typer.Option(help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON.")
+        str,
+        typer.Option(
+            metavar="NAME|FILE", help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON."
+        ),
     ],
     out: Out,
     force: options.Force = False,

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dipsim.cli.completion import completing
-from dipsim.description import METHOD, RUN
+from dipsim.cli.help_pages import OUTPUT
+from dipsim.description import METHOD
 from dipsim.errors import DipsimError
 
 TORCH, TEXT = "Model", "Text"  # topics of `--help`
@@ -22,11 +23,19 @@ Trace = Annotated[
 ]
 PredictorFile = Annotated[
     Path | None,
-    typer.Option("--predictor", help="What 'dipsim train-predictor' wrote for this model.", rich_help_panel=METHOD),
+    typer.Option(
+        "--predictor",
+        help="What 'dipsim train-predictor' wrote for this model, instead of --rank.",
+        rich_help_panel=METHOD,
+    ),
 ]
 TextTokens = Annotated[
     int | None,
-    typer.Option("--tokens", help="Use only the first N tokens of the text, in whole windows.", rich_help_panel=TEXT),
+    typer.Option(
+        "--tokens",
+        help="Use only the first N tokens of the text, in whole windows; all by default.",
+        rich_help_panel=TEXT,
+    ),
 ]
 WindowTokens = Annotated[
     int, typer.Option(help="Tokens of a window; each is a sequence with cold caches.", rich_help_panel=TEXT)
@@ -42,20 +51,27 @@ Bos = Annotated[
     ),
 ]
 Batch = Annotated[int, typer.Option(help="Sequences in one forward pass.", rich_help_panel=TORCH)]
-Device = Annotated[str, typer.Option(help="Where torch runs the model: cpu, cuda, mps ...", rich_help_panel=TORCH)]
-Dtype = Annotated[
-    str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.", rich_help_panel=TORCH)
+Device = Annotated[
+    str, typer.Option(metavar="cpu|cuda|mps|...", help="Where torch runs the model.", rich_help_panel=TORCH)
 ]
-Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=RUN)]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|float32|bfloat16|float16",
+        help="Kind of numbers that torch computes with; auto is the checkpoint's own.",
+        rich_help_panel=TORCH,
+    ),
+]
+Json = Annotated[Path | None, typer.Option(help="Write the result as JSON.", rich_help_panel=OUTPUT)]
 Compact = Annotated[
     bool,
     typer.Option(
         "--compact",
         help="Keep scores in 9 bits instead of 16: 43 % fewer bytes, and hit rates to within .0001.",
-        rich_help_panel=RUN,
+        rich_help_panel=OUTPUT,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=RUN)]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.", rich_help_panel=OUTPUT)]
 
 
 def parse_pairs(option: str, pairs: list[str] | None) -> dict[str, Any]:

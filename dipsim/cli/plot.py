@@ -24,26 +24,47 @@ def plot(
         str | None,
         typer.Argument(help="Which figure: a name of 'dipsim list figures'.", autocompletion=completing("figure")),
     ] = None,
-    x: Annotated[str | None, typer.Option(help="Column on the axis below.")] = None,
-    y: Annotated[str | None, typer.Option(help="Column on the axis at the left.")] = None,
+    x: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="On the axis below; the figure's own by default.")
+    ] = None,
+    y: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="On the axis at the left; the figure's own by default.")
+    ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="Column whose values are compared (lines, marks, bars, areas of a map), or 'method,policy'."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Whose values are compared (lines, marks, bars, areas of a map), or 'method,policy'; the figure's own "
+            "by default.",
+        ),
     ] = None,
-    panels: Annotated[str | None, typer.Option(help="Column whose values are panels.")] = None,
+    panels: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Whose values are panels; none by default.")
+    ] = None,
     where: Annotated[
         str | None,
-        typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
+        typer.Option(
+            metavar="CONDITION",
+            help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks; all by "
+            "default.",
+        ),
     ] = None,
     over: Annotated[
-        str | None, typer.Option(help="pareto: columns in which runs of one mark may differ, as alternatives.")
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="pareto: in which runs of one mark may differ, as alternatives; none by default.",
+        ),
     ] = None,
     at: Annotated[
-        float | None, typer.Option(help="regimes: the perplexity, or MLP error, at which methods are compared.")
+        float | None,
+        typer.Option(help="regimes: the perplexity, or MLP error, at which methods are compared; none by default."),
     ] = None,
     log: Annotated[
         str | None,
-        typer.Option(help="Logarithmic axes: x, y, xy or none; by default those whose values span a decade."),
+        typer.Option(
+            metavar="AXES", help="Logarithmic ones: x, y, xy or none; by default those whose values span a decade."
+        ),
     ] = None,
     free_axes: Annotated[
         bool | None,
@@ -53,11 +74,12 @@ def plot(
         ),
     ] = None,
     width: Annotated[
-        float | None, typer.Option(help="Width in cm, such as 17 for two columns; letters stay as they are.")
+        float | None,
+        typer.Option(help="In cm, such as 17 for two columns; letters stay as they are; 8.5 by default."),
     ] = None,
-    title: Annotated[str | None, typer.Option(help="Above the figure.")] = None,
+    title: Annotated[str | None, typer.Option(help="Above the figure; none by default.")] = None,
     style: Annotated[
-        Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle) that replaces lines of dipsim's.")
+        Path | None, typer.Option(help="A style file of matplotlib's (.mplstyle), instead of lines of dipsim's own.")
     ] = None,
     profile: Annotated[
         list[str] | None,
@@ -86,8 +108,10 @@ def plot(
     from dipsim import plots
     from dipsim.cli.devices import asked
     from dipsim.cli.terminal import progress
-    from dipsim.errors import choose
+    from dipsim.errors import DipsimError, choose
 
+    if kind not in plots.KINDS and kind is not None and str(results) in plots.KINDS:
+        raise DipsimError(f"plot: got '{results} {kind}'; results come first: dipsim plot {kind} {results} ...")
     kind, read_results = asked(results, kind, profile or (), model)
     choose("kind", kind, list(plots.KINDS))
     check_outputs(output, None, force)

@@ -4,93 +4,60 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dipsim.cli.devices import list_shipped
-from dipsim.cli.terminal import harmless, table
+from dipsim.cli.terminal import table
 
 if TYPE_CHECKING:
     from dipsim.registry import Registry
 
-# The folder, which is the registry's name there too, and the command of `dipsim list` -> one of them, what they are.
-_KINDS = {
-    "methods": ("method", "Masking methods"),
-    "policies": ("policy", "Eviction policies"),
-    "budgets": ("budget", "Ways to divide cache memory"),
-    "layouts": ("layout", "Orders of columns in the weight file"),
-    "prefetchers": ("prefetcher", "Guesses of what the next layer will need"),
-    "loads": ("load", "Other users of the machine"),
-    "devices": ("device", "Devices that ship, and those to put in place of a profile's"),
+# The folder, which is the registry's name there too, and the command of `dipsim list` -> what one is called, what they
+# are, the option of a run that takes one, one of them.
+PLUGGED = {
+    "methods": ("method", "Masking methods", "method", "dip-ca"),
+    "policies": ("policy", "Eviction policies", "policy", "s3-fifo"),
+    "budgets": ("budget", "Ways to divide cache memory", "budget", "by-bytes"),
+    "layouts": ("layout", "Orders of columns in the weight file", "layout", "coactivation"),
+    "prefetchers": ("prefetcher", "Guesses of what the next layer will need", "prefetch", "previous-layer"),
+    "loads": ("load", "Other users of the machine", "loads", "flash-reader"),
+    "devices": ("device", "Devices that ship, and those to put in place of a profile's", "devices", None),
 }
 
 
-def add_plugged(list_app: typer.Typer, show_app: typer.Typer) -> None:
-    """A command of each for every kind."""
-    for word, (kind, what) in _KINDS.items():
-        list_app.command(word, help=f"{what}, installed plug-ins included.")(_lister(word, kind))
-        show_app.command(kind, help=f"A {kind}: what it does, its options with their defaults, where it comes from.")(
-            _shower(word, kind)
-        )
+def add_listers(list_app: typer.Typer) -> None:
+    """A command for every kind."""
+    for word, (kind, what, *_) in PLUGGED.items():
+        list_app.command(word, help=f"{what}, plug-ins too.")(_lister(word, kind))
 
 
-def _registry(word: str) -> Registry[Any]:
+def registry_of(word: str) -> Registry[Any]:
+    """The registry of a kind, by its name in `PLUGGED`."""
     registry: Registry[Any] = getattr(import_module(f"dipsim.{word}"), word)
     return registry
 
 
 def _lister(word: str, kind: str) -> Callable[[], None]:
     def listed() -> None:
+        registry = registry_of(word)
         if word == "devices":
             list_shipped()
-            if not [*_registry(word)]:
+            if not [*registry]:
                 return
-        registry = _registry(word)
         rows = [[name, *row.values()] for name, row in registry.listing().rows.items()]
         table([kind, "what it does", "source"], rows, left=3)
 
     return listed
 
 
-def _shower(word: str, kind: str) -> Callable[..., None]:
-    def shown(name: Annotated[str, typer.Argument(help=f"A name of 'dipsim list {word}'.")]) -> None:
-        from dipsim.registry import docstring
-
-        registry = _registry(word)
-        if word == "devices" and name not in [*registry]:
-            from dipsim.cli.catalogue import profile
-
-            profile(name)
-            return
-        entry = registry[name]
-        typer.echo(harmless(f"{kind} '{name}': {_origin(registry, name, entry)}\n\n{docstring(entry)}\n"))
-        if rows := _options(entry):
-            table(["option", "kind", "default"], rows, left=3)
-
-    shown.__annotations__ = {"name": Annotated[str, typer.Argument(help=f"A name of 'dipsim list {word}'.")]}
-    return shown
-
-
-def _options(entry: Any) -> list[list[str]]:
-    """Name, kind and default of each."""
-    from dipsim.registry import is_missing, options_of
-
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(entry)} if is_dataclass(entry) else {}
-    written = {name: kind if isinstance(kind, str) else inspect.formatannotation(kind) for name, kind in kinds.items()}
-    return [
-        [name, written[name], "must be given" if is_missing(default) else str(default)]
-        for name, default in options_of(entry).items()
-    ]
-
-
-def _origin(registry: Registry[Any], name: str, entry: Any) -> str:
+def origin(registry: Registry[Any], name: str, entry: Any) -> str:
     """Built in, or whose: a package, a file."""
     module = entry.__module__
     if module.partition(".")[0] == "dipsim":
-        return "built in"
+        return f"built in ({module})"
     if (package := registry.package_of(name)) is not None:
         return f"from the package {package}"
     try:

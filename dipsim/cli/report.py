@@ -10,6 +10,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.description import OPTIONS, SPELLINGS
+from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
     from dipsim.report import Origins
@@ -30,6 +31,8 @@ def report(
     from dipsim.report import page
     from dipsim.sweeps import read_results, read_specs
 
+    if output.suffix not in (".html", ".htm"):
+        raise DipsimError(f"output: got '{output}'; its name must end in .html")
     check_output(output, force)
     with progress(f"writing {output}"):
         frame = read_results(results)

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_simulation
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.description import RUN
 from dipsim.errors import DipsimError
 
@@ -22,13 +23,16 @@ def simulate(
     tokens: Annotated[
         str | None,
         typer.Option(
-            help="Simulate only the first N tokens; as A:B, the first B, and draw A to B (exclusive) on the timeline.",
+            metavar="N|A:B",
+            help="Simulate only the first N tokens; as A:B, the first B, and draw A to B (exclusive) on "
+            "the timeline; all "
+            "by default.",
             rich_help_panel=RUN,
         ),
     ] = None,
     timeline: Annotated[
         Path | None,
-        typer.Option(help="Write what happened when, for ui.perfetto.dev or chrome://tracing.", rich_help_panel=RUN),
+        typer.Option(help="Write what happened when, for ui.perfetto.dev or chrome://tracing.", rich_help_panel=OUTPUT),
     ] = None,
     json: options.Json = None,
     force: options.Force = False,

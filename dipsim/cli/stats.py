@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.cli.outputs import check_outputs
 from dipsim.errors import DipsimError
 from dipsim.version import __version__
@@ -41,14 +42,15 @@ sequence, and 'static hits' the hit rate of half the columns, chosen by other se
 
 def stats(
     trace: options.Trace,
-    keep: Annotated[float, typer.Option(help="Share of the columns that is active, in (0, 1).")] = 0.5,
+    keep: Annotated[float, typer.Option(metavar="SHARE", help="Share of the columns that is active, in (0, 1).")] = 0.5,
     layers: Annotated[
-        str | None, typer.Option(help="As 0,10,39, or 'all'; eight at equal distances by default.")
+        str | None, typer.Option(metavar="N,...|all", help="Which; eight at equal distances by default.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Draw them (.svg, .pdf or .png); the data go beside it as CSV.")
+        Path | None,
+        typer.Option(help="Draw them (.svg, .pdf or .png); the data go beside it as CSV.", rich_help_panel=OUTPUT),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write them as JSON.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write them as JSON.", rich_help_panel=OUTPUT)] = None,
     force: options.Force = False,
 ) -> None:
     """Statistics of a trace, recorded or synthetic: sizes of scores, skew between columns, locality in time.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
 
 if TYPE_CHECKING:
@@ -21,21 +22,34 @@ _N_BEST = 5
 def sweep(
     spec: Annotated[
         Path,
-        typer.Argument(help="TOML: the names of simulate's options; a list is an axis. docs/sweep.md has them all."),
+        typer.Argument(
+            help="TOML: the names of simulate's options; a list is an axis. 'dipsim show guide sweep' has them all."
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder of the results, for pandas.read_parquet, plot and report."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Of the results, for pandas.read_parquet, plot and report; needed unless --dry-run.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes, one core each; all cores (or all of the cluster) by default.")
     ] = None,
     cluster: Annotated[
         str | None,
-        typer.Option(help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray)."),
+        typer.Option(
+            metavar="URL",
+            help="Scheduler that carries out the runs: tcp://HOST:PORT (Dask) or ray://HOST:PORT (Ray); "
+            "this machine by "
+            "default.",
+        ),
     ] = None,
     best: Annotated[
-        str, typer.Option(help="Column of the results whose five best runs are shown at the end.")
+        str, typer.Option(metavar="COLUMN", help="Column of the results whose five best runs are shown at the end.")
     ] = "tok_per_s",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell how many runs there are and about how long they take; run none.")
@@ -46,7 +60,8 @@ def sweep(
     Example: dipsim sweep spec.toml -o results
     """
     from dipsim import sweeps
-    from dipsim.cli.terminal import keeping, progress, say
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say
     from dipsim.results.columns import meaning_of
 
     read = sweeps.Spec.load(spec)
@@ -60,7 +75,7 @@ def sweep(
     if out is None:
         raise DipsimError("output: missing; give -o RESULTS, or --dry-run")
     try:
-        with keeping("finished runs are kept; the same command goes on"), progress("running", "runs") as on_progress:
+        with keeping("finished runs", out), progress("running", "runs") as on_progress:
             frame = sweeps.sweep(read, out, workers=workers, cluster=cluster, on_progress=on_progress)
     except OSError as error:
         raise DipsimError(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.help_pages import OUTPUT
 
 
 def synth(
@@ -15,17 +16,21 @@ def synth(
         str, typer.Argument(help="A name of 'dipsim list models', a .gguf, a config.json or a ModelSpec as JSON.")
     ],
     out: Annotated[
-        Path, typer.Option("--output", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).")
+        Path,
+        typer.Option(
+            "--output", "-o", help="NAME.zarr (a folder, faster) or NAME.zarr.zip (one file).", rich_help_panel=OUTPUT
+        ),
     ],
     tokens: Annotated[int, typer.Option("--tokens", "-n", help="Tokens in all.")] = 256,
-    seed: Annotated[int, typer.Option(help="Same seed, same trace.")] = 0,
+    seed: Annotated[int, typer.Option(help="Number that the random scores begin with: same seed, same trace.")] = 0,
     preset: Annotated[
-        str, typer.Option(help="How much locality: low, default or high; show results at all three.")
+        str, typer.Option(metavar="low|default|high", help="How much locality; show results at all three.")
     ] = "default",
     sites: Annotated[
         str | None,
         typer.Option(
-            help="Scores to make, of mlp_input and glu; both by default, and router for a mixture of experts."
+            metavar="SITE,...",
+            help="Scores to make, of mlp_input and glu; both by default, and router for a mixture of experts.",
         ),
     ] = None,
     sequence_tokens: Annotated[
@@ -40,7 +45,10 @@ def synth(
     ] = None,
     like: Annotated[
         str | None,
-        typer.Option(help="Imitate a model of 'dipsim list fitted', or a trace, layer by depth, instead of a preset."),
+        typer.Option(
+            metavar="NAME|TRACE",
+            help="Imitate a model of 'dipsim list fitted', or a trace, layer by depth, instead of a preset.",
+        ),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Threads; one per core by default. The trace is the same.")

@@ -8,28 +8,55 @@ from typing import Annotated
 import typer
 
 from dipsim.cli import options
+from dipsim.cli.help_pages import OUTPUT
 
 
 def table(
     results: Annotated[Path, typer.Argument(help="What 'dipsim sweep' wrote.")],
-    y: Annotated[str, typer.Option(help="Quantities, by comma: columns of the results with numbers.")] = "tok_per_s",
+    y: Annotated[
+        str, typer.Option(metavar="COLUMN,...", help="Quantities, by comma: columns of the results with numbers.")
+    ] = "tok_per_s",
     by: Annotated[
-        str | None, typer.Option(help="Columns whose values are rows, by comma; by default the first that varies.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN,...", help="Columns whose values are rows, by comma; by default the first that varies."
+        ),
     ] = None,
-    x: Annotated[str | None, typer.Option(help="Column whose values are the table's columns.")] = None,
-    panels: Annotated[str | None, typer.Option(help="Column whose values are groups of rows.")] = None,
+    x: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column whose values are the table's columns; none by default.")
+    ] = None,
+    panels: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column whose values are groups of rows; none by default.")
+    ] = None,
     over: Annotated[
         str | None,
-        typer.Option(help="Column over which runs are one cell, say trace: their median (least to greatest)."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Column over which runs are one cell, say trace: their median (least to greatest); none by default.",
+        ),
     ] = None,
     where: Annotated[
         str | None,
-        typer.Option(help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks."),
+        typer.Option(
+            metavar="CONDITION",
+            help="Which runs, as 'policy == \"lfu\" and density < 0.5'; a column with a dot in backticks; "
+            "all by default.",
+        ),
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="A pipe table, best in bold.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="A tabular with the rules of booktabs, best in bold.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A line for each cell, in SI units.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it there, not to stdout.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="A pipe table, best in bold.", rich_help_panel=OUTPUT)
+    ] = False,
+    latex: Annotated[
+        bool,
+        typer.Option("--latex", help="A tabular with the rules of booktabs, best in bold.", rich_help_panel=OUTPUT),
+    ] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="A line for each cell, in SI units.", rich_help_panel=OUTPUT)
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write it there, instead of to stdout.", rich_help_panel=OUTPUT),
+    ] = None,
     force: options.Force = False,
 ) -> None:
     """Results as a table: rows, columns and groups of your choice, the best of each column marked.

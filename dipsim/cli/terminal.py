@@ -193,13 +193,3 @@ class _Lines(threading.Thread):
         """The phase is over."""
         self._ended.set()
         self.join()
-
-
-@contextmanager
-def keeping(what: str) -> Iterator[None]:
-    """While the body runs: who ends it early is told what is kept, and how to go on."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        say(what)
-        raise

@@ -9,6 +9,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.evaluate import require_torch
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.errors import DipsimError
 
 _HELD_OUT = 10  # every tenth window is not trained on
@@ -17,16 +18,23 @@ _HELD_OUT = 10  # every tenth window is not trained on
 def train_predictor(
     model: Annotated[str, typer.Argument(help="A folder, hub id or .gguf of a causal LM with gated MLPs, or 'tiny'.")],
     text: Annotated[str, typer.Argument(help="A UTF-8 text file, another one than is evaluated later.")],
-    out: Annotated[Path, typer.Option("--output", "-o", help="File for the networks of all layers (safetensors).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="File for the networks of all layers (safetensors).", rich_help_panel=OUTPUT
+        ),
+    ],
     rank: Annotated[int, typer.Option(help="Width of each network's hidden layer, which costs bytes.")] = 64,
-    density: Annotated[float, typer.Option(help="Share of neurons that are to be found for each token.")] = 0.5,
+    density: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of neurons that are to be found for each token.")
+    ] = 0.5,
     epochs: Annotated[int, typer.Option(help="How often the model runs through the text.")] = 10,
     tokens: options.TextTokens = None,
     window_tokens: Annotated[
         int, typer.Option(help="Tokens of a window; every tenth window is held out.", rich_help_panel=options.TEXT)
     ] = 256,
     bos: options.Bos = "auto",
-    seed: Annotated[int, typer.Option(help="Of initial weights and of the order of tokens.")] = 0,
+    seed: Annotated[int, typer.Option(help="Number that initial weights and the order of tokens begin with.")] = 0,
     batch: options.Batch = 1,
     device: options.Device = "cpu",
     dtype: options.Dtype = "auto",
@@ -41,7 +49,8 @@ def train_predictor(
     require_torch("train-predictor")
     import numpy as np
 
-    from dipsim.cli.terminal import keeping, progress, say, table
+    from dipsim.cli.ending import keeping
+    from dipsim.cli.terminal import progress, say, table
     from dipsim.files import check_output
     from dipsim.methods import Predictor
     from dipsim.sparsify.capture import text_source
@@ -58,7 +67,7 @@ def train_predictor(
     if is_held_out.all():
         raise DipsimError("text: got 1 window; at least 2 are needed, one to train on and one to be held out")
     checkpoint, source = out.with_name(f"{out.name}.training"), text_source(text, content)
-    with keeping(f"what was learnt is kept in {checkpoint}; the same command goes on"):
+    with keeping("networks that have learnt so far", checkpoint):
         with progress("training on", "windows") as on_progress:
             networks = train(
                 loaded,

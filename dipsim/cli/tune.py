@@ -8,6 +8,7 @@ import typer
 
 from dipsim.cli import options
 from dipsim.cli.described import takes_search
+from dipsim.cli.help_pages import OUTPUT
 from dipsim.description import OPTIONS
 from dipsim.errors import DipsimError
 
@@ -30,7 +31,16 @@ NUMBERS = {
 
 @takes_search("rank")
 def tune(
-    out: Annotated[Path, typer.Option("--output", "-o", help="Folder of the results, as of 'dipsim sweep'.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the results, as of 'dipsim sweep'.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     describe: "Callable[[], Description]",
     trace: Annotated[
         str | None, typer.Argument(help="Trace, or 'tiny' for the one that ships; or else give --evaluate.")
@@ -38,7 +48,8 @@ def tune(
     max_error: Annotated[
         float | None,
         typer.Option(
-            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say.",
+            help="Highest mlp_error: how far the MLPs' outputs may be off, by what their scores say; needed, "
+            "or instead --max-perplexity.",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -49,7 +60,9 @@ def tune(
         ),
     ] = None,
     trials: Annotated[int, typer.Option(help="Points to try, the defaults first.", rich_help_panel=SEARCH)] = 100,
-    seed: Annotated[int, typer.Option(help="Of the search.", rich_help_panel=SEARCH)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Number that the search's random choices begin with.", rich_help_panel=SEARCH)
+    ] = 0,
     evaluate: Annotated[
         str | None,
         typer.Option(
@@ -61,7 +74,11 @@ def tune(
     text: Annotated[
         str | None,
         typer.Option(
-            help="A UTF-8 text file, or 'held-out' for the text tiny never saw.", rich_help_panel=options.TEXT
+            metavar="FILE",
+            help="With --evaluate, which needs it: a UTF-8 text file, or 'held-out' for the text tiny "
+            "never saw; none by "
+            "default.",
+            rich_help_panel=options.TEXT,
         ),
     ] = None,
     window_tokens: options.WindowTokens = 256,
@@ -81,8 +98,9 @@ def tune(
     Example: dipsim tune tiny --profile oneplus-12-ufs4 --dram 0.6x --max-error 0.2 -o tuned
     """
     from dipsim import tuning
+    from dipsim.cli.ending import keeping
     from dipsim.cli.evaluate import require_torch
-    from dipsim.cli.terminal import keeping, progress
+    from dipsim.cli.terminal import progress
 
     if evaluate is not None:
         require_torch("tune")
@@ -90,7 +108,7 @@ def tune(
     about = {"model": evaluate, "text": text, "window_tokens": window_tokens, "prompt_tokens": prompt_tokens}
     given |= _evaluated(about | {"bos": bos, "batch": batch, "device": device, "dtype": dtype}, given)
     try:
-        with keeping("finished runs are kept; the same command goes on"), progress("trying", "runs") as on_progress:
+        with keeping("finished runs", out), progress("trying", "runs") as on_progress:
             found = tuning.tune(
                 given,
                 out,

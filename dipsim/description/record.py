@@ -48,7 +48,8 @@ class Description(Record):
         ),
     ] = None
     keep_input: Annotated[
-        Share | None, _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input")
+        Share | None,
+        _of_method("dip, dip-ca: share kept at the MLP's input, instead of --density.", sets="keep_input"),
     ] = None
     keep_glu: Annotated[
         Share | None,
@@ -72,7 +73,8 @@ class Description(Record):
         _of_method("dip-ca, experts-ca: reweight (default), blend or top-m; experts-ca also drop.", sets="rule"),
     ] = None
     exempt_top: Annotated[
-        Whole | None, _of_method("dip-ca, experts-ca: this many best columns escape the penalty.", sets="exempt_top")
+        Whole | None,
+        _of_method("dip-ca, experts-ca: this many best columns escape the penalty; 0 by default.", sets="exempt_top"),
     ] = None
     gamma_warm_up: Annotated[
         bool, _of_method("dip-ca: let gamma start at 1 in each sequence and decay.", sets="warm_up")
@@ -81,12 +83,17 @@ class Description(Record):
         float | None, _of_method("dip-ca, experts-ca, rule top-m: m as a multiple of k; 2 by default.", sets="top_m")
     ] = None
     calibration: Annotated[
-        str | None, _of_method("cats: a trace with scores at site gate, of other text, that thresholds are taken from.")
+        str | None,
+        _of_method(
+            "cats, which needs it: a trace with scores at site gate, of other text, that thresholds "
+            "are taken from; none by default."
+        ),
     ] = None
     rank: Annotated[
         Whole | None,
         _of_method(
-            "predictor: width of its hidden layer, which costs bytes; that of the file by which the trace was made.",
+            "predictor: width of its hidden layer, which costs bytes; by default that of the file by "
+            "which the trace was made.",
             sets="rank",
         ),
     ] = None
@@ -166,7 +173,8 @@ class Description(Record):
     prompt: Annotated[
         ShortText | None,
         Option(
-            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; or 'cold'.",
+            "'warm': what the prompt uses stays in the cache, the default where the trace knows it; "
+            "'cold': nothing does.",
             CACHE,
         ),
     ] = None
@@ -246,31 +254,37 @@ class Description(Record):
     ] = None
     adapter_bytes: Annotated[
         ShortText | float | None,
-        Option("Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token.", CACHE),
+        Option(
+            "Bytes of an adapter (LoRA) that is not merged, as 20MB: pinned and used by every token; 0 by default.",
+            CACHE,
+        ),
     ] = None
     predictor_bytes: Annotated[
         ShortText | float | None,
         Option(
-            "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, used by every token.",
+            "Bytes of a predictor in each layer, as 10MB, on top of what the method has: pinned, "
+            "used by every token; 0 by default.",
             CACHE,
         ),
     ] = None
     model: Annotated[
         str | None,
         Option(
-            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a ModelSpec as JSON.",
+            "Same shape, other numbers (such as bits): a preset, a .gguf, a config.json or a "
+            "ModelSpec as JSON; the trace's own by default.",
             RUN,
             thing="ModelSpec",
         ),
     ] = None
     unit: Annotated[
-        ShortText | None, Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN)
+        ShortText | None,
+        Option("Compute unit: one that the profile names (cpu, gpu, npu); its own by default.", RUN),
     ] = None
     units: Annotated[
         ShortText | None,
         Option(
             "Compute units side by side on the MLPs of each token, with their shares: npu=0.8,cpu=0.2; all else, and "
-            "prompts, are --unit's.",
+            "prompts, are --unit's, as are MLPs by default.",
             RUN,
         ),
     ] = None
@@ -308,5 +322,5 @@ class Description(Record):
             thing="type",
         ),
     ] = pydantic.Field(default_factory=dict)
-    tokens: Annotated[Whole | None, Option("Simulate only the first N tokens.", RUN)] = None
+    tokens: Annotated[Whole | None, Option("Simulate only the first N tokens; all by default.", RUN)] = None
     warmup: Annotated[Whole, Option("Tokens at the start of each sequence that are not counted.", RUN)] = 0

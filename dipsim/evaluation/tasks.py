@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 from dipsim.model.groups import SITES
 from dipsim.simulation import Simulation
 from dipsim.trace import Trace
@@ -41,7 +42,7 @@ def harness_model(
         DipsimError: as `Simulation`; no gated MLPs; lm_eval is not installed.
     """
     if importlib.util.find_spec("lm_eval") is None:
-        raise DipsimError("harness: lm_eval is not installed; pip install 'dipsim[lm-eval]'")
+        raise DipsimError(f"harness: lm_eval is not installed; {how_to_add('lm-eval')}")
     from dipsim.sparsify.harness import MaskedLM
 
     plan = describe(Trace.planned(loaded.spec, SITES, np.zeros((1, n_positions), np.int64), 0))

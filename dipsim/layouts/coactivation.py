@@ -24,8 +24,8 @@ class Coactivation:
     another by their mean use, most used first, each from the end of lower index. Columns that no token used come last.
 
     Counts are not divided by how often each column is used. They do favour hot columns, which a cache keeps anyway; but
-    cold ones, linked later, are joined as well as by Jaccard or cosine similarity: benchmarks/studies/README.md,
-    "Layouts".
+    cold ones, linked later, are joined as well as by Jaccard or cosine similarity ("Layouts" in benchmarks/studies of
+    dipsim's repository).
 
     Args:
         bundled: the matrices of a group are interleaved; a column is one piece.

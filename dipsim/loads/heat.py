@@ -25,8 +25,9 @@ class Heat:
 
     Args:
         ambient_c: degrees Celsius around it, and at the beginning.
-        resistance_c_per_w: R.
-        capacity_j_per_c: C. Both are fitted: 2.7 W, as of decoding from Flash, reach 45 degrees in five minutes.
+        resistance_c_per_w: thermal resistance R to the air.
+        capacity_j_per_c: heat capacity C. Both are fitted: 2.7 W, as of decoding from Flash, reach 45 degrees in five
+            minutes.
         trips: [degrees, share of the rate] each; .67 is what load left of a phone's Flash (BigMoeOnEdge, iobench).
         device: which device slows down.
     """

@@ -23,8 +23,14 @@ _N_PATTERNS = 1 << 15  # of float16 without a sign
 class Cats(Method):
     """Gate dense; `up` and `down` where the gate's activation is above a threshold, so that density varies by token.
 
+    Source: CATS, arXiv 2404.08763.
+
+    Example: dipsim capture tiny held-out -o gates.zarr --sites gate --sequences 2 &&
+        dipsim simulate tiny --method cats --density 0.7 --calibration gates.zarr
+
     Args:
-        thresholds: least magnitude of the gate's activation, one for each layer; see `calibrated`.
+        thresholds: least magnitude of the gate's activation, one for each layer; --density and --calibration find
+            them, as does `calibrated`.
     """
 
     thresholds: tuple[float, ...]

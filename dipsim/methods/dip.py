@@ -32,6 +32,8 @@ def split_density(density: float) -> tuple[float, float]:
 class Dip(Method):
     """Dynamic Input Pruning: `up_gate` by the MLP's input, `down` by the product that enters it.
 
+    Source: arXiv 2412.01380.
+
     Args:
         density: active share of the three matrices, split into two keeps by `split_density`.
         keep_input, keep_glu: the two keeps, given instead of a density; one number each, or one for each layer.
@@ -95,6 +97,8 @@ class Dip(Method):
 @dataclass(frozen=True)
 class DipCa(Dip):
     """Cache-aware DIP: the groups of `dip`, with columns that are resident preferred.
+
+    Source: arXiv 2412.01380.
 
     Args:
         gamma: in [0, 1]; 1 is exactly `dip`, 0.2 the published setting. The rule `top-m` has no use for it.

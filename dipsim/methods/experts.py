@@ -21,6 +21,10 @@ from dipsim.model.groups import Group, expert_groups
 class Experts(Method):
     """The experts of highest router probability; shared experts and layers without a mixture are dense.
 
+    Source: Shazeer et al., arXiv 1701.06538.
+
+    Example: dipsim estimate olmoe-1b-7b --method experts --dram 0.6x
+
     Args:
         per_token: how many; by default as many as the model uses.
     """
@@ -57,6 +61,10 @@ class Experts(Method):
 @dataclass(frozen=True)
 class ExpertsCa(Experts):
     """Cache-aware routing: the groups of `experts`, with experts that are resident preferred.
+
+    Source: as Skliar et al., arXiv 2412.00099, by the rules of arXiv 2412.01380.
+
+    Example: dipsim estimate olmoe-1b-7b --method experts-ca --gamma 0.5 --dram 0.6x
 
     Args:
         per_token: how many; by default as many as the model uses.

@@ -33,7 +33,12 @@ class Dense(Method):
 
 @dataclass(frozen=True)
 class _OneSite(Method):
-    """A dense group, then one masked by top-k at a single site."""
+    """A dense group, then one masked by top-k at a single site.
+
+    Args:
+        density: active share of the three matrices, of which one or two stay dense.
+        keep: instead of a density, share of columns kept at the masked group.
+    """
 
     density: float | None = None
     keep: float | None = None
@@ -84,7 +89,10 @@ class _OneSite(Method):
 @register_method("glu")
 @dataclass(frozen=True)
 class Glu(_OneSite):
-    """Up and gate dense; `down` by the magnitude of what it multiplies."""
+    """Up and gate dense; `down` by the magnitude of what it multiplies.
+
+    Source: arXiv 2412.01380, its GLU pruning.
+    """
 
     dense_group: ClassVar[str] = "up_gate"
     masked_group: ClassVar[str] = "down"
@@ -94,7 +102,10 @@ class Glu(_OneSite):
 @register_method("gate")
 @dataclass(frozen=True)
 class Gate(_OneSite):
-    """Gate dense; `up` and `down` by the gate's activation."""
+    """Gate dense; `up` and `down` by the gate's activation.
+
+    Source: arXiv 2412.01380, its gate pruning.
+    """
 
     dense_group: ClassVar[str] = "gate"
     masked_group: ClassVar[str] = "up_down"
@@ -104,7 +115,10 @@ class Gate(_OneSite):
 @register_method("up")
 @dataclass(frozen=True)
 class Up(_OneSite):
-    """Up dense; `gate` and `down` by the up projection."""
+    """Up dense; `gate` and `down` by the up projection.
+
+    Source: arXiv 2412.01380, its up pruning.
+    """
 
     dense_group: ClassVar[str] = "up"
     masked_group: ClassVar[str] = "gate_down"

@@ -20,6 +20,11 @@ from dipsim.model.groups import Group, mlp_group, n_kept
 class Predictor(Method):
     """All three matrices by a predictor of which neurons matter; its own weights are pinned and read every token.
 
+    Source: Deja Vu, arXiv 2310.17157.
+
+    Example: dipsim train-predictor tiny held-out -o predictor.safetensors --tokens 4096 --epochs 1 &&
+        dipsim evaluate tiny held-out --method predictor --density 0.7 --predictor predictor.safetensors --tokens 512
+
     Args:
         density: active share of the three matrices.
         rank: width of the predictor's hidden layer.

@@ -16,6 +16,8 @@ from dipsim.model.groups import Group, mlp_group
 class MagnitudePruning(Method):
     """Every matrix keeps its largest weights, the same for every token, with one bit for each weight to say which.
 
+    Source: Han et al., arXiv 1506.02626.
+
     Args:
         density: share of the weights that each matrix keeps.
     """

@@ -11,6 +11,7 @@ import importlib.util
 from typing import Any
 
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 from dipsim.model.mixture_config import sizes_of_mixture
 from dipsim.model.mixture_types import is_mixture
 from dipsim.model.model_types import MODEL_TYPES, SLIDING, WITH_TEXT_MODEL, ModelType
@@ -38,7 +39,7 @@ def sizes_of(config: dict[str, Any], where: str) -> dict[str, Any]:
     if any(importlib.util.find_spec(library) is None for library in ("torch", "transformers")):
         raise DipsimError(
             f"{where}: model_type '{config['model_type']}': what its config means only its own classes know; "
-            "pip install 'dipsim[capture]', or write a ModelSpec"
+            f"{how_to_add('capture')}, or write a ModelSpec"
         )
     from dipsim.sparsify.architectures import sizes_by_class
 

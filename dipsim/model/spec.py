@@ -223,6 +223,8 @@ class ModelSpec(Record):
         if not path.exists() and (name := meant(str(name_or_path), presets)) is not None:
             return presets[name]
         if not path.exists():
+            if Path(name_or_path).is_dir():
+                raise DipsimError(f"model: got the folder '{name_or_path}'; it holds no config.json")
             raise DipsimError(
                 f"model: neither a preset nor a file, got '{name_or_path}'{suggestion(str(name_or_path), presets)}"
             )

@@ -202,7 +202,7 @@ class Magnitude(ScorePolicy):
 class MagnitudeBlend(ScorePolicy):
     """Evict the lowest blend of a long and a short average and last score.
 
-    Source: benchmarks/studies/README.md, "Beating LFU".
+    Source: dipsim's repository, benchmarks/studies/README.md, "Beating LFU".
     Ties: lower index first.
 
     A score counts as a multiple of the token's threshold, the score of rank n where n columns are active, and at most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
 from copy import copy
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ def find(name_or_path: str | Path, folder: Path = Path()) -> Path:
     if not isfile(path):  # noqa: PTH113 - false too of a name that no file can have
         if (name := meant(str(name_or_path), known)) is not None:
             return known[name]
+        if isdir(path):  # noqa: PTH112 - as above
+            raise DipsimError(f"profile: got the folder '{name_or_path}'; must be a name or a TOML file")
         raise DipsimError(
             f"profile: neither a name nor a file, got '{name_or_path}'{suggestion(str(name_or_path), known)}"
         )

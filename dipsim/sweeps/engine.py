@@ -21,6 +21,7 @@ from joblib.parallel import get_active_backend
 
 from dipsim import children
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add, how_to_add_package
 from dipsim.sweeps.plugged import packed, registered_here
 from dipsim.sweeps.row import Row
 from dipsim.sweeps.runs import Run
@@ -154,7 +155,7 @@ def _processes(workers: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _dask(address: str, workers: int | None) -> Iterator[None]:
-    _require("distributed", "dask[distributed]")
+    _require("distributed", how_to_add("cluster"))
     from distributed import Client
 
     try:
@@ -187,7 +188,7 @@ def _dask_backend(client: Any) -> Any:
 
 @contextlib.contextmanager
 def _ray(address: str, workers: int | None) -> Iterator[None]:
-    _require("ray", "ray")
+    _require("ray", how_to_add_package("ray"))
     import ray
     from ray.util.joblib import register_ray
 
@@ -227,9 +228,9 @@ def _within_time(connect: Callable[[], Any]) -> Any:
     return answer.result(_SECONDS_TO_ANSWER + 1)  # the library's own time-out says more
 
 
-def _require(library: str, package: str) -> None:
+def _require(library: str, what_adds_it: str) -> None:
     if find_spec(library) is None:
-        raise DipsimError(f"cluster: {library} is not installed; pip install '{package}'")
+        raise DipsimError(f"cluster: {library} is not installed; {what_adds_it}")
 
 
 def _no_answer(address: str, error: Exception) -> DipsimError:

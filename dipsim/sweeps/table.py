@@ -32,9 +32,16 @@ def read_table(path: Path) -> pa.Table:
     except DipsimError:
         raise
     except Exception as error:  # whatever pyarrow makes of a stranger's file
+        if not _begins_as_parquet(path):
+            raise DipsimError(f"{where}: no table of results; give the folder that dipsim sweep made") from None
         raise DipsimError(f"{where}: cannot be read: {str(error)[:200]}") from None
     check_columns(table, where)
     return table
+
+
+def _begins_as_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def check_row(row: object, where: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dipsim import kernels, shipped
-from dipsim.errors import DipsimError, suggestion
+from dipsim.errors import DipsimError, meant, suggestion
 from dipsim.kernels import Uint16Array
 from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
@@ -285,6 +285,15 @@ class Trace:
                 start = stop
 
 
+def _other_thing(name: str) -> str:
+    """What else a name may be, with what takes it; or what a trace is."""
+    if (model := meant(name, ModelSpec.presets())) is not None:
+        return f", a model: 'dipsim estimate {model}' needs no trace, 'dipsim synth {model} -o {model}.zarr' makes one"
+    if meant(name, shipped.names("hwprofiles", ".toml")) is not None:
+        return f", a device: --profile {name}; a trace is a path, or one that ships"
+    return f"; a path, or a shipped trace{suggestion(name, shipped.names('traces', '.zarr.zip'))}"
+
+
 def _find(path: str | Path) -> Path:
     known = shipped.names("traces", ".zarr.zip")
     if str(path) in known:
@@ -292,9 +301,7 @@ def _find(path: str | Path) -> Path:
     if "://" in str(path):
         return local_copy(path)
     if not Path(path).exists():
-        raise DipsimError(
-            f"trace: no such file, got '{path}'; a path, or a shipped trace{suggestion(str(path), known)}"
-        )
+        raise DipsimError(f"trace: no such file, got '{path}'{_other_thing(str(path))}")
     return Path(path)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dipsim.errors import DipsimError
 from dipsim.files import replacing, user_cache
+from dipsim.installation import how_to_add
 
 
 def local_copy(path: str | Path) -> Path:
@@ -25,7 +26,7 @@ def local_copy(path: str | Path) -> Path:
     try:
         import fsspec
     except ModuleNotFoundError:
-        raise DipsimError(f"{url}: fsspec is not installed; pip install 'dipsim[cluster]'") from None
+        raise DipsimError(f"{url}: fsspec is not installed; {how_to_add('cluster')}") from None
     try:
         files, where = fsspec.core.url_to_fs(url)
         return _copied(files, where, url)

@@ -13,6 +13,7 @@ import numpy as np
 from dipsim.description import Interval
 from dipsim.documents import parse_json, read_bytes
 from dipsim.errors import DipsimError
+from dipsim.installation import how_to_add
 
 Point = dict[str, Any]
 OnProgress = Callable[[int, int], None]
@@ -156,7 +157,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError:
-        raise DipsimError("search: optuna is not installed; pip install 'dipsim[tune]'") from None
+        raise DipsimError(f"search: optuna is not installed; {how_to_add('tune')}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
