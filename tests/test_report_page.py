@@ -343,6 +343,8 @@ def test_the_first_picture_fixes_what_it_does_not_tell_apart(opened: Open) -> No
     check(applies & (frame["policy"] == "lru"))
     assert tab.locator("#fixed").inner_text().startswith("Fixed in this picture:")
     assert [menu.locator("option:checked").inner_text() for menu in (density, policy)] == ["0.5", "lru"]
+    tab.locator("#runs-table th[data-column=tok_per_s] button").click()
+    assert policy.locator("option:checked").inner_text() == "lru", "in whatever order"
     policy.focus()
     policy.select_option("lfu")
     check(applies & (frame["policy"] == "lfu"))

@@ -38,7 +38,10 @@ function fromAddress(text, opening, offered) {
   const state = { ...opening, fixed: new Map(), table: { sorted: null, descending: false, all: told.get("columns") === "all" } };
   for (const name of MENUS) if (offered(name, told.get(name))) state[name] = told.get(name);
   for (const name of SWITCHES) if (told.has(name)) state[name] = told.get(name) === "yes";
-  for (const way of ["up", "down"]) if (columns.get(told.get(way))?.values) Object.assign(state.table, { sorted: told.get(way), descending: way === "down" });
+  for (const way of ["up", "down"]) {
+    const column = columns.get(told.get(way));
+    if (column && column.kind !== "list") Object.assign(state.table, { sorted: column.name, descending: way === "down" });
+  }
   const run = Number(told.get("run")) - 1;
   if (run in runs) state.run = run;
   filters.clear();

@@ -29,11 +29,10 @@ const same = (value) => value;
 const source = embedded("data");
 const runs = Array.from({ length: source.n_runs }, (_, row) => row);
 const columns = new Map();
-for (const column of source.columns) {
-  const revive = column.kind === "number" ? revived : same;
-  if (column.packed) column.values = unpacked(column.packed, source.n_runs, revive);
-  columns.set(column.name, column);
-}
+source.columns.forEach((column, index) => {
+  const values = once(() => unpacked(embedded(`values-${index}`), source.n_runs, column.kind === "number" ? revived : same));
+  columns.set(column.name, Object.defineProperty(column, "values", { get: values })); // most are never asked for
+});
 const errors = columns.get("error")?.values ?? [];
 const succeeded = runs.filter((row) => errors[row] == null);
 const failed = runs.filter((row) => errors[row] != null);

@@ -8,7 +8,7 @@ function fixing(rows, state) {
   const along = columns.get(axisAlong(columns.get(state.x)));
   const told = [along, columns.get(state.colour), columns.get(state.panel)].filter(Boolean);
   const found = [];
-  let left = rows;
+  let left = [...rows].sort((a, b) => a - b); // whichever way the table is sorted
   for (const axis of axes) {
     if (told.includes(axis) || axis.name === state.y || !(along || POOLED.includes(axis.name))) continue;
     const values = distinct(left.map((row) => axis.values[row])).filter((value) => value != null);

@@ -9,11 +9,7 @@ const chosen = { plot: "points", x: "", y: "", colour: "", panel: "", logX: fals
 let opening; // what is chosen when the page opens
 let tableRows = [];
 
-function varies(column) {
-  return column.kind !== "list" && valuesOf(column).length > 1;
-}
-
-const varying = new Set([...columns.values()].filter(varies).map((column) => column.name));
+const varying = new Set([...columns.values()].filter((column) => column.n_values > 1).map((column) => column.name));
 const numbers = [...columns.values()].filter((column) => column.kind === "number" && (varying.has(column.name) || column.role === "result"));
 const others = [...columns.values()].filter((column) => column.kind === "text" && varying.has(column.name) && column.role !== "provenance");
 
@@ -22,7 +18,7 @@ function firstOf(names) {
 }
 
 function few(name) {
-  return varying.has(name) && valuesOf(columns.get(name)).length <= MOST_PANELS;
+  return varying.has(name) && columns.get(name).n_values <= MOST_PANELS;
 }
 
 // Whether small values would lie on the axis among the large ones.

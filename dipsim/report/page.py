@@ -50,11 +50,12 @@ def page(
     if frame.empty:
         raise DipsimError("report: no runs; must be at least one")
     columns = describe(frame, options or {})
-    scripts = _scripts()
+    scripts, data = _scripts(), _data(columns)
+    values = data.pop("values")
     return _template().render(
         title=title or "dipsim: results of a sweep",
         n_runs=len(frame),
-        n_failed=_n_failed(columns),
+        n_failed=sum(_failed(columns)),
         swept=[(column.heading, _named(column)) for column in columns if column.is_axis],
         specs=specs,
         columns=columns,
@@ -63,7 +64,8 @@ def page(
         policy=_security_policy(scripts),
         style=_text_of("report.css"),
         scripts=scripts,
-        **{name: inert_json(data) for name, data in _data(columns).items()},
+        **{name: inert_json(data) for name, data in data.items()},
+        values=[inert_json(one) for one in values],
     )
 
 
@@ -93,25 +95,35 @@ def _security_policy(scripts: Sequence[str]) -> str:
 
 
 def _data(columns: Sequence[Column]) -> dict[str, Any]:
-    """What the script reads: numbers and texts at once, lists and configurations when they are asked for."""
+    """What the script reads: what columns are at once, what they hold when it is asked for."""
     told = ("name", "label", "unit", "scale", "kind", "role", "is_axis", "follows", "better")
+    shown = [column for column in columns if column.name != "config"]
+    failed = _failed(columns)
     return {
         "data": {
             "n_runs": len(columns[0].by_row),
             "columns": [
-                {name: getattr(column, name) for name in told}
-                | ({"packed": packed(column.by_row)} if column.kind != "list" else {})
-                for column in columns
-                if column.name != "config"
+                {name: getattr(column, name) for name in told} | {"n_values": _n_values(column, failed)}
+                for column in shown
             ],
         },
+        "values": [packed(column.by_row) if column.kind != "list" else None for column in shown],
         "lists": {column.name: packed(rounded(column.by_row)) for column in columns if column.kind == "list"},
         "configs": next((packed_configs(column.by_row) for column in columns if column.name == "config"), []),
     }
 
 
-def _n_failed(columns: Sequence[Column]) -> int:
-    return sum(value is not None for column in columns if column.name == "error" for value in column.by_row)
+def _failed(columns: Sequence[Column]) -> list[bool]:
+    """Whether it did, by run."""
+    errors = next((column.by_row for column in columns if column.name == "error"), [None] * len(columns[0].by_row))
+    return [error is not None for error in errors]
+
+
+def _n_values(column: Column, failed: Sequence[bool]) -> int:
+    """How many different ones runs have that succeeded, missing as one of them; of lists, none are asked for."""
+    if column.kind == "list":
+        return 0
+    return len({value for value, is_failed in zip(column.by_row, failed, strict=True) if not is_failed})
 
 
 def _named(column: Column) -> str:

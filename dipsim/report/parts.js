@@ -2,6 +2,7 @@
 
 const PATH = "critical_path_s_per_token.";
 const MOST_BARS = 40;
+const NARROW_CHARACTERS = 26;
 const PANEL_CHARACTERS = { wide: 110, narrow: 45 }; // over all panels of a row
 const PARTS = ["flash_latency", "flash_bandwidth", "waiting", "dram", "compute", "selection"];
 const PART_COLOURS = ["#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#d55e00", "#e69f00"];
@@ -84,7 +85,7 @@ function breakdown(rows, look) {
   const some = rows.slice(0, MOST_BARS);
   const varying = axes.filter((axis) => axis.name === "profile" || distinct(some.map((row) => axis.values[row])).length > 1);
   const devices = varying.filter((axis) => axis.name === "profile");
-  const names = some.map((row) => inert(shortened(called(row, isNarrow() ? devices : varying))));
+  const names = some.map((row) => inert(isNarrow() ? shortened(called(row, devices), NARROW_CHARACTERS) : shortened(called(row, varying))));
   const traces = parts.map((part, index) => ({
     type: "bar", orientation: "h", name: inert(part.name.slice(PATH.length).replaceAll("_", " ")), customdata: some,
     x: some.map((row) => (part.values[row] ?? 0) / part.scale), y: names,

@@ -5,6 +5,7 @@ const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9
 const SYMBOLS = ["circle", "square", "diamond", "cross", "triangle-up", "x", "star", "pentagon"];
 const MOST_COLOURS = 12;
 const MOST_PANELS = 12;
+const LEGEND_LINE_PX = 28;
 const MANY_POINTS = 2000; // from here on small and without lines
 
 // What to draw of the runs: {traces, layout, note}. As SVG, however many: plotly's way to WebGL compiles text, which
@@ -16,7 +17,7 @@ function points(visible, chosen, look) {
   const drawn = rows.filter((row) => isDrawable(x, row, chosen.logX) && isDrawable(y, row, chosen.logY));
   const panels = panel ? distinct(drawn.map((row) => panel.values[row])).sort(compare).slice(0, MOST_PANELS) : [null];
   const layout = panelLayout(x, y, panel, panels, drawn, chosen, look);
-  const ways = withDevices(waysOfColour(colour, look), colour, panel);
+  const ways = withDevices(waysOfColour(colour, look), colour, panel, drawn);
   const traces = [];
   panels.forEach((value, index) => {
     const own = panel ? drawn.filter((row) => panel.values[row] === value) : drawn;
@@ -28,6 +29,7 @@ function points(visible, chosen, look) {
     if (own.includes(chosen.run)) traces.push(ringTrace(chosen.run, x, y, index, look));
   });
   showInLegendOnce(traces);
+  makeRoom(layout, traces.filter((trace) => trace.showlegend).length);
   return { traces, layout, fixed, note: noteOf(rows, drawn, panel, panels) };
 }
 
@@ -53,12 +55,12 @@ function place(column, row) {
 // How rows get their colour: one way for each value where there are few, else one way with a scale. Whichever runs are
 // shown, a value keeps its own.
 function waysOfColour(column, look) {
-  if (!column) return [{ name: "", has: () => true, marker: { color: COLOURS[0], symbol: SYMBOLS[0] } }];
+  if (!column) return [{ name: "", has: () => true, marker: { color: COLOURS[0] } }];
   const values = valuesOf(column);
   if (column.kind === "number" && values.length > MOST_COLOURS) {
     const line = { color: look.muted, width: 0.7 }; // so that both ends of the scale are seen on either paper
     const marker = (some) => ({ color: some.map((row) => place(column, row)), coloraxis: "coloraxis", line });
-    return [{ name: "", has: () => true, markerOf: marker, marker: { symbol: SYMBOLS[0] } }];
+    return [{ name: "", has: () => true, markerOf: marker }];
   }
   return values.map((value, index) => ({
     name: shown(column, value),
@@ -67,15 +69,16 @@ function waysOfColour(column, look) {
   }));
 }
 
-// Of several devices, the legend says which, with a symbol for each, unless colours or panels do.
-function withDevices(ways, colour, panel) {
+// Of several devices, the legend says which, unless colours or panels do; side by side, each has a symbol.
+function withDevices(ways, colour, panel, drawn) {
   const device = columns.get("profile");
   if (!device?.is_axis || device === colour || device === panel) return ways;
+  const isOne = distinct(drawn.map((row) => device.values[row])).length === 1;
   return ways.flatMap((way) => valuesOf(device).map((value, index) => ({
     ...way,
     name: [way.name, shown(device, value)].filter(Boolean).join(" \u00b7 "),
     has: (row) => way.has(row) && device.values[row] === value,
-    marker: { ...way.marker, symbol: SYMBOLS[(SYMBOLS.indexOf(way.marker.symbol) + index) % SYMBOLS.length] },
+    marker: isOne ? way.marker : { ...way.marker, symbol: SYMBOLS[index % SYMBOLS.length] },
   })));
 }
 
@@ -164,6 +167,12 @@ function ringTrace(row, x, y, index, look) {
 function onPanel(index) {
   const suffix = index ? String(index + 1) : "";
   return { xaxis: `x${suffix}`, yaxis: `y${suffix}` };
+}
+
+// For a legend of many lines.
+function makeRoom(layout, nNames) {
+  const lines = isNarrow() ? nNames : Math.ceil(nNames / 4);
+  layout.height += LEGEND_LINE_PX * Math.max(0, lines - 2);
 }
 
 function showInLegendOnce(traces) {
