@@ -22,6 +22,7 @@ from dipsim.cli.drift import drift
 from dipsim.cli.estimate import estimate
 from dipsim.cli.evaluate import evaluate
 from dipsim.cli.explain import explain
+from dipsim.cli.explore import explore
 from dipsim.cli.headroom import headroom
 from dipsim.cli.import_routes import import_app
 from dipsim.cli.plot import plot
@@ -49,6 +50,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(estimate)
 app.command()(simulate)
+app.command()(explore)
 app.command()(explain)
 app.command()(headroom)
 app.command()(sweep)

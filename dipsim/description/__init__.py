@@ -4,6 +4,7 @@ from dipsim.description.fields import OPTIONS, SPELLINGS, TABLES, default_of, fl
 from dipsim.description.kinds import kinds_of, written
 from dipsim.description.option import CACHE, FLASH, METHOD, RUN, Interval, Option
 from dipsim.description.record import Description
+from dipsim.description.command_line import typed
 
 __all__ = [
     "CACHE",
@@ -21,5 +22,6 @@ __all__ = [
     "kind_of",
     "kinds_of",
     "of_simulation",
+    "typed",
     "written",
 ]

@@ -110,7 +110,7 @@ def estimate(
             on_progress(1 + done, 1 + len(PRESETS))
         warnings.simplefilter("ignore", DipsimWarning)
         base = DENSE if spec.mixture is None else NO_CACHE
-        results[base] = Simulation.from_description(_without_method(described, base), trace).run()
+        results[base] = Simulation.from_description(without_method(described, base), trace).run()
         on_progress(1 + len(PRESETS), 1 + len(PRESETS))
     return Estimate(results, spec, described)
 
@@ -119,7 +119,7 @@ def _scores(path: Path, model: ModelSpec, preset: str) -> Trace:
     return synthesize(path, model, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
 
 
-def _without_method(described: Description, base: str) -> Description:
+def without_method(described: Description, base: str) -> Description:
     """The same device and memory for a model of which nothing is left out, or of whose experts none is kept."""
     asked = {name: value for name, value in described.model_dump().items() if value != default_of(name)}
     of_device = {

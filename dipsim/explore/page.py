@@ -1,0 +1,269 @@
+"""The page: controls at the left, what they give at the right."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from html import escape
+from pathlib import Path
+
+from nicegui import background_tasks, ui
+
+from dipsim.errors import DipsimError
+from dipsim.explore import figures, words
+from dipsim.explore.answers import Answer, Answers, Stale
+from dipsim.explore.chosen import Chosen, address_of, from_address
+from dipsim.explore.controls import Controls
+from dipsim.explore.recorded import Recorded
+
+FIRST = Chosen("phi-3-medium", {"profile": "oneplus-12-ufs4", "method": "dip-ca", "density": 0.5, "dram": "4GB"})
+_SYNTHETIC = (
+    "Scores are synthetic: how alike successive tokens are decides what a cache is worth, and of most models nobody "
+    "knows it. Low to high is what is known."
+)
+THIS, PINNED = "this", "pinned"
+STYLE = Path(__file__).with_name("explore.css")
+
+
+@dataclass
+class Work:
+    """What all pages share: one thread that answers, and what is known.
+
+    Attributes:
+        answers: of all questions.
+        recorded: runs to choose from.
+        is_over: whether the server is about to end.
+    """
+
+    recorded: Sequence[Recorded]
+    answers: Answers = field(default_factory=Answers)
+    is_over: bool = False
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+
+    async def do(self, function: Callable[[], object]) -> object:
+        """Calls it in the thread, after whatever was asked before."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def end(self) -> None:
+        """Waits for the run at work, which gives up."""
+        self.is_over = True
+        self._thread.shutdown(cancel_futures=True)
+        self.answers.scores.close()
+
+
+class Page:
+    """One page in one browser.
+
+    Args:
+        work: what is shared.
+        query: names and values of its address.
+    """
+
+    def __init__(self, work: Work, query: Iterable[tuple[str, str]]) -> None:
+        self._work = work
+        self._n_asked = 0
+        self._drawn: dict[str, figures.Figure] = {}
+        self._client = ui.context.client
+        self._client.on_delete(self._leave)
+        ui.add_css(STYLE)
+        ui.colors(primary="#0072b2")
+        try:
+            chosen, self._pinned = from_address(query, FIRST)
+            refused = ""
+        except DipsimError as error:
+            chosen, self._pinned, refused = FIRST, None, str(error)
+        with ui.element("header"):
+            ui.html("<h1>dipsim explore</h1><p>How fast is a model on a device, and what would help?</p>", sanitize=False)
+        with ui.element("main").classes("page"):
+            with ui.element("section").classes("controls").props('aria-label="Set-up"'):
+                self._runs_menu()
+                self._controls = Controls(chosen, self._ask)
+                self._pin_buttons()
+            with ui.element("section").classes("answer").props('aria-label="Answer"'):
+                self._answer_part()
+        if refused:
+            self._refuse(f"{refused} (of the address; shown is the first set-up)")
+        else:
+            self._ask()
+
+    def _runs_menu(self) -> None:
+        self._told = ui.html("", sanitize=False, tag="p").classes("hint")
+        self._told.set_visibility(False)
+        if not self._work.recorded:
+            return
+        names = dict(enumerate(run.label for run in self._work.recorded))
+        menu = ui.select(names, label="Run of the results", with_input=True, on_change=lambda e: self._take(e.value))
+        menu.props('outlined dense options-dense aria-label="Run of the results"').classes("menu")
+        menu.move(target_index=0)
+
+    def _pin_buttons(self) -> None:
+        with ui.row().classes("pins"):
+            look = "outline no-caps dense"
+            self._pin = ui.button("Compare with this", on_click=self._pin_this).props(look)
+            self._swap = ui.button("Swap", on_click=self._swap_both).props(f'{look} aria-label="Swap with the pinned"')
+            self._unpin = ui.button("Unpin", on_click=self._unpin_it).props(look)
+        self._pinned_text = ui.label().classes("hint")
+        self._show_pins()
+
+    def _answer_part(self) -> None:
+        with ui.element("div").classes("card top").props('aria-live="polite"'):
+            self._headline = ui.html("…", sanitize=False).classes("headline")
+            self._band = ui.html("", sanitize=False).classes("bands")
+            self._status = ui.label("starting").classes("status").props("role=status")
+        self._error = ui.label().classes("error").props("role=alert")
+        self._error.set_visibility(False)
+        self._notes = ui.html("", sanitize=False).classes("notes")
+        with ui.element("div").classes("card"):
+            ui.html("<h2>Numbers</h2>", sanitize=False)
+            self._table = ui.html("", sanitize=False).classes("numbers")
+        with ui.element("div").classes("figures"):
+            self._figures = {name: self._figure(name, title) for name, (title, _) in figures.FIGURES.items()}
+            with ui.element("div").classes("card"):
+                ui.html("<h2>The same in a shell</h2>", sanitize=False)
+                self._command = ui.html("", sanitize=False).classes("command")
+                ui.button("Copy command", on_click=self._copy).props("outline no-caps dense")
+                ui.html(f'<p class="hint">{_SYNTHETIC}</p>', sanitize=False)
+
+    def _figure(self, name: str, title: str) -> ui.html:
+        with ui.element("div").classes("card figure"):
+            with ui.row().classes("titled"):
+                ui.html(f"<h2>{title}</h2>", sanitize=False)
+                for kind in ("svg", "csv"):
+                    button = ui.button(kind.upper(), on_click=partial(self._download, name, kind))
+                    button.props(f'flat dense no-caps size=sm aria-label="Download {title} as {kind.upper()}"')
+            return ui.html("", sanitize=False).classes("drawing")
+
+    def _take(self, place: int | None) -> None:
+        """The controls go to a run of the results."""
+        if place is None:
+            return
+        run = self._work.recorded[place]
+        self._told.set_content(escape(run.told))
+        self._told.set_visibility(True)
+        self._controls.show(run.chosen)
+        self._ask()
+
+    def _pin_this(self) -> None:
+        self._pinned = self._chosen()
+        self._changed_pins()
+
+    def _swap_both(self) -> None:
+        own = self._chosen()
+        if own is not None and self._pinned is not None:
+            pinned, self._pinned = self._pinned, own
+            self._controls.show(pinned)
+            self._changed_pins()
+
+    def _unpin_it(self) -> None:
+        self._pinned = None
+        self._changed_pins()
+
+    def _changed_pins(self) -> None:
+        self._show_pins()
+        self._ask()
+
+    def _show_pins(self) -> None:
+        for button in (self._swap, self._unpin):
+            button.set_visibility(self._pinned is not None)
+        self._pin.set_text("Compare with this" if self._pinned is None else "Pin this instead")
+        pinned = self._pinned
+        self._pinned_text.set_text("" if pinned is None else f"Pinned: {pinned.command.removeprefix('dipsim estimate ')}")
+
+    def _chosen(self) -> Chosen | None:
+        try:
+            return self._controls.chosen()
+        except DipsimError as error:
+            self._refuse(str(error))
+            return None
+
+    def _ask(self) -> None:
+        """The set-up is another: whatever was asked before is dropped."""
+        self._n_asked += 1
+        if (chosen := self._chosen()) is not None:
+            background_tasks.create(self._answer(chosen, self._pinned, self._n_asked), name="answer")
+
+    def _leave(self) -> None:
+        self._n_asked += 1
+
+    async def _answer(self, chosen: Chosen, pinned: Chosen | None, n_asked: int) -> None:
+        def is_stale() -> bool:
+            return self._work.is_over or self._n_asked != n_asked
+
+        loop = asyncio.get_running_loop()
+
+        def say(text: str) -> None:
+            loop.call_soon_threadsafe(lambda: None if is_stale() else self._status.set_text(text))
+
+        shown: dict[str, Answer] = {}
+        try:
+            questions = {THIS: chosen} | ({} if pinned is None else {PINNED: pinned})
+            for name, question in questions.items():
+                steps = self._work.answers.of(question, is_stale, say)
+                while (answer := await self._work.do(partial(next, steps, None))) is not None:
+                    if is_stale():
+                        return
+                    assert isinstance(answer, Answer)
+                    shown[name] = answer
+                    self._show(shown, pinned)
+            await self._draw(shown, is_stale)
+            if not is_stale():
+                self._status.set_text("up to date")
+        except Stale:
+            return
+        except DipsimError as error:
+            if not is_stale():
+                self._refuse(str(error))
+        except OSError as error:
+            if not is_stale():
+                self._refuse(f"{error.filename or 'system'}: {error.strerror or error}")
+        except Exception as error:  # ours: one sentence here, where it happened in the terminal
+            traceback.print_exception(error)
+            if not is_stale():
+                self._refuse(f"{type(error).__name__}: {error}; this is a fault of dipsim's, please report it")
+
+    def _show(self, shown: dict[str, Answer], pinned: Chosen | None) -> None:
+        """What is known by now."""
+        answer = shown[THIS]
+        self._error.set_visibility(False)
+        self._headline.set_content(words.headline(answer))
+        self._band.set_content(words.band(shown))
+        self._table.set_content(words.table(shown))
+        self._notes.set_content("".join(f"<p>{escape(note)}</p>" for note in answer.notes))
+        if self._command.content != (command := f"<pre><code>{escape(answer.chosen.command)}</code></pre>"):
+            self._command.set_content(command)
+            with self._client:
+                ui.navigate.history.replace(address_of(answer.chosen, pinned))
+
+    async def _draw(self, shown: dict[str, Answer], is_stale: Callable[[], bool]) -> None:
+        """The figures, one after another."""
+        for name, drawing in self._figures.items():
+            self._status.set_text("drawing")
+            figure = await self._work.do(partial(figures.drawn, name, dict(shown)))
+            if is_stale():
+                return
+            assert isinstance(figure, figures.Figure)
+            self._drawn[name] = figure
+            title = figures.FIGURES[name][0]
+            drawing.set_content(f'<img alt="{title}" src="data:image/svg+xml;base64,{figure.encoded}">')
+
+    def _refuse(self, sentence: str) -> None:
+        self._error.set_text(sentence)
+        self._error.set_visibility(True)
+        self._status.set_text("no answer; the numbers shown are of the set-up before")
+
+    def _download(self, name: str, kind: str) -> None:
+        if (figure := self._drawn.get(name)) is None:
+            ui.notify("not drawn yet")
+            return
+        content, media = (figure.svg, "image/svg+xml") if kind == "svg" else (figure.csv, "text/csv")
+        ui.download.content(content, f"{name}.{kind}", media)
+
+    def _copy(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            ui.clipboard.write(chosen.command)
+            ui.notify("Copied", position="bottom-left")
+

@@ -1,0 +1,101 @@
+"""How do numbers look on the page: the answer in large letters, its band, a table. Text in them may be a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from dipsim.estimation import PRESETS
+from dipsim.explore.answers import DEFAULT, Answer
+from dipsim.results.columns import meaning_of
+from dipsim.results.naming import readable
+from dipsim.units import scaled, three_digits
+
+_ROWS = (
+    *("tok_per_s", "tpot_s", "ttft_s", "hit_rate", "mlp_error"),
+    *("flash_bytes_per_token", "dram_bytes_per_token", "energy_j_per_token", "bound"),
+)
+# Of what `Estimate.runs` calls otherwise than results do.
+_COLUMNS = {
+    "tpot_s": "tpot_s.mean",
+    "flash_bytes_per_token": "bytes_per_token.flash",
+    "dram_bytes_per_token": "bytes_per_token.dram",
+}
+
+
+def headline(answer: Answer) -> str:
+    """Tokens per second, and the band where it is known."""
+    rates = _rates(answer)
+    base = next((name for name in rates if name not in PRESETS), None)
+    beside = "" if base is None else f"; {escape(base)} {three_digits(rates[base])}"
+    band = "refining the band ..."
+    if answer.is_whole:
+        low, high = three_digits(rates["low"]), three_digits(rates["high"])
+        band = f"{low} to {high}{beside}" if low != high else f"whatever the scores{beside}"
+    return f'<span class="rate">{three_digits(rates[DEFAULT])}</span> tok/s <span class="band">{band}</span>'
+
+
+def band(shown: Mapping[str, Answer]) -> str:
+    """A line for each set-up: low to high, default as a dot, dense (or no cache) as a tick."""
+    all_rates = {name: _rates(answer) for name, answer in shown.items()}
+    most = 1.05 * max(max(rates.values()) for rates in all_rates.values())
+    lines = "".join(_line(name, rates, most, place) for place, (name, rates) in enumerate(all_rates.items()))
+    bases = {name for rates in all_rates.values() for name in rates if name not in PRESETS}
+    tick = f"; tick: {escape(', '.join(sorted(bases)))}" if bases else ""
+    scale = f'<div class="scale"><span>0</span><span>{three_digits(most)} tok/s</span></div>'
+    return f'{lines}{scale}<p class="legend">bar: low to high locality; dot: default{tick}</p>'
+
+
+def table(shown: Mapping[str, Answer]) -> str:
+    """The numbers of every run; of the pinned set-up, those at the default preset."""
+    columns: dict[str, pd.Series[Any]] = {}
+    for place, (name, answer) in enumerate(shown.items()):
+        for run in answer.estimate.runs.to_dict(orient="records"):
+            if place == 0 or run["scores"] == DEFAULT:
+                columns[str(run["scores"]) if place == 0 else name] = pd.Series(run)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    rows = "".join(_row(name, columns) for name in _ROWS)
+    by_group = next(iter(shown.values())).default
+    groups = ", ".join(f"{escape(group)} {rate:.3f}" for group, rate in by_group["hit_rate_by_group"].items())
+    caption = f"Hit rate by group, {DEFAULT}: {groups}; of bytes {by_group['byte_hit_rate']:.3f}."
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Numbers"><table><thead><tr><td></td>{head}</tr>'
+        f'</thead><tbody>{rows}</tbody></table></div><p class="legend">{caption}</p>'
+    )
+
+
+def _row(name: str, columns: Mapping[str, pd.Series[Any]]) -> str:
+    cells = "".join(f"<td>{escape(_value(name, column[name]))}</td>" for column in columns.values())
+    return f'<tr><th scope="row">{escape(meaning_of(_COLUMNS.get(name, name)).label)}</th>{cells}</tr>'
+
+
+def _value(name: str, value: Any) -> str:
+    unit = meaning_of(_COLUMNS.get(name, name)).unit
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, str):
+        return readable(value)
+    return f"{value:.3f}" if not unit else three_digits(value) if unit == "tok/s" else scaled(value, unit)
+
+
+def _rates(answer: Answer) -> dict[str, float]:
+    return {name: float(result.to_dict()["tok_per_s"]) for name, result in answer.estimate.results.items()}
+
+
+def _line(name: str, rates: Mapping[str, float], most: float, place: int) -> str:
+    def at(rate: float) -> str:
+        return f"{100 * rate / most:.2f}%"
+
+    known = [rate for run, rate in rates.items() if run in PRESETS]
+    low, high = min(known), max(known)
+    base = next((rate for run, rate in rates.items() if run not in PRESETS), None)
+    tick = "" if base is None else f'<i class="tick" style="left:{at(base)}"></i>'
+    said = f"{name}: {three_digits(rates[DEFAULT])} tok/s, {three_digits(low)} to {three_digits(high)}"
+    return (
+        f'<div class="line line{place}" role="img" aria-label="{escape(said)}"><span>{escape(name)}</span>'
+        f'<div class="track"><i class="bar" style="left:{at(low)};width:{at(high - low)}"></i>{tick}'
+        f'<i class="dot" style="left:{at(rates[DEFAULT])}"></i></div></div>'
+    )
