@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,9 +38,8 @@ class Answer:
 
     Attributes:
         chosen: the question.
-        estimate: its runs by name; the first look has that at the default preset alone.
+        estimate: its runs by name; at first that at the default preset alone.
         device: the device.
-        n_tokens: tokens of each run.
         is_whole: whether nothing is to come.
         notes: what changes how the numbers must be read.
         spans: of the last token, what each device did when.
@@ -48,15 +48,19 @@ class Answer:
     chosen: Chosen
     estimate: Estimate
     device: HardwareProfile
-    is_first_look: bool = True
     is_whole: bool = False
     notes: tuple[str, ...] = ()
     spans: Spans | None = None
 
-    @property
+    @cached_property
+    def numbers(self) -> dict[str, dict[str, Any]]:
+        """Those of each run, by its name."""
+        return {name: result.to_dict() for name, result in self.estimate.results.items()}
+
+    @cached_property
     def default(self) -> dict[str, Any]:
-        """Numbers of the run at the default preset."""
-        return self.estimate.results[DEFAULT].to_dict()
+        """Those of the run at the default preset."""
+        return self.numbers[DEFAULT]
 
 
 @dataclass
@@ -71,9 +75,7 @@ class Answers:
     _kept: dict[str, Answer] = field(default_factory=dict)
     _bases: dict[str, Result] = field(default_factory=dict)
 
-    def of(
-        self, chosen: Chosen, is_stale: Callable[[], bool], say: Callable[[str], None]
-    ) -> Iterator[Answer]:
+    def of(self, chosen: Chosen, is_stale: Callable[[], bool], say: Callable[[str], None]) -> Iterator[Answer]:
         """What is known, each time more, and last the whole.
 
         Args:
@@ -124,7 +126,6 @@ class Answers:
             known = {
                 "notes": tuple(dict.fromkeys(str(one.message) for one in caught)),
                 "spans": spans_of(timeline),
-                "is_first_look": False,
             }
         yield answer(results, **known)
         with warnings.catch_warnings():

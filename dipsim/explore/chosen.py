@@ -14,6 +14,7 @@ from dipsim.errors import DipsimError
 from dipsim.estimation import N_WARM_UP, OWN_OPTIONS
 
 _OTHERS = ("model", *OWN_OPTIONS)  # options of a run that are none of a set-up
+PROFILE = "oneplus-12-ufs4"  # of an estimate that names none
 PINNED = "with."  # what parameters of the pinned set-up begin with
 
 
@@ -102,7 +103,7 @@ def _of_pairs(pairs: list[tuple[str, str]]) -> Chosen:
         raise DipsimError("address: has no model; write ?model=phi-3-medium&profile=...")
     model = str(values.pop("model")[-1])
     options = {name: own if len(own) > 1 else own[0] for name, own in values.items()}
-    return Chosen.of(model, options)
+    return Chosen.of(model, {"profile": PROFILE} | options)
 
 
 def _value(text: str) -> Any:

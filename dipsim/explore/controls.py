@@ -23,6 +23,8 @@ from dipsim.units import parse_dram
 _STARTS = {"density": 0.5, "gamma": 0.2}  # as published
 _GB = 1e9
 _SHOWN = ("profile", "method", "density", "gamma", "policy", "dram", "loads")  # each has a control
+# Methods of mixtures that are most like those of others.
+_INSTEAD = {"dip-ca": ("experts",), "dip": ("experts",), "experts-ca": ("dip-ca",), "experts": ("dip-ca",)}
 _SYNTHETIC = (None, "mlp_input", "glu", "router")  # sites of which scores can be made up
 
 
@@ -65,7 +67,7 @@ class Controls:
             described = chosen.described
             _set(self._device, described.profile)
             _set(self._model, chosen.model)
-            self._fit_method(chosen.options.get("method"))
+            self._fit_method(described.method)
             self._density.value = _first_of(described.density, _STARTS["density"])
             self._gamma.value = _first_of(described.gamma, _STARTS["gamma"])
             _set(self._policy, described.policy)
@@ -108,9 +110,12 @@ class Controls:
         self._on_change()
 
     def _fit_method(self, method: str | None) -> None:
-        """Methods that the model has; the first where it lacks the one that is asked."""
+        """Methods that the model has; another, that looks at residency or not as it does, where it lacks the one that
+        is asked."""
         names = _methods_of(str(self._model.value or ""))
-        self._method.set_options(names, value=method if method in names else names[0])
+        if method not in names:
+            method = next((name for name in _INSTEAD.get(str(method), ()) if name in names), names[0])
+        self._method.set_options(names, value=method)
 
     def _fit(self) -> None:
         """What does not apply is not there."""
@@ -257,7 +262,7 @@ def _methods_of(model: str) -> list[str]:
 
 
 def _can_run(name: str, spec: ModelSpec) -> bool:
-    density = {"density": 0.5} if _has_option(name, "density") else {}
+    density = {"density": 0.9} if _has_option(name, "density") else {}
     try:
         own = groups_of(masking_of(Description.parse({"method": name} | density, "options")), spec)
     except DipsimError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -86,9 +85,9 @@ class Page:
             with ui.element("section").classes("answer").props('aria-label="Answer"'):
                 self._answer_part()
         if refused:
-            self._refuse(f"{refused} (of the address; shown is the first set-up)")
-        else:
-            self._ask()
+            self._told.set_content(f"The address says nothing that can be shown: {escape(refused)}. Here is another set-up.")
+            self._told.set_visibility(True)
+        self._ask()
 
     def _runs_menu(self) -> None:
         self._told = ui.html("", sanitize=False, tag="p").classes("hint")
@@ -196,12 +195,14 @@ class Page:
         loop = asyncio.get_running_loop()
 
         def say(text: str) -> None:
-            loop.call_soon_threadsafe(lambda: None if is_stale() else self._status.set_text(text))
+            loop.call_soon_threadsafe(lambda: None if is_stale() else self._say(text, is_busy=True))
 
         shown: dict[str, Answer] = {}
+        of_whom = ""
         try:
             questions = {THIS: chosen} | ({} if pinned is None else {PINNED: pinned})
             for name, question in questions.items():
+                of_whom = "" if name == THIS else f"{name}: "
                 steps = self._work.answers.of(question, is_stale, say)
                 while (answer := await self._work.do(partial(next, steps, None))) is not None:
                     if is_stale():
@@ -211,17 +212,16 @@ class Page:
                     self._show(shown, pinned)
             await self._draw(shown, is_stale)
             if not is_stale():
-                self._status.set_text("up to date")
+                self._say("up to date")
         except Stale:
             return
         except DipsimError as error:
             if not is_stale():
-                self._refuse(str(error))
+                self._refuse(f"{of_whom}{error}")
         except OSError as error:
             if not is_stale():
                 self._refuse(f"{error.filename or 'system'}: {error.strerror or error}")
-        except Exception as error:  # ours: one sentence here, where it happened in the terminal
-            traceback.print_exception(error)
+        except Exception as error:  # a fault of ours
             if not is_stale():
                 self._refuse(f"{type(error).__name__}: {error}; this is a fault of dipsim's, please report it")
 
@@ -241,7 +241,7 @@ class Page:
     async def _draw(self, shown: dict[str, Answer], is_stale: Callable[[], bool]) -> None:
         """The figures, one after another."""
         for name, drawing in self._figures.items():
-            self._status.set_text("drawing")
+            self._say("drawing", is_busy=True)
             figure = await self._work.do(partial(figures.drawn, name, dict(shown)))
             if is_stale():
                 return
@@ -250,10 +250,14 @@ class Page:
             title = figures.FIGURES[name][0]
             drawing.set_content(f'<img alt="{title}" src="data:image/svg+xml;base64,{figure.encoded}">')
 
+    def _say(self, text: str, is_busy: bool = False) -> None:
+        self._status.set_text(text)
+        self._status.classes(**({"add": "busy"} if is_busy else {"remove": "busy"}))
+
     def _refuse(self, sentence: str) -> None:
         self._error.set_text(sentence)
         self._error.set_visibility(True)
-        self._status.set_text("no answer; the numbers shown are of the set-up before")
+        self._say("no answer" + ("; the numbers shown are of the set-up before" if self._drawn else ""))
 
     def _download(self, name: str, kind: str) -> None:
         if (figure := self._drawn.get(name)) is None:

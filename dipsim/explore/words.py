@@ -6,24 +6,17 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-import pandas as pd
-
 from dipsim.estimation import PRESETS
 from dipsim.explore.answers import DEFAULT, Answer
 from dipsim.results.columns import meaning_of
-from dipsim.results.naming import readable
+from dipsim.results.naming import flat, readable
 from dipsim.units import scaled, three_digits
 
+# Numbers of a run, under the names of its results.
 _ROWS = (
-    *("tok_per_s", "tpot_s", "ttft_s", "hit_rate", "mlp_error"),
-    *("flash_bytes_per_token", "dram_bytes_per_token", "energy_j_per_token", "bound"),
+    *("tok_per_s", "tpot_s.mean", "ttft_s", "hit_rate", "mlp_error"),
+    *("bytes_per_token.flash", "bytes_per_token.dram", "energy_j_per_token", "bound"),
 )
-# Of what `Estimate.runs` calls otherwise than results do.
-_COLUMNS = {
-    "tpot_s": "tpot_s.mean",
-    "flash_bytes_per_token": "bytes_per_token.flash",
-    "dram_bytes_per_token": "bytes_per_token.dram",
-}
 
 
 def headline(answer: Answer) -> str:
@@ -51,38 +44,37 @@ def band(shown: Mapping[str, Answer]) -> str:
 
 def table(shown: Mapping[str, Answer]) -> str:
     """The numbers of every run; of the pinned set-up, those at the default preset."""
-    columns: dict[str, pd.Series[Any]] = {}
-    for place, (name, answer) in enumerate(shown.items()):
-        for run in answer.estimate.runs.to_dict(orient="records"):
-            if place == 0 or run["scores"] == DEFAULT:
-                columns[str(run["scores"]) if place == 0 else name] = pd.Series(run)
+    this, *others = shown.items()
+    columns = {name: flat(numbers) for name, numbers in this[1].numbers.items()}
+    columns |= {name: flat(answer.default) for name, answer in others}
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(_row(name, columns) for name in _ROWS)
-    by_group = next(iter(shown.values())).default
-    groups = ", ".join(f"{escape(group)} {rate:.3f}" for group, rate in by_group["hit_rate_by_group"].items())
-    caption = f"Hit rate by group, {DEFAULT}: {groups}; of bytes {by_group['byte_hit_rate']:.3f}."
+    own = this[1].default
+    groups = ", ".join(f"{escape(group)} {rate:.3f}" for group, rate in own["hit_rate_by_group"].items())
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Numbers"><table><thead><tr><td></td>{head}</tr>'
-        f'</thead><tbody>{rows}</tbody></table></div><p class="legend">{caption}</p>'
+        f'</thead><tbody>{rows}</tbody></table></div><p class="legend">Hit rate by group, {DEFAULT}: {groups}; of bytes '
+        f"{own['byte_hit_rate']:.3f}.</p>"
     )
 
 
-def _row(name: str, columns: Mapping[str, pd.Series[Any]]) -> str:
-    cells = "".join(f"<td>{escape(_value(name, column[name]))}</td>" for column in columns.values())
-    return f'<tr><th scope="row">{escape(meaning_of(_COLUMNS.get(name, name)).label)}</th>{cells}</tr>'
+def _row(name: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    cells = "".join(f"<td>{escape(_value(name, numbers[name]))}</td>" for numbers in columns.values())
+    return f'<tr><th scope="row">{escape(meaning_of(name).label)}</th>{cells}</tr>'
 
 
 def _value(name: str, value: Any) -> str:
-    unit = meaning_of(_COLUMNS.get(name, name)).unit
-    if value is None or value != value:
-        return "–"
-    if isinstance(value, str):
-        return readable(value)
-    return f"{value:.3f}" if not unit else three_digits(value) if unit == "tok/s" else scaled(value, unit)
+    """A number with its unit; a dash where it was not modelled."""
+    if value is None or isinstance(value, str):
+        return "–" if value is None else readable(value)
+    meaning = meaning_of(name)
+    if meaning.is_prefixed:
+        return scaled(value, meaning.unit)
+    return three_digits(value) if meaning.unit else f"{value:.3f}"
 
 
 def _rates(answer: Answer) -> dict[str, float]:
-    return {name: float(result.to_dict()["tok_per_s"]) for name, result in answer.estimate.results.items()}
+    return {name: float(numbers["tok_per_s"]) for name, numbers in answer.numbers.items()}
 
 
 def _line(name: str, rates: Mapping[str, float], most: float, place: int) -> str:
