@@ -14,6 +14,7 @@ from test_cli import complaint, run
 
 import dipsim as ds
 from dipsim import estimation
+from dipsim.description import default_of
 from dipsim.estimation import N_TOKENS, N_WARM_UP, OWN_OPTIONS, PRESETS, PROMPT_TOKENS
 
 MODEL = small_model(hidden_size=64, intermediate_size=512)
@@ -96,6 +97,11 @@ def test_the_command_says_the_band_and_what_to_type_next(tmp_path: Path) -> None
         assert words[0] == "dipsim"
         assert words[1] == "synth" or {*more} <= {*words}
         assert run(*words[1:], cwd=tmp_path).returncode == 0, line
+
+
+def test_the_device_that_is_a_runs_default_is_one_too() -> None:
+    done = run("estimate", "tiny", "--profile", default_of("profile"))
+    assert done.stdout.startswith(f"tiny on {default_of('profile')}, "), done.stderr
 
 
 @pytest.mark.parametrize(

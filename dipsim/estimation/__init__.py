@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from dipsim.model import ModelSpec
 from dipsim.notebook import as_table
 from dipsim.results import Result
 from dipsim.simulation import Simulation
-from dipsim.synthetic import synthesize
+from dipsim.simulation.described import device_of
+from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
 from dipsim.units import three_digits
 
@@ -101,22 +102,25 @@ def estimate(
     if "method" not in options and spec.mixture is not None:
         options["method"] = "experts"
     described = Description.parse({"profile": profile, "warmup": N_WARM_UP} | options, "options")
-    results = {}
-    with tempfile.TemporaryDirectory(prefix="dipsim-") as folder, warnings.catch_warnings():
+    results, device = {}, device_of(described)
+    with warnings.catch_warnings():
         for done, preset in enumerate(PRESETS):
             warnings.simplefilter("default" if preset == "default" else "ignore", DipsimWarning)
-            trace = _scores(Path(folder) / f"{preset}.zarr", spec, preset)
-            results[preset] = Simulation.from_description(described, trace).run()
+            trace = _scores(spec.model_dump_json(), preset)
+            results[preset] = Simulation.from_description(described, trace, device).run()
             on_progress(1 + done, 1 + len(PRESETS))
         warnings.simplefilter("ignore", DipsimWarning)
         base = DENSE if spec.mixture is None else NO_CACHE
-        results[base] = Simulation.from_description(without_method(described, base), trace).run()
+        results[base] = Simulation.from_description(without_method(described, base), trace, device).run()
         on_progress(1 + len(PRESETS), 1 + len(PRESETS))
     return Estimate(results, spec, described)
 
 
-def _scores(path: Path, model: ModelSpec, preset: str) -> Trace:
-    return synthesize(path, model, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
+@lru_cache(maxsize=len(PRESETS))  # one model, asked again and again
+def _scores(model: str, preset: str) -> Trace:
+    """Of a model as JSON, which can be a key."""
+    spec = ModelSpec.model_validate_json(model)
+    return synthesize_in_memory(spec, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
 
 
 def without_method(described: Description, base: str) -> Description:

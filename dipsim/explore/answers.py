@@ -103,7 +103,8 @@ class Answers:
         def drawn(preset: str) -> Any:
             if (asked.model, preset) not in self.scores:
                 say(f"drawing scores of {asked.model.name}, {preset}")
-            return self.scores.of(asked.model, preset, lambda done, total: asked.check())
+            asked.check()
+            return self.scores.of(asked.model, preset)
 
         def answer(results: dict[str, Result], **more: Any) -> Answer:
             return Answer(chosen, Estimate(dict(results), asked.model, described), asked.device, **more)

@@ -51,7 +51,6 @@ class Work:
         """Waits for the run at work, which gives up."""
         self.is_over = True
         self._thread.shutdown(cancel_futures=True)
-        self.answers.scores.close()
 
 
 class Page:

@@ -45,8 +45,8 @@ def band(shown: Mapping[str, Answer]) -> str:
 def table(shown: Mapping[str, Answer]) -> str:
     """The numbers of every run; of the pinned set-up, those at the default preset."""
     this, *others = shown.items()
-    columns = {name: flat(numbers) for name, numbers in this[1].numbers.items()}
-    columns |= {name: flat(answer.default) for name, answer in others}
+    compared = {DEFAULT: this[1].default} | {name: answer.default for name, answer in others}
+    columns = {name: flat(numbers) for name, numbers in ((compared if others else {}) | this[1].numbers).items()}
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(_row(name, columns) for name in _ROWS)
     own = this[1].default
