@@ -34,7 +34,7 @@ LAYERS = [
     {"simulation"},
     {"plots", "evaluation", "estimation", "report"},
     {"sweeps"},
-    {"tuning"},
+    {"tuning", "explore"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -67,6 +67,10 @@ DOORS = {
     "scipy": {"synthetic", "evaluation"},
     "optuna": {"tuning"},
     "lm_eval": {SIDE_DOOR},
+    "nicegui": {"explore"},
+    "fastapi": {"explore"},
+    "starlette": {"explore"},
+    "uvicorn": {"explore"},
     "fsspec": {"trace"},
 }
 

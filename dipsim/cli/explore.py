@@ -15,7 +15,7 @@ def explore(
     results: Annotated[
         Path | None, typer.Argument(help="What 'dipsim sweep' made: its runs can be chosen on the page.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Where the page is; 8317 by default, or any if that is taken.")] = None,
+    port: Annotated[int | None, typer.Option(help="Of the page; 8317 by default, or any if that is taken.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
 ) -> None:
     """A live page in the browser: device, model, method, cache under sliders, and what they give, at once.

@@ -1,10 +1,10 @@
 """How is a run described: one record, from which command line, specs, ranges, `Simulation` and configurations come."""
 
+from dipsim.description.command_line import typed
 from dipsim.description.fields import OPTIONS, SPELLINGS, TABLES, default_of, flag_of, kind_of, of_simulation
 from dipsim.description.kinds import kinds_of, written
 from dipsim.description.option import CACHE, FLASH, METHOD, RUN, Interval, Option
 from dipsim.description.record import Description
-from dipsim.description.command_line import typed
 
 __all__ = [
     "CACHE",

@@ -10,7 +10,7 @@ from dipsim.description.fields import flag_of
 
 
 def typed(name: str, value: Any) -> list[str]:
-    """An option with its value as words of a command line: one word for yes or no, a pair for each of several values."""
+    """An option with its value as words of a command line: a flag for yes or no, a pair for each of several."""
     flag = flag_of(name)
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]

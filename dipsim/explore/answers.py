@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from dipsim.description import Description
-from dipsim.errors import DipsimWarning
+from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.estimation import DENSE, NO_CACHE, PRESETS, Estimate, without_method
 from dipsim.explore.chosen import Chosen
 from dipsim.explore.scores import Scores
@@ -171,20 +171,24 @@ class _Question:
             options["loads"] = [*options["loads"], _Watch(self.check)]
         run = Simulation(self.device, trace, masking_of(described), **options)
         last = (described.tokens or trace.n_tokens) - 1
-        result = run.run(lambda done, total: self.check(), timeline, last if timeline else 0)
+        try:
+            result = run.run(lambda done, total: self.check(), timeline, last if timeline else 0)
+        except DipsimError:
+            self.check()  # what a load raises is taken for its fault
+            raise
         return replace(result, measure_headroom=_nothing)
 
 
-@dataclass(frozen=True)
 class _Watch:
     """A load that asks nothing of the machine, and ends a run for which nobody waits."""
 
-    check: Callable[[], None]
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
 
     def run(self, env: Any, machine: Any) -> Iterator[Any]:
         """See `Load`."""
         while True:
-            self.check()
+            self._check()
             yield env.timeout(0.01)
 
 

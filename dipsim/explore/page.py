@@ -64,6 +64,7 @@ class Page:
     def __init__(self, work: Work, query: Iterable[tuple[str, str]]) -> None:
         self._work = work
         self._n_asked = 0
+        self._address = ""
         self._drawn: dict[str, figures.Figure] = {}
         self._client = ui.context.client
         self._client.on_delete(self._leave)
@@ -75,7 +76,9 @@ class Page:
         except DipsimError as error:
             chosen, self._pinned, refused = FIRST, None, str(error)
         with ui.element("header"):
-            ui.html("<h1>dipsim explore</h1><p>How fast is a model on a device, and what would help?</p>", sanitize=False)
+            ui.html(
+                "<h1>dipsim explore</h1><p>How fast is a model on a device, and what would help?</p>", sanitize=False
+            )
         with ui.element("main").classes("page"):
             with ui.element("section").classes("controls").props('aria-label="Set-up"'):
                 self._runs_menu()
@@ -84,7 +87,9 @@ class Page:
             with ui.element("section").classes("answer").props('aria-label="Answer"'):
                 self._answer_part()
         if refused:
-            self._told.set_content(f"The address says nothing that can be shown: {escape(refused)}. Here is another set-up.")
+            self._told.set_content(
+                f"The address says nothing that can be shown: {escape(refused)}. Here is another set-up."
+            )
             self._told.set_visibility(True)
         self._ask()
 
@@ -169,7 +174,9 @@ class Page:
             button.set_visibility(self._pinned is not None)
         self._pin.set_text("Compare with this" if self._pinned is None else "Pin this instead")
         pinned = self._pinned
-        self._pinned_text.set_text("" if pinned is None else f"Pinned: {pinned.command.removeprefix('dipsim estimate ')}")
+        self._pinned_text.set_text(
+            "" if pinned is None else f"Pinned: {pinned.command.removeprefix('dipsim estimate ')}"
+        )
 
     def _chosen(self) -> Chosen | None:
         try:
@@ -232,10 +239,11 @@ class Page:
         self._band.set_content(words.band(shown))
         self._table.set_content(words.table(shown))
         self._notes.set_content("".join(f"<p>{escape(note)}</p>" for note in answer.notes))
-        if self._command.content != (command := f"<pre><code>{escape(answer.chosen.command)}</code></pre>"):
-            self._command.set_content(command)
+        self._command.set_content(f"<pre><code>{escape(answer.chosen.command)}</code></pre>")
+        if self._address != (address := address_of(answer.chosen, pinned)):
+            self._address = address
             with self._client:
-                ui.navigate.history.replace(address_of(answer.chosen, pinned))
+                ui.navigate.history.replace(address)
 
     async def _draw(self, shown: dict[str, Answer], is_stale: Callable[[], bool]) -> None:
         """The figures, one after another."""
@@ -269,4 +277,3 @@ class Page:
         if (chosen := self._chosen()) is not None:
             ui.clipboard.write(chosen.command)
             ui.notify("Copied", position="bottom-left")
-

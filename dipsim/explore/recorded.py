@@ -9,8 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dipsim.description import OPTIONS, default_of
 from dipsim.documents import parse_json
 from dipsim.errors import DipsimError
