@@ -28,7 +28,7 @@ FIRST_LOOK = {"tokens": 4, "warmup": 2}
 _MOST_KEPT = 64  # answers
 
 
-class Stale(Exception):
+class Stale(Exception):  # noqa: N818 - nothing is wrong
     """Nobody waits for this answer any more."""
 
 

@@ -121,10 +121,9 @@ class Controls:
         """What does not apply is not there."""
         for name in _STARTS:
             self._number(name).row.set_visibility(self._has(name))
-        if (
-            usable := _usable_bytes_of(str(self._device.value or ""))
-        ) is not None and "profile_values" not in self._beside:
-            self._dram.fit(usable)
+        usable_bytes = _usable_bytes_of(str(self._device.value or ""))
+        if usable_bytes is not None:
+            self._dram.fit(usable_bytes)
         self._others.clear()
         with self._others:
             if self._beside:

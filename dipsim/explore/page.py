@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -14,43 +12,19 @@ from nicegui import background_tasks, ui
 
 from dipsim.errors import DipsimError
 from dipsim.explore import figures, words
-from dipsim.explore.answers import Answer, Answers, Stale
+from dipsim.explore.answers import Answer, Stale
 from dipsim.explore.chosen import Chosen, address_of, from_address
 from dipsim.explore.controls import Controls
-from dipsim.explore.recorded import Recorded
+from dipsim.explore.work import Work
 
 FIRST = Chosen("phi-3-medium", {"profile": "oneplus-12-ufs4", "method": "dip-ca", "density": 0.5, "dram": "4GB"})
+_QUESTION = "How fast is a model on a device, and what would help?"
 _SYNTHETIC = (
     "Scores are synthetic: how alike successive tokens are decides what a cache is worth, and of most models nobody "
     "knows it. Low to high is what is known."
 )
 THIS, PINNED = "this", "pinned"
 STYLE = Path(__file__).with_name("explore.css")
-
-
-@dataclass
-class Work:
-    """What all pages share: one thread that answers, and what is known.
-
-    Attributes:
-        answers: of all questions.
-        recorded: runs to choose from.
-        is_over: whether the server is about to end.
-    """
-
-    recorded: Sequence[Recorded]
-    answers: Answers = field(default_factory=Answers)
-    is_over: bool = False
-    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
-
-    async def do(self, function: Callable[[], object]) -> object:
-        """Calls it in the thread, after whatever was asked before."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
-    def end(self) -> None:
-        """Waits for the run at work, which gives up."""
-        self.is_over = True
-        self._thread.shutdown(cancel_futures=True)
 
 
 class Page:
@@ -76,9 +50,7 @@ class Page:
         except DipsimError as error:
             chosen, self._pinned, refused = FIRST, None, str(error)
         with ui.element("header"):
-            ui.html(
-                "<h1>dipsim explore</h1><p>How fast is a model on a device, and what would help?</p>", sanitize=False
-            )
+            ui.html(f"<h1>dipsim explore</h1><p>{_QUESTION}</p>", sanitize=False)
         with ui.element("main").classes("page"):
             with ui.element("section").classes("controls").props('aria-label="Set-up"'):
                 self._runs_menu()
@@ -87,10 +59,7 @@ class Page:
             with ui.element("section").classes("answer").props('aria-label="Answer"'):
                 self._answer_part()
         if refused:
-            self._told.set_content(
-                f"The address says nothing that can be shown: {escape(refused)}. Here is another set-up."
-            )
-            self._told.set_visibility(True)
+            self._tell(f"The address says nothing that can be shown: {refused}. Here is another set-up.")
         self._ask()
 
     def _runs_menu(self) -> None:
@@ -145,10 +114,13 @@ class Page:
         if place is None:
             return
         run = self._work.recorded[place]
-        self._told.set_content(escape(run.told))
-        self._told.set_visibility(True)
+        self._tell(run.told)
         self._controls.show(run.chosen)
         self._ask()
+
+    def _tell(self, text: str) -> None:
+        self._told.set_content(escape(text))
+        self._told.set_visibility(True)
 
     def _pin_this(self) -> None:
         self._pinned = self._chosen()
@@ -213,7 +185,6 @@ class Page:
                 while (answer := await self._work.do(partial(next, steps, None))) is not None:
                     if is_stale():
                         return
-                    assert isinstance(answer, Answer)
                     shown[name] = answer
                     self._show(shown, pinned)
             await self._draw(shown, is_stale)
@@ -252,7 +223,6 @@ class Page:
             figure = await self._work.do(partial(figures.drawn, name, dict(shown)))
             if is_stale():
                 return
-            assert isinstance(figure, figures.Figure)
             self._drawn[name] = figure
             title = figures.FIGURES[name][0]
             drawing.set_content(f'<img alt="{title}" src="data:image/svg+xml;base64,{figure.encoded}">')

@@ -13,8 +13,9 @@ from nicegui import ui
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dipsim.errors import DipsimError
-from dipsim.explore.page import Page, Work
+from dipsim.explore.page import Page
 from dipsim.explore.recorded import read_recorded
+from dipsim.explore.work import Work
 
 HOST = "127.0.0.1"
 PORT = 8317  # unless it is taken

@@ -53,8 +53,8 @@ def table(shown: Mapping[str, Answer]) -> str:
     groups = ", ".join(f"{escape(group)} {rate:.3f}" for group, rate in own["hit_rate_by_group"].items())
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Numbers"><table><thead><tr><td></td>{head}</tr>'
-        f'</thead><tbody>{rows}</tbody></table></div><p class="legend">Hit rate by group, {DEFAULT}: {groups}; of bytes '
-        f"{own['byte_hit_rate']:.3f}.</p>"
+        f'</thead><tbody>{rows}</tbody></table></div><p class="legend">Hit rate by group, {DEFAULT}: {groups}; '
+        f"of bytes {own['byte_hit_rate']:.3f}.</p>"
     )
 
 
@@ -66,7 +66,7 @@ def _row(name: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
 def _value(name: str, value: Any) -> str:
     """A number with its unit; a dash where it was not modelled."""
     if value is None or isinstance(value, str):
-        return "–" if value is None else readable(value)
+        return "-" if value is None else readable(value)
     meaning = meaning_of(name)
     if meaning.is_prefixed:
         return scaled(value, meaning.unit)

@@ -34,7 +34,7 @@ def memory_map(parts: pd.DataFrame, title: str = "") -> Plot:
             colour = _GREYS[_FREE.index(str(part))] if is_free else look(coloured.index(part) + 1).colour
             handles[str(part)] = axes.barh(places, rows["wide"], 0.7, left[places], color=colour, edgecolor="white")
             left[places] += rows["wide"]
-        has_several = parts["run"].nunique() > 1
+        has_several = len(set(parts["run"])) > 1
         axes.set_yticks(range(len(names)), [f"{device}, {run}" if has_several else device for run, device in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
