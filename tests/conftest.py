@@ -27,6 +27,7 @@ _LONGEST = (
     "test_sweep.py",
     "test_sweep_cluster.py",
     "test_docs.py",
+    "test_explore.py",
     "test_tune.py",
     "test_timeline.py",
     "test_report.py",

@@ -178,10 +178,18 @@ def test_only_some_layers_of_many_are_shown() -> None:
     assert set(answer.spans.table["layer"].dropna()) == {6, 7, 8}
 
 
+def test_what_is_yet_to_come_has_its_place() -> None:
+    first, *_, last = answered(TINY)
+    cells = [re.findall(r"<td>(.*?)</td>", words.table({"this": one})) for one in (first, last)]
+    assert len(cells[0]) == len(cells[1])
+    assert cells[0].count("...") == 3 * len(cells[0]) / 4  # low, high and dense
+    assert "..." not in cells[1]
+
+
 def test_strangers_text_is_shown_as_it_is() -> None:
     answer = known(TINY)
     evil = {"this": answer, "<b>": replace(answer)}
-    assert "<b>" not in words.table(evil) + words.band(evil)
+    assert "<b>" not in words.table(evil) + words.band(evil, 0)
 
 
 @pytest.fixture(scope="module")

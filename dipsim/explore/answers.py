@@ -57,6 +57,11 @@ class Answer:
         """Those of each run, by its name."""
         return {name: result.to_dict() for name, result in self.estimate.results.items()}
 
+    @property
+    def base(self) -> str:
+        """The name of the run beside the band."""
+        return DENSE if self.estimate.model.mixture is None else NO_CACHE
+
     @cached_property
     def default(self) -> dict[str, Any]:
         """Those of the run at the default preset."""

@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from dipsim import shipped
-from dipsim.description import OPTIONS, Description
+from dipsim.description import OPTIONS, Description, flag_of, typed
 from dipsim.errors import DipsimError
 from dipsim.explore.chosen import Chosen
 from dipsim.loads import loads
@@ -129,9 +129,9 @@ class Controls:
             if self._beside:
                 ui.label("Also set:").classes("hint")
             for name, value in self._beside.items():
-                ui.button(f"{name} {_short(value)}", icon="close", on_click=lambda name=name: self._drop(name)).props(
-                    f'outline dense no-caps size=sm aria-label="Leave out {name}"'
-                )
+                words = " ".join(typed(name, value))
+                button = ui.button(words, icon="close", on_click=lambda name=name: self._drop(name))
+                button.props(f'outline dense no-caps size=sm aria-label="Leave out {flag_of(name)}"')
 
     def _drop(self, name: str) -> None:
         del self._beside[name]
@@ -293,8 +293,3 @@ def _usable_bytes_of(profile: str) -> float | None:
 
 def _first_of(value: Any, other: float) -> float:
     return other if value is None else float(value)
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else f"{text[:23]}…"

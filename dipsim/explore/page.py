@@ -39,6 +39,7 @@ class Page:
         self._work = work
         self._n_asked = 0
         self._address = ""
+        self._most_rate = 0.0  # of the last whole answer, so that the scale stays where it is meanwhile
         self._drawn: dict[str, figures.Figure] = {}
         self._client = ui.context.client
         self._client.on_delete(self._leave)
@@ -83,7 +84,7 @@ class Page:
 
     def _answer_part(self) -> None:
         with ui.element("div").classes("card top").props('aria-live="polite"'):
-            self._headline = ui.html("…", sanitize=False).classes("headline")
+            self._headline = ui.html("...", sanitize=False).classes("headline")
             self._band = ui.html("", sanitize=False).classes("bands")
             self._status = ui.label("starting").classes("status").props("role=status")
         self._error = ui.label().classes("error").props("role=alert")
@@ -207,7 +208,9 @@ class Page:
         answer = shown[THIS]
         self._error.set_visibility(False)
         self._headline.set_content(words.headline(answer))
-        self._band.set_content(words.band(shown))
+        if all(one.is_whole for one in shown.values()):
+            self._most_rate = words.most_of(shown)
+        self._band.set_content(words.band(shown, self._most_rate))
         self._table.set_content(words.table(shown))
         self._notes.set_content("".join(f"<p>{escape(note)}</p>" for note in answer.notes))
         self._command.set_content(f"<pre><code>{escape(answer.chosen.command)}</code></pre>")
@@ -229,7 +232,8 @@ class Page:
 
     def _say(self, text: str, is_busy: bool = False) -> None:
         self._status.set_text(text)
-        self._status.classes(**({"add": "busy"} if is_busy else {"remove": "busy"}))
+        for part in (self._status, *self._figures.values()):  # figures are of the set-up before, meanwhile
+            part.classes(**({"add": "busy"} if is_busy else {"remove": "busy"}))
 
     def _refuse(self, sentence: str) -> None:
         self._error.set_text(sentence)

@@ -31,10 +31,16 @@ def headline(answer: Answer) -> str:
     return f'<span class="rate">{three_digits(rates[DEFAULT])}</span> tok/s <span class="band">{band}</span>'
 
 
-def band(shown: Mapping[str, Answer]) -> str:
-    """A line for each set-up: low to high, default as a dot, dense (or no cache) as a tick."""
+def most_of(shown: Mapping[str, Answer]) -> float:
+    """The highest tokens per second."""
+    return max(rate for answer in shown.values() for rate in _rates(answer).values())
+
+
+def band(shown: Mapping[str, Answer], most_rate: float) -> str:
+    """A line for each set-up: low to high, default as a dot, dense (or no cache) as a tick; up to a rate, or more where
+    there is more."""
     all_rates = {name: _rates(answer) for name, answer in shown.items()}
-    most = 1.05 * max(max(rates.values()) for rates in all_rates.values())
+    most = 1.05 * max(most_rate, most_of(shown))
     lines = "".join(_line(name, rates, most, place) for place, (name, rates) in enumerate(all_rates.items()))
     bases = {name for rates in all_rates.values() for name in rates if name not in PRESETS}
     tick = f"; tick: {escape(', '.join(sorted(bases)))}" if bases else ""
@@ -46,7 +52,9 @@ def table(shown: Mapping[str, Answer]) -> str:
     """The numbers of every run; of the pinned set-up, those at the default preset."""
     this, *others = shown.items()
     compared = {DEFAULT: this[1].default} | {name: answer.default for name, answer in others}
-    columns = {name: flat(numbers) for name, numbers in ((compared if others else {}) | this[1].numbers).items()}
+    names = [*(compared if others else ()), *PRESETS, this[1].base]
+    known = compared | this[1].numbers
+    columns = {name: flat(known.get(name, {})) for name in names}
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(_row(name, columns) for name in _ROWS)
     own = this[1].default
@@ -59,14 +67,15 @@ def table(shown: Mapping[str, Answer]) -> str:
 
 
 def _row(name: str, columns: Mapping[str, Mapping[str, Any]]) -> str:
-    cells = "".join(f"<td>{escape(_value(name, numbers[name]))}</td>" for numbers in columns.values())
+    cells = "".join(f"<td>{escape(_value(name, numbers))}</td>" for numbers in columns.values())
     return f'<tr><th scope="row">{escape(meaning_of(name).label)}</th>{cells}</tr>'
 
 
-def _value(name: str, value: Any) -> str:
-    """A number with its unit; a dash where it was not modelled."""
+def _value(name: str, numbers: Mapping[str, Any]) -> str:
+    """A number with its unit; a dash where it was not modelled, dots where the run is yet to come."""
+    value = numbers.get(name)
     if value is None or isinstance(value, str):
-        return "-" if value is None else readable(value)
+        return readable(value) if value else "-" if numbers else "..."
     meaning = meaning_of(name)
     if meaning.is_prefixed:
         return scaled(value, meaning.unit)
