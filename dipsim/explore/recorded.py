@@ -28,6 +28,7 @@ from dipsim.sweeps import read_results
 from dipsim.units import three_digits
 
 _MOST = 500  # in a menu
+_SAID = ("density", "gamma")  # whatever they are: they have sliders
 # An estimate has its own.
 _OF_TRACE = ("context", "model", *OWN_OPTIONS)
 
@@ -76,7 +77,8 @@ def _options_of(config: Mapping[str, Any], profile: str) -> dict[str, Any]:
     options: dict[str, Any] = {"profile": profile, "profile_values": _changed(config["profile"], profile)}
     for name, option in OPTIONS.items():
         key = option.sets or name
-        if name in (*_OF_TRACE, *options) or key not in config or config[key] == defaults.get(key, object()):
+        is_default = config.get(key) == defaults.get(key) and name not in _SAID
+        if name in (*_OF_TRACE, *options) or key not in config or is_default:
             continue
         options[name] = config[key] or default_of(name)
     for kind, registry in (("policy", policies), ("layout", layouts), ("prefetch", prefetchers)):
