@@ -121,6 +121,8 @@ def test_of_a_mixture_it_is_experts() -> None:
     answer = known(Chosen.of("granite-3.1-1b-a400m", {"profile": "oneplus-12-ufs4", "dram": "0.6x"}))
     assert [*answer.estimate.results] == ["low", "default", "high", "no cache"]
     assert answer.estimate.described.method == "experts"
+    found = ds.estimate("granite-3.1-1b-a400m", "oneplus-12-ufs4", dram="0.6x")
+    assert answer.estimate.runs.equals(found.runs)
 
 
 @pytest.mark.parametrize(

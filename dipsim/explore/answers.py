@@ -12,7 +12,7 @@ from typing import Any
 
 from dipsim.description import Description
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.estimation import DENSE, NO_CACHE, PRESETS, Estimate, without_method
+from dipsim.estimation import DENSE, NO_CACHE, PRESETS, Estimate, n_tokens_of, without_method
 from dipsim.explore.chosen import Chosen
 from dipsim.explore.scores import Scores
 from dipsim.explore.spans import Spans, spans_of
@@ -95,7 +95,8 @@ class Answers:
         if chosen.key in self._kept:
             yield self._kept[chosen.key]
             return
-        spec, described = ModelSpec.load(chosen.model), chosen.described
+        spec = ModelSpec.load(chosen.model)
+        described = chosen.described.model_copy(update={"warmup": n_tokens_of(spec) // 2})
         if spec.mixture is not None and "method" not in chosen.options:
             described = described.model_copy(update={"method": "experts"})
         for answer in self._asked(chosen, _Question(spec, described, device_of(described), is_stale), say):

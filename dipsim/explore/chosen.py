@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from dipsim.description import OPTIONS, SPELLINGS, Description, default_of, typed
 from dipsim.errors import DipsimError
-from dipsim.estimation import N_WARM_UP, OWN_OPTIONS
+from dipsim.estimation import OWN_OPTIONS
 
 _OTHERS = ("model", *OWN_OPTIONS)  # options of a run that are none of a set-up
 PROFILE = "oneplus-12-ufs4"  # of an estimate that names none
@@ -54,8 +54,8 @@ class Chosen:
 
     @property
     def described(self) -> Description:
-        """The options of its runs, as those of an estimate."""
-        return Description.parse({"warmup": N_WARM_UP} | self.options, "options")
+        """The options of its runs, but for those that an estimate sets itself."""
+        return Description.parse(self.options, "options")
 
     @property
     def command(self) -> str:

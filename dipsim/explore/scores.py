@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dipsim.estimation import N_TOKENS, PROMPT_TOKENS
+from dipsim.estimation import PROMPT_TOKENS, n_tokens_of
 from dipsim.model import ModelSpec
 from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
@@ -23,7 +23,8 @@ class Scores:
         """Those of a model at a preset of locality; the oldest make room for new ones."""
         key = _key(model, preset)
         if key not in self._kept:
-            self._kept[key] = synthesize_in_memory(model, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
+            n_tokens = n_tokens_of(model)
+            self._kept[key] = synthesize_in_memory(model, n_tokens, preset=preset, prompt_tokens=PROMPT_TOKENS)
             for oldest in list(self._kept)[:-_MOST]:
                 del self._kept[oldest]
         return self._kept[key]

@@ -26,7 +26,7 @@ def headline(answer: Answer) -> str:
     beside = "" if base is None else f"; {escape(base)} {three_digits(rates[base])}"
     band = "refining the band ..."
     if answer.is_whole:
-        low, high = three_digits(rates["low"]), three_digits(rates["high"])
+        low, *_, high = (three_digits(rate) for rate in sorted(rates[preset] for preset in PRESETS))
         band = f"{low} to {high}{beside}" if low != high else f"whatever the scores{beside}"
     return f'<span class="rate">{three_digits(rates[DEFAULT])}</span> tok/s <span class="band">{band}</span>'
 
