@@ -26,7 +26,7 @@ _LONGEST = (
     "test_cli.py",
     "test_sweep.py",
     "test_sweep_cluster.py",
-    "test_readme.py",
+    "test_explore.py",
     "test_tune.py",
     "test_timeline.py",
     "test_report_page.py",

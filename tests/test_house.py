@@ -36,7 +36,7 @@ LAYERS = [
     {"plots", "evaluation", "estimation", "report"},
     {"catalogue"},
     {"sweeps"},
-    {"tuning"},
+    {"tuning", "explore"},
     {"cli"},
 ]
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -68,6 +68,10 @@ DOORS = {
     "scipy": {"synthetic", "evaluation"},
     "optuna": {"tuning"},
     "lm_eval": {SIDE_DOOR},
+    "nicegui": {"explore"},
+    "fastapi": {"explore"},
+    "starlette": {"explore"},
+    "uvicorn": {"explore"},
     "fsspec": {"trace"},
     "IPython": {"progress"},
 }

@@ -1,7 +1,6 @@
 """`dipsim estimate`: a model on a device, from nothing but their names."""
 
 import json as json_format
-import shlex
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 from dipsim.cli import options
 from dipsim.cli.completion import completing
 from dipsim.cli.described import takes_description
-from dipsim.description import OPTIONS, default_of, flag_of
+from dipsim.description import OPTIONS, default_of, typed
 
 if TYPE_CHECKING:
     from dipsim.description import Description
@@ -87,22 +86,12 @@ def _memory(found: "Estimate") -> str:
 def _next(model: str, asked: dict[str, Any], found: "Estimate") -> str:
     """What to type to see where the time goes."""
     trace = f"{found.model.name}.zarr"
-    typed = "".join(f" {word}" for name, value in asked.items() for word in _typed(flag_of(name), value))
+    words = "".join(f" {word}" for name, value in asked.items() for word in typed(name, value))
     profile, method = found.described.profile, "" if "method" in asked else f" --method {found.described.method}"
     return (
         f"dipsim synth {model} --prompt-tokens 512 -o {trace}\n"
-        f"      dipsim explain {trace} --profile {profile}{method}{typed} --warmup 64"
+        f"      dipsim explain {trace} --profile {profile}{method}{words} --warmup 64"
     )
-
-
-def _typed(flag: str, value: Any) -> list[str]:
-    """An option as it is typed: one word for yes or no, once for each value of several."""
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    if isinstance(value, dict):
-        return [f"--{flag} {shlex.quote(f'{name}={json_format.dumps(own)}')}" for name, own in value.items()]
-    values = value if isinstance(value, list | tuple) else [value]
-    return [f"--{flag} {shlex.quote(str(own))}" for own in values]
 
 
 def _as_data(found: "Estimate") -> dict[str, Any]:

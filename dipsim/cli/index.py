@@ -20,6 +20,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
     "Begin here": {
         "demo": ("demo", "A model of 3 billion weights on three devices, in figures."),
         "estimate": ("estimate", "How fast will a model be on a device? Without a trace."),
+        "explore": ("explore", "The same on a live page in the browser, with sliders."),
         "list": ("catalogue", "What there is: devices, models, methods, policies ..."),
         "show": ("show", "One of them in full: options, source, an example."),
     },

@@ -116,7 +116,7 @@ def estimate(
         results[preset] = _run(described, trace, device, is_quiet=preset != "default")
         on_progress(1 + done, 1 + len(PRESETS))
     base = DENSE if spec.mixture is None else NO_CACHE
-    results[base] = _run(_without_method(described, base), trace, device, is_quiet=True)
+    results[base] = _run(without_method(described, base), trace, device, is_quiet=True)
     on_progress(1 + len(PRESETS), 1 + len(PRESETS))
     return Estimate(results, spec, described)
 
@@ -141,7 +141,7 @@ def _scores(model: str, preset: str) -> Trace:
     return synthesize_in_memory(spec, n_tokens_of(spec), preset=preset, prompt_tokens=PROMPT_TOKENS)
 
 
-def _without_method(described: Description, base: str) -> Description:
+def without_method(described: Description, base: str) -> Description:
     """The same device and memory for a model of which nothing is left out, or of whose experts none is kept."""
     asked = {name: value for name, value in described.model_dump().items() if value != default_of(name)}
     of_device = {

@@ -15,11 +15,13 @@ from dipsim.plots.kinds import KINDS, draw
 from dipsim.plots.latency import token_times
 from dipsim.plots.layers import hit_rate_by_layer
 from dipsim.plots.look import COLUMN_WIDTH_INCHES, look, looks
+from dipsim.plots.memory import memory_map
 from dipsim.plots.pareto import pareto
 from dipsim.plots.regimes import regime_map
 from dipsim.plots.saving import FORMATS, Plot, check_format
 from dipsim.plots.statistics import statistics_by_depth
 from dipsim.plots.table import ResultTable, table
+from dipsim.plots.token import token_timeline
 from dipsim.plots.waterfall import headroom_waterfall
 
 __all__ = [
@@ -36,10 +38,12 @@ __all__ = [
     "hit_rate_by_layer",
     "look",
     "looks",
+    "memory_map",
     "pareto",
     "regime_map",
     "statistics_by_depth",
     "table",
     "time_breakdown",
+    "token_timeline",
     "token_times",
 ]

@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from dipsim.errors import DipsimError
 from dipsim.plots.bars import draw_bars
 from dipsim.plots.coinciding import take_turns
+from dipsim.plots.dram_axis import with_dram
 from dipsim.plots.labels import End, add_legend, fit_beside, name_beside, with_span
 from dipsim.plots.look import Look, figure_with, looks, looks_of, name_axes, title_of
-from dipsim.plots.dram_axis import with_dram
 from dipsim.plots.oracles import are_oracles
 from dipsim.plots.quantities import accuracy_in, is_number, on_axis
 from dipsim.plots.runs import check_alone, drawn, having, need_swept, of_groups, parts, succeeded, with_joined

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from dipsim.errors import DipsimError
+from dipsim.plots.dram_axis import with_dram
 from dipsim.plots.fidelity import Fidelity, at_equal_accuracy
 from dipsim.plots.labels import add_legend, name_points, with_span
 from dipsim.plots.look import figure_with, look, looks, name_axes
 from dipsim.plots.marking import made_for
-from dipsim.plots.dram_axis import with_dram
 from dipsim.plots.oracles import without_oracles
 from dipsim.plots.quantities import as_text, is_number, on_axis
 from dipsim.plots.runs import check_alone, drawn, having, need, need_swept, parts, succeeded, with_joined
