@@ -205,6 +205,6 @@ def test_everything_that_tells_of_progress_shows_it_in_notebooks() -> None:
     public += [ds.Simulation.run, ds.Simulation.explain, ds.Simulation.headroom, ds.Result.headroom]
     public += [evaluate, drift, adapt, allocate, capture, load_model, train]
     telling = [one for one in public if {"on_progress", "on_step"} & {*inspect.signature(one).parameters}]
-    assert len(telling) == 5 + 4 + 7
+    assert len(telling) == 6 + 4 + 7
     for one in telling:
         assert hasattr(one, "__wrapped__"), one

@@ -16,6 +16,7 @@ from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.estimation import DENSE, PROMPT_TOKENS, n_tokens_of
 from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile, extends
+from dipsim.progress import shown_in_notebooks
 from dipsim.simulation import Simulation
 from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
@@ -29,6 +30,7 @@ def devices() -> list[str]:
     return [name for name, path in shipped.names("hwprofiles", ".toml").items() if not extends(path)]
 
 
+@shown_in_notebooks("comparing", "devices")
 def compare_devices(
     profiles: Sequence[str] | None = None,
     model: str | Path | ModelSpec = MODEL,
