@@ -118,6 +118,14 @@ def test_panels_have_axes_of_their_own_where_they_differ_ten_times(kind: str, op
     assert getattr(asked.axes[0], limits)() != getattr(asked.axes[1], limits)()
 
 
+def test_panels_of_their_own_are_all_logarithmic_or_none() -> None:
+    frame = devices(1, 100).query("density == 0.5 and policy == 'lru' and method == 'dip'")
+    frame = frame.assign(tok_per_s=[1, 2, 30, 500, 600, 700])
+    with pytest.warns(DipsimWarning, match="axis of its own"):
+        figure = plots.draw(frame, "dram", panels="profile").figure
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
+
+
 @pytest.mark.parametrize("width", [8.5, 17.0, 25])
 def test_a_figure_is_as_wide_as_asked_and_its_letters_stay(tmp_path: Path, width: float) -> None:
     frame = sweep().query(ONE)
