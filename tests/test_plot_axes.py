@@ -179,12 +179,12 @@ def test_lines_coincide_where_they_are_less_than_their_width_apart(heights: list
 
 
 def test_points_that_coincide_are_rings_around_each_other() -> None:
-    frame = sweep(("dip", "dip-ca"), ("lru",)).query("dram == '2GB'").assign(tok_per_s=5.0, mlp_error=0.5)
+    frame = sweep(("dip", "dip-ca"), ("lru", "lfu")).query("dram == '2GB'").assign(tok_per_s=5.0, mlp_error=0.5)
     (axes,) = plots.draw(frame, "pareto").figure.axes
-    at = [(line.get_markersize(), line.get_markerfacecolor()) for line in axes.get_lines()[1:]]
-    assert len({size for size, _ in at}) == len(frame)
-    assert sum(face != "none" for _, face in at) == 1
-    assert min(at)[1] != "none"  # the innermost is filled
+    at = [(line.get_markersize(), line.get_markerfacecolor(), len(line.get_xydata())) for line in axes.get_lines()[1:]]
+    assert len({size for size, *_ in at}) == 4  # one for each mark, whatever the number of its runs
+    assert {n for *_, n in at} == {2}
+    assert [face != "none" for _, face, _ in sorted(at)] == [True, False, False, False]  # the innermost is filled
 
 
 def _shown(axes: Axes) -> list[Text]:

@@ -68,7 +68,7 @@ def apart(places: Sequence[float], step: float) -> list[float]:
 def letters_across(axes: Axes) -> float:
     """About how many small letters fit side by side below an axes."""
     n_columns = spec.get_gridspec().ncols if (spec := axes.get_subplotspec()) is not None else 1
-    return 0.8 * axes.get_figure(root=True).get_figwidth() * 72 / n_columns / (_LETTER * small())
+    return 0.8 * axes.figure.bbox.width / axes.figure.dpi * 72 / n_columns / (_LETTER * small())
 
 
 def with_span(name: str, rows: pd.DataFrame, column: str | None) -> str:

@@ -33,7 +33,9 @@ class Scales:
     free: frozenset[str]
 
     @classmethod
-    def of(cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], **columns: str) -> Scales:
+    def of(
+        cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], columns: dict[_Name, str]
+    ) -> Scales:
         """Checks what was asked, and says where panels are so different that their axes come apart.
 
         Args:
