@@ -34,7 +34,7 @@ class Scales:
 
     @classmethod
     def of(
-        cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], columns: dict[_Name, str]
+        cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], columns: dict[str, str]
     ) -> Scales:
         """Checks what was asked, and says where panels are so different that their axes come apart.
 
