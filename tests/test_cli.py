@@ -172,7 +172,12 @@ def test_plot_draws_what_was_swept_and_says_what_cannot_be_drawn(tmp_path: Path)
     mapped = run("plot", "results", "regimes", "-o", "map.svg", *options, cwd=tmp_path)
     assert mapped.returncode == 0, mapped.stderr
     assert "a18-paper" in (tmp_path / "map.svg").read_text()  # shipped devices are marked
+    wide = run("plot", "results", "dram", "-o", "w.svg", "--where", where, "--width", "17", "--log", "y", cwd=tmp_path)
+    assert wide.returncode == 0, wide.stderr
+    assert 'width="481.88' in (tmp_path / "w.svg").read_text()  # 17 cm
     refused = {
+        ("dram", "-o", "g.svg", "--width", "2"): "width: got 2; must be from 5 to 60 (cm)",
+        ("latency", "-o", "g.svg", "--at", "3"): "at: figure 'latency' has no such option",
         ("dram", "-o", "f.svg"): "output: 'f.svg' exists already; give --force to replace it",
         ("darm", "-o", "g.svg"): "kind: unknown name, got 'darm'; did you mean 'dram'?",
         ("dram", "-o", "g.gif"): "figure: got 'g.gif'; its name must end in .svg, .pdf, .png",

@@ -113,9 +113,9 @@ def test_missing_values_of_every_kind_are_null() -> None:
 
 def test_pareto_refuses_to_pool_and_names_the_ways_out() -> None:
     message = (
-        r"^plot: 6 runs of 'dip, lru' have one mark and differ in dram \(3GB, 1GB, 2GB\); tell them apart by --by "
-        r"method,policy,dram or --panels dram, choose by --where 'dram == \"3GB\"', or have them compete by --over "
-        r"dram$"
+        r"^plot: 6 runs of 'dip, lru' have one mark and differ in dram \(3GB, 1GB, 2GB\); tell them apart by "
+        r"--by method,policy,dram or --panels dram, choose by --where 'dram == \"3GB\"', or have them "
+        r"compete by --over dram$"
     )
     with pytest.raises(DipsimError, match=message):
         plots.draw(sweep(), "pareto")

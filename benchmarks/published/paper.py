@@ -181,6 +181,7 @@ def draw(tables: dict[str, list[Row]], quality: pd.DataFrame, folder: Path) -> N
     density, dram, flash, gamma = (pd.DataFrame(tables[name]) for name in ("density", "DRAM", "Flash speed", "gamma"))
     flash = flash.assign(gb_per_s=flash["flash_bytes_per_s"] / 1e9)
     near = quality[(quality["dram_share"] == 0.5) & (quality["perplexity"] <= FAR * quality["perplexity"].min())]
+    near = near.drop(columns="real_tok_per_s")  # a second result, of which figures know nothing
     made = {
         "density": plots.Plot(paper_figures.by_model(density, "density", "active share of the MLP"), density),
         "dram": plots.Plot(paper_figures.by_model(dram, "dram_share", "DRAM (share of weights and KV cache)"), dram),

@@ -58,7 +58,7 @@ def _draw(rows: pd.DataFrame, panels: str | None, free_axes: bool | None, title:
     label, scaled = on_axis("token_s", total_s)
     shown = parts(rows.assign(token_s=scaled), panels)
     panes = [own for _, own in shown]
-    scales = Scales.of("none", free_axes, panes, x="token_s")
+    scales = Scales.of("none", free_axes, panes, {"x": "token_s"})
     figure, grid = figure_with([name for name, _ in shown], 1 + 0.15 * len(names), scales.free)
     handles: dict[str, BarContainer] = {}
     for axes, own in zip(grid, panes, strict=True):

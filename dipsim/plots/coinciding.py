@@ -50,6 +50,6 @@ def _lie_together(axes: Axes, one: Line2D, other: Line2D) -> bool:
 def _on_page(axes: Axes, line: Line2D) -> tuple[np.ndarray, np.ndarray]:
     """x and y of a line in points, from left to right."""
     at = line.get_transform().transform(np.asarray(line.get_xydata(), dtype=float))
-    at = at[np.isfinite(at).all(axis=1)] * 72 / axes.get_figure(root=True).dpi
+    at = at[np.isfinite(at).all(axis=1)] * 72 / axes.figure.dpi
     ordered = at[np.argsort(at[:, 0], kind="stable")] if len(at) else np.zeros((1, 2))
     return ordered[:, 0], ordered[:, 1]

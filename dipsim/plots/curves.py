@@ -87,7 +87,8 @@ def _draw(
     scaled = rows.assign(**{x: x_values, y: y_values})
     shown = parts(scaled, panels)
     panes = [own for _, own in shown]
-    scales = Scales.of(*asked, panes, **({"x": x} if is_lines else {}), y=y)
+    columns = {"x": x, "y": y} if is_lines else {"y": y}
+    scales = Scales.of(*asked, panes, columns)
     if not is_lines and scales.log is None:
         scales = replace(scales, log=frozenset())  # a bar's length is its value
     figure, grid = figure_with([name for name, _ in shown], free=scales.free)

@@ -50,7 +50,7 @@ def at_equal_accuracy(
     """
     column = accuracy_in(frame)
     codes = codes_of(frame, without=[*places, by])
-    knobs = [name for name in codes if is_knob(frame, name) and n_values(codes[name]) > 1]
+    knobs = [name for name in map(str, codes) if is_knob(frame, name) and n_values(codes[name]) > 1]
     cells = frame.groupby([*places, by], sort=False, dropna=False)
     if column is None or cells.size().max() == 1 or not knobs:
         if at is not None:

@@ -23,8 +23,8 @@ from dipsim.plots.waterfall import headroom_waterfall, steps_of_run
 
 _COMPARED = ("method", "policy", "profile", "layout", "prefetch", "budget", "overlap", "unit")
 _CIRCUMSTANCES = ("profile", "model", "trace")  # no choice of those who run a model
-_LINES = {"by": _COMPARED, "panels": _CIRCUMSTANCES}
-_ROWS = {"panels": _CIRCUMSTANCES}
+_LINES: dict[str, tuple[str, ...]] = {"by": _COMPARED, "panels": _CIRCUMSTANCES}
+_ROWS: dict[str, tuple[str, ...]] = {"panels": _CIRCUMSTANCES}
 _PLACES = ("density", "dram.capacity_bytes", "profile.flash.read_bytes_per_s", "gamma", "policy", "method", "profile")
 
 

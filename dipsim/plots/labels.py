@@ -11,7 +11,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dipsim.plots.look import small
+from dipsim.plots.look import small, title_of
 
 _LETTER = 0.58  # width of a letter, in its height
 _LINE = 1.25  # from line to line of text
@@ -68,7 +68,7 @@ def apart(places: Sequence[float], step: float) -> list[float]:
 def letters_across(axes: Axes) -> float:
     """About how many small letters fit side by side below an axes."""
     n_columns = spec.get_gridspec().ncols if (spec := axes.get_subplotspec()) is not None else 1
-    return 0.8 * axes.get_figure(root=True).get_figwidth() * 72 / n_columns / (_LETTER * small())
+    return 0.8 * axes.figure.bbox.width / axes.figure.dpi * 72 / n_columns / (_LETTER * small())
 
 
 def with_span(name: str, rows: pd.DataFrame, column: str | None) -> str:
@@ -79,11 +79,12 @@ def with_span(name: str, rows: pd.DataFrame, column: str | None) -> str:
     return f"{name} ({low})" if low == high else f"{name} ({low}\u2013{high})"
 
 
-def add_legend(
-    figure: Figure, panels: Sequence[Axes], handles: Sequence[Any], names: Sequence[str], title: str
-) -> None:
+def add_legend(figure: Figure, panels: list[Axes], handles: Sequence[Any], names: Sequence[str], title: str) -> None:
     """Names in as many columns as fit: below one panel, above several, whose common axis has its name below. What is
     more than two rows of names makes the figure higher."""
+    if not names:
+        title_of(figure, panels, title)
+        return
     letters = figure.get_figwidth() * 72 / (_LETTER * small())
     n_columns = next((n for n in range(len(names), 1, -1) if _letters_of(names, n) <= letters), 1)
     n_rows = -(-len(names) // n_columns)

@@ -61,7 +61,7 @@ def _draw(tidy: pd.DataFrame, panels: str | None, asked: tuple[str | None, bool 
     label, scaled = on_axis("token_s", tidy["token_s"])
     shown = parts(tidy.assign(token_s=scaled), panels)
     panes = [own for _, own in shown]
-    scales = Scales.of(*asked, panes, x="token_s")
+    scales = Scales.of(*asked, panes, {"x": "token_s"})
     names = list(tidy["run"].unique())
     figure, grid = figure_with([name for name, _ in shown], 1 + 0.16 * len(names), scales.free)
     handles: dict[str, Any] = {}

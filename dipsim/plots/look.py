@@ -148,8 +148,8 @@ def figure_with(
         stretch = (width / usual) ** 0.5 if len(panels) == 1 else 1
         panel_inches = height * (stretch if n_rows == 1 else 0.6)
     figure = Figure(figsize=(width, n_rows * panel_inches + (0.5 if n_rows > 1 else 0)), layout="constrained")
-    shared = {f"share{name}": name not in free for name in ("x", "y")}
-    grid = list(figure.subplots(n_rows, n_columns, **shared, squeeze=False).flat)
+    made = figure.subplots(n_rows, n_columns, sharex="x" not in free, sharey="y" not in free, squeeze=False)
+    grid = list(made.flat)
     for axes, name in zip(grid, panels, strict=False):
         axes.set_title(name)
     for place, axes in enumerate(grid[len(panels) :], len(panels)):

@@ -40,8 +40,10 @@ def _device_of(frame: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     texts = frame["config"].dropna() if "config" in frame else pd.Series(dtype=str)
     config = json.loads(texts.iloc[0]) if len(texts) and isinstance(texts.iloc[0], str) else {}
     if isinstance(config, dict) and isinstance(profile := config.get("profile"), dict):
-        whole = pd.json_normalize(profile).add_prefix("profile.").iloc[0].to_dict()
-        return plain | whole, bool(config.get("unit") or config.get("units"))
+        whole = pd.json_normalize(profile).iloc[0].to_dict()
+        return plain | {f"profile.{name}": value for name, value in whole.items()}, bool(
+            config.get("unit") or config.get("units")
+        )
     return plain, False
 
 

@@ -96,7 +96,7 @@ def _draw(
 ) -> Figure:
     (x_label, x), (y_label, scaled) = on_axis("tok_per_s", rows["tok_per_s"]), on_axis(y, rows[y])
     shown = parts(rows.assign(**{"tok_per_s": x, y: scaled}), panels)
-    scales = Scales.of(*asked, [own for _, own in shown], x="tok_per_s", y=y)
+    scales = Scales.of(*asked, [own for _, own in shown], {"x": "tok_per_s", "y": y})
     figure, grid = figure_with([name for name, _ in shown], free=scales.free)
     ways = looks_of([name for name, _ in parts(rows, by)])
     handles: dict[str, Line2D] = {}
@@ -118,13 +118,24 @@ def _points(axes: Axes, rows: pd.DataFrame, y: str, by: str | None, ways: dict[s
         name, dashes = (_BOUND, ":") if is_oracle else (_FRONT, "--")
         if len(own) > 1 or not is_oracle:
             (handles[name],) = axes.plot(own["tok_per_s"], own[y], dashes, color=_GREY, linewidth=0.8)
-    rings = rows.groupby([rows[column].map("{:.4g}".format) for column in ("tok_per_s", y)]).cumcount()
-    for name, of_name in parts(rows.assign(ring=rings), by):
-        for (is_oracle, is_best, ring), own in of_name.groupby(["is_oracle", "on_front", "ring"]):
+    rows = rows.assign(ring=_rings(rows, y, by))
+    for name, of_name in parts(rows, by):
+        for (is_oracle, is_best, _), own in of_name.groupby(["is_oracle", "on_front", "ring"]):
             how: dict[str, Any] = {"color": ways[name].colour, "linestyle": "", "markeredgewidth": 0.7}
             how |= {"marker": "x" if is_oracle else ways[name].marker, "zorder": 3 if is_best else 2}
+            ring = int(own["ring"].iloc[0])
             how |= {"markersize": (5 if is_best else 3.5) + 2.5 * ring}
             face = ways[name].colour if is_best and ring == 0 else "none"
             axes.plot(own["tok_per_s"], own[y], **how, markerfacecolor=face)
             handles.setdefault(name, Line2D([], [], **how | {"markersize": 3.5}, markerfacecolor="none"))
     return handles
+
+
+def _rings(rows: pd.DataFrame, y: str, by: str | None) -> pd.Series[int]:
+    """Of each run, how many other marks stand at its place before its own."""
+    place = rows.groupby([rows[column].map("{:.4g}".format) for column in ("tok_per_s", y)]).ngroup()
+    mark = rows.groupby(by, sort=False, dropna=False).ngroup() if by is not None else pd.Series(0, rows.index)
+    each = pd.DataFrame({"place": place, "mark": mark})
+    once = each.drop_duplicates().sort_values("mark")
+    once = once.assign(ring=once.groupby("place").cumcount())
+    return pd.Series(each.merge(once, how="left")["ring"].to_numpy(), rows.index)

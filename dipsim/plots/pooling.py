@@ -38,7 +38,7 @@ def check_told(frame: pd.DataFrame, lines: Sequence[str], over: str | None) -> N
     shown = [each for name in lines for each in columns_of(name)]
     for name in allowed:
         need(frame, "over", name)
-    codes = codes_of(frame, without=[*shown, *lines, *(name for name in frame if is_knob(frame, str(name)))])
+    codes = codes_of(frame, without=[*shown, *lines, *(name for name in map(str, frame) if is_knob(frame, name))])
     groups = frame.groupby([*lines], sort=False, dropna=False) if lines else [("", frame)]
     for _, own in groups:
         differing = codes.loc[own.index]

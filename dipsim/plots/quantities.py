@@ -72,7 +72,8 @@ def set_scale(
     if is_wide(values) if is_log is None else is_log:
         (axes.set_xscale if name == "x" else axes.set_yscale)("log")
         low, high = float(values.min()), float(values.max())
-        axis.set_major_locator(LogLocator(subs=_subs(low, high, most), numticks=most + 9))
+        subs = _subs(low, high, most)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=most if subs == _PLACES[-1] else most + 9))
     else:
         axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), min_n_ticks=3))
     axis.set_minor_locator(NullLocator())

@@ -137,7 +137,7 @@ def _draw(
     (x_label, x_values), (y_label, y_values) = on_axis(x, cells[x]), on_axis(y, cells[y])
     scaled = cells.assign(**{x: x_values, y: y_values})
     shown = parts(scaled, panels)
-    scales = Scales.of(log, False, [own for _, own in shown], x=x, y=y)
+    scales = Scales.of(log, False, [own for _, own in shown], {"x": x, "y": y})
     figure, grid = figure_with([name for name, _ in shown])
     scales.set(grid, "x", [x_values])
     scales.set(grid, "y", [y_values])

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from dipsim.errors import DipsimError, DipsimWarning
 from dipsim.plots.look import most_ticks
-from dipsim.plots.quantities import is_number, set_scale
+from dipsim.plots.quantities import is_number, is_wide, set_scale
 from dipsim.results.columns import meaning_of
 
 _Name = Literal["x", "y"]
@@ -33,7 +33,9 @@ class Scales:
     free: frozenset[str]
 
     @classmethod
-    def of(cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], **columns: str) -> Scales:
+    def of(
+        cls, log: str | None, free_axes: bool | None, panels: Sequence[pd.DataFrame], columns: dict[str, str]
+    ) -> Scales:
         """Checks what was asked, and says where panels are so different that their axes come apart.
 
         Args:
@@ -57,7 +59,8 @@ class Scales:
         for name, ratio in far.items():
             said = meaning_of(columns[name]).label or columns[name]
             warnings.warn(
-                f"panels differ {ratio:.0f} times in {said}: each has an axis of its own (--shared-axes: one for all)",
+                f"panels differ {ratio:.0f} times in {said}: each has an axis of its own (--shared-axes, "
+                "free_axes=False: one for all)",
                 DipsimWarning,
                 stacklevel=4,
             )
@@ -72,9 +75,13 @@ class Scales:
             panels: the values of each.
         """
         most = most_ticks(grid) if name == "x" or len(grid) > 2 else 7
-        is_log = None if self.log is None else name in self.log
+        every = pd.concat(panels)
+        if self.log is not None:
+            is_log = name in self.log
+        else:  # of panels, as one or each by itself, all are alike
+            is_log = every.min() > 0 and any(map(is_wide, panels if name in self.free else [every]))
         if name not in self.free:
-            grid, panels = grid[:1], [pd.concat(panels)]
+            grid, panels = grid[:1], [every]
         for axes, values in zip(grid, panels, strict=True):
             set_scale(axes, name, values, most, is_log)
 

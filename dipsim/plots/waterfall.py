@@ -14,6 +14,7 @@ from dipsim.plots.saving import Plot
 from dipsim.units import three_digits
 
 _STEPS = "headroom."
+_NAMES, _NUMBERS = 100, 78  # points that names at the left and numbers behind the longest bar take
 
 
 def steps_of_run(frame: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +50,8 @@ def headroom_waterfall(steps: pd.DataFrame, title: str = "") -> Plot:
         names = zip(steps["step"], steps["changes"], strict=True)
         axes.set_yticks(places, [step + (f"\n({changes})" if changes else "") for step, changes in names])
         axes.invert_yaxis()
-        axes.set_xlim(0, 1.9 * float((left + saved).max()))
+        across = 72 * figure.get_figwidth() - _NAMES
+        axes.set_xlim(0, float((left + saved).max()) / (1 - _NUMBERS / across))
         axes.grid(visible=False, axis="y")
         set_scale(axes, "x", left, 5, is_log=False)
         axes.set_xlabel(f"{label}; hits by bytes")
