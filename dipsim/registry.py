@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -120,7 +121,9 @@ class Registry(Generic[T]):
 
     @cached_property
     def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._group)} if self._group else {}
+        return (
+            {point.name: point for point in _offered(tuple(sys.path)).select(group=self._group)} if self._group else {}
+        )
 
     def _load(self, point: EntryPoint) -> T:
         try:
@@ -130,6 +133,12 @@ class Registry(Generic[T]):
                 f"{self.kind} '{point.name}': its package ({point.value}) fails to load: {error}"
             ) from error
         return entry
+
+
+@cache
+def _offered(path: tuple[str, ...]) -> Any:  # of a type that differs between Python's versions
+    """Of all groups on that path: to look through the installed packages takes longer than to choose."""
+    return entry_points()
 
 
 def ships_with_dipsim(thing: object) -> bool:

@@ -14,7 +14,8 @@ from test_cli import complaint, run
 
 import dipsim as ds
 from dipsim import estimation
-from dipsim.estimation import N_TOKENS, N_WARM_UP, OWN_OPTIONS, PRESETS, PROMPT_TOKENS
+from dipsim.description import default_of
+from dipsim.estimation import N_TOKENS, N_TOKENS_OF_MIXTURES, OWN_OPTIONS, PRESETS, PROMPT_TOKENS
 
 MODEL = small_model(hidden_size=64, intermediate_size=512)
 MIXTURE = small_model(mixture=ds.Mixture(n_experts=8, experts_per_token=2, expert_size=32))
@@ -22,9 +23,10 @@ MIXTURE = small_model(mixture=ds.Mixture(n_experts=8, experts_per_token=2, exper
 
 def by_hand(folder: Path, model: ds.ModelSpec, preset: str, masking: ds.Method, policy: str, dram: str) -> float:
     """Tokens per second of the same run, spelled out."""
-    trace = ds.synthesize(folder / f"{preset}.zarr", model, N_TOKENS, preset=preset, prompt_tokens=PROMPT_TOKENS)
+    n_tokens = N_TOKENS if model.mixture is None else N_TOKENS_OF_MIXTURES
+    trace = ds.synthesize(folder / f"{preset}.zarr", model, n_tokens, preset=preset, prompt_tokens=PROMPT_TOKENS)
     profile = ds.HardwareProfile.load("oneplus-12-ufs4")
-    result = ds.Simulation(profile, trace, masking, policy, dram=dram, warmup=N_WARM_UP).run()
+    result = ds.Simulation(profile, trace, masking, policy, dram=dram, warmup=n_tokens // 2).run()
     return float(result.to_dict()["tok_per_s"])
 
 
@@ -39,7 +41,7 @@ def test_a_band_is_three_runs_and_the_dense_one(tmp_path: Path) -> None:
         ds.Trace.open(tmp_path / "high.zarr"),
         ds.Dense(),
         dram="0.9x",
-        warmup=N_WARM_UP,
+        warmup=N_TOKENS // 2,
     ).run()
     assert found.runs["tok_per_s"].iloc[-1] == dense.to_dict()["tok_per_s"]
     assert found.runs["scores"].tolist() == [*PRESETS, "dense"]
@@ -96,6 +98,11 @@ def test_the_command_says_the_band_and_what_to_type_next(tmp_path: Path) -> None
         assert words[0] == "dipsim"
         assert words[1] == "synth" or {*more} <= {*words}
         assert run(*words[1:], cwd=tmp_path).returncode == 0, line
+
+
+def test_the_device_that_is_a_runs_default_is_one_too() -> None:
+    done = run("estimate", "tiny", "--profile", default_of("profile"))
+    assert done.stdout.startswith(f"tiny on {default_of('profile')}, "), done.stderr
 
 
 @pytest.mark.parametrize(

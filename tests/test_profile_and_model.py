@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -267,8 +267,9 @@ def test_entry_points_load_when_asked_for_and_a_broken_one_is_named(monkeypatch:
         EntryPoint("counter", "collections:Counter", "things"),
         EntryPoint("broken", "no_such_package:Thing", "things"),
         EntryPoint("own", "collections:OrderedDict", "things"),
+        EntryPoint("another's", "collections:OrderedDict", "others"),
     ]
-    monkeypatch.setattr("dipsim.registry.entry_points", lambda group: points if group == "things" else [])
+    monkeypatch.setattr("dipsim.registry._offered", lambda path: EntryPoints(points))
     registry: Registry[object] = Registry("thing", "things")
     registry.register("own")(dict)
     assert list(registry) == ["own", "counter", "broken"]

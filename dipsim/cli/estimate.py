@@ -47,9 +47,11 @@ def estimate(
 
     if json is not None:
         check_output(json, force)
-    asked = {name: value for name, value in describe().model_dump().items() if value != default_of(name)}
+    given = describe().model_dump()
+    profile = given.pop("profile")
+    asked = {name: value for name, value in given.items() if value != default_of(name)}
     with progress("estimating", "runs") as on_progress:
-        found = estimation.estimate(model, asked.pop("profile"), on_progress, **asked)
+        found = estimation.estimate(model, profile, on_progress, **asked)
     stdout.print(f"{found.headline}\n", soft_wrap=True, markup=False)
     table(["", *found.results], _rows(found))
     stdout.print(f"\n{_memory(found)}{NOTE}\n\nNext: {_next(model, asked, found)}", soft_wrap=True, markup=False)

@@ -4,6 +4,7 @@ from dipsim.synthetic.columns import Columns
 from dipsim.synthetic.fitted import Fitted
 from dipsim.synthetic.fitting import fit
 from dipsim.synthetic.generating import all_columns, by_layer, synthesize
+from dipsim.synthetic.in_memory import synthesize_in_memory
 from dipsim.synthetic.parameters import PRESETS, ROUTER, SITES, Parameters, parameters
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "fit",
     "parameters",
     "synthesize",
+    "synthesize_in_memory",
 ]

@@ -66,13 +66,17 @@ def root_mean_square(sigma: float, d: float, p: float) -> float:
 def bending(own: Parameters) -> Float32Array:
     """Scores at the steps of m = exp(spread N(0, 1)) |N(0, 1)|, as the kernel looks them up: m's distribution bent to
     the scores', which changes no order."""
+    return _bent(own.spread, own.gen_sigma, own.gen_d, own.gen_p, own.scale)
+
+
+@lru_cache(maxsize=256)  # what differs between presets is rarely among these
+def _bent(spread: float, sigma: float, d: float, p: float, scale: float) -> Float32Array:
     steps = 1 + np.arange(BEND_STEPS) / BEND_STEPS
     octaves = [np.ldexp(steps, BEND_LOWEST_LOG2 + octave) for octave in range(BEND_OCTAVES)]
     m = np.concatenate([*octaves, [2.0 ** (BEND_LOWEST_LOG2 + BEND_OCTAVES)]])
     log_m = np.linspace(math.log(m[0]), math.log(m[-1]), 1501)
-    wanted = np.interp(np.log(m), log_m, log_hazard(log_m - math.log(2) / 2, own.spread, *_HALF_NORMAL))
-    shape = own.gen_sigma, own.gen_d, own.gen_p
-    scores = np.exp(_at_hazard(wanted, *shape)) * (own.scale / root_mean_square(*shape))
+    wanted = np.interp(np.log(m), log_m, log_hazard(log_m - math.log(2) / 2, spread, *_HALF_NORMAL))
+    scores = np.exp(_at_hazard(wanted, sigma, d, p)) * (scale / root_mean_square(sigma, d, p))
     return np.minimum(scores, _LARGEST_FLOAT16).astype(np.float32)
 
 

@@ -75,9 +75,9 @@ def synthesize(
     """
     lengths = split_lengths(n_tokens, sequence_tokens)
     _check(seed, prompt_tokens, tau_tokens, workers)
-    wanted = _wanted(model, sites)
+    wanted = sites_of(model, sites)
     check_trace_output(Path(path), force)
-    own = _own_parameters(model, wanted, preset, tau_tokens, like)
+    own = own_parameters(model, wanted, preset, tau_tokens, like)
     source = _source(seed, preset, like, own)
     ids = np.random.default_rng(seed).integers(0, model.vocab_size, n_tokens, np.int32)
     prompts = [prompt_tokens] * len(lengths)
@@ -89,6 +89,11 @@ def synthesize(
     return Trace.open(path)
 
 
+def columns_of(model: ModelSpec, site: Site, layer: int, own: Parameters, seed: int) -> Columns:
+    """The columns of a (site, layer), with those parameters."""
+    return Columns(own, site_width(model, site), [seed, (*SITES, ROUTER).index(site), layer])
+
+
 def all_columns(
     model: ModelSpec, own: dict[Site, list[Parameters]], seed: int, workers: int | None = None
 ) -> dict[tuple[Site, int], Columns]:
@@ -96,14 +101,14 @@ def all_columns(
 
     def made(place: tuple[Site, int]) -> Columns:
         site, layer = place
-        return Columns(own[site][layer], site_width(model, site), [seed, (*SITES, ROUTER).index(site), layer])
+        return columns_of(model, site, layer, own[site][layer], seed)
 
     places = [(site, layer) for site, layers in own.items() for layer in range(len(layers))]
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         return dict(zip(places, pool.map(made, places), strict=True))
 
 
-def _wanted(model: ModelSpec, sites: Sequence[str] | None) -> list[Site]:
+def sites_of(model: ModelSpec, sites: Sequence[str] | None = None) -> list[Site]:
     """The sites to make, those of the model's kind.
 
     Raises:
@@ -148,9 +153,14 @@ def _check(seed: int, prompt_tokens: int, tau_tokens: float | None, workers: int
         raise DipsimError(f"workers: got {workers}; at least 1")
 
 
-def _own_parameters(
-    model: ModelSpec, sites: list[Site], preset: str, tau_tokens: float | None, like: Trace | str | None
+def own_parameters(
+    model: ModelSpec,
+    sites: list[Site],
+    preset: str,
+    tau_tokens: float | None = None,
+    like: Trace | str | None = None,
 ) -> dict[Site, list[Parameters]]:
+    """The parameters of every layer at each site; see `synthesize`."""
     if like is not None and ROUTER in sites:
         raise DipsimError(f"like: got '{_named(like)}' for the mixture '{model.name}'; choose a preset")
     if like is not None and preset != "default":
@@ -200,7 +210,7 @@ def _write(
     def work(item: tuple[tuple[Site, int], Columns], first: int) -> None:
         (site, layer), own = item
         scores = own.scores(starts[first : first + BLOCK_TOKENS]).view(np.float16)
-        writer.write(site, layer, first, _probabilities(scores, layer in dense) if site == ROUTER else scores)
+        writer.write(site, layer, first, as_probabilities(scores, layer in dense) if site == ROUTER else scores)
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
@@ -214,7 +224,7 @@ def _write(
             raise
 
 
-def _probabilities(scores: NDArray[np.float16], is_dense: bool) -> NDArray[np.float16]:
+def as_probabilities(scores: NDArray[np.float16], is_dense: bool) -> NDArray[np.float16]:
     """Shares of each token's sum; none where the layer has no router."""
     if is_dense:
         return np.zeros_like(scores)

@@ -6,18 +6,16 @@ They hold some tokens of one layer as plain little-endian bytes, with or without
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BytesCodec, Crc32cCodec
-from zarr.codecs.bytes import Endian
-from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
-from zarr.storage import LocalStore
 
 from dipsim.kernels import Uint16Array
 from dipsim.trace.codecs import crc32c
+
+if TYPE_CHECKING:  # as in `writing`
+    import zarr
 
 
 class PlainChunks:
@@ -39,6 +37,11 @@ class PlainChunks:
     @classmethod
     def of(cls, scores: zarr.Array[Any]) -> Self | None:
         """None where the array is stored in any other way."""
+        from zarr.codecs import BytesCodec, Crc32cCodec
+        from zarr.codecs.bytes import Endian
+        from zarr.core.chunk_key_encodings import DefaultChunkKeyEncoding
+        from zarr.storage import LocalStore
+
         metadata, store = scores.metadata, scores.store_path.store
         if not isinstance(store, LocalStore) or metadata.zarr_format != 3:
             return None

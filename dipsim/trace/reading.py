@@ -29,6 +29,7 @@ from dipsim.trace.contents import (
     stored_vector,
 )
 from dipsim.trace.format import CHUNK_TOKENS, FORMAT_VERSIONS, MOST_TOKENS
+from dipsim.trace.held import HeldScores
 from dipsim.trace.members import open_members
 from dipsim.trace.remote import local_copy
 
@@ -75,7 +76,7 @@ class Trace:
     sites: tuple[str, ...]
     sequences: tuple[Sequence, ...]
     token_ids: NDArray[np.int32]
-    _scores: dict[str, StoredArray | CompactScores]
+    _scores: Mapping[str, StoredArray | CompactScores | HeldScores]
     _drift: Any = None
     chosen_per_token: int | None = None
     _prompt: Mapping[str, StoredArray | CompactScores] = field(default_factory=dict)
@@ -171,6 +172,20 @@ class Trace:
         ids = np.asarray(token_ids.reshape(-1), np.int32)
         return cls(Path("(planned)"), model, None, None, sites, sequences, ids, {})
 
+    @classmethod
+    def held(cls, model: ModelSpec, scores: Mapping[str, HeldScores], n_prompt: int, source: Mapping[str, Any]) -> Self:
+        """A trace of one sequence whose scores are in memory.
+
+        Args:
+            model: the model, dense.
+            scores: of each site.
+            n_prompt: tokens of the prompt before the sequence.
+            source: how they came to be.
+        """
+        n_tokens, _, _ = next(iter(scores.values())).shape
+        planned = cls.planned(model, tuple(scores), np.zeros((1, n_tokens), np.int32), n_prompt)
+        return replace(planned, path=Path("(in memory)"), source=source, masking={"name": "dense"}, _scores=scores)
+
     def read(self, site: str, start: int, stop: int, layer: int | None = None) -> Uint16Array:
         """Scores of tokens `start` to `stop` as float16 bit patterns: uint16 [token, layer, column], or [token, column]
         of one layer, which is how they lie on disk.
@@ -205,7 +220,7 @@ class Trace:
         return self._clean(f"prompt/{site}", self._prompt[site], start, stop, layer)[:, 0]
 
     def _clean(
-        self, name: str, array: StoredArray | CompactScores, start: int, stop: int, layer: int | None
+        self, name: str, array: StoredArray | CompactScores | HeldScores, start: int, stop: int, layer: int | None
     ) -> Uint16Array:
         """A block of an array, [token, layer, column]; see `read`."""
         first_layer = layer or 0

@@ -10,15 +10,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
-from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
-from zarr.core.sync import sync
-from zarr.storage import LocalStore
 
 from dipsim import kernels
 from dipsim.errors import DipsimError
@@ -41,9 +36,10 @@ from dipsim.trace.members import Folder
 from dipsim.trace.plain_chunks import PlainChunks
 from dipsim.version import __version__
 
-# Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several times
-# slower (benchmarks/speed/store.py). The checksum refuses a damaged chunk.
-_CODECS = [Crc32cCodec()]
+if TYPE_CHECKING:  # a fifth of a second that reading a trace has no use for
+    import zarr
+    from zarr.core.chunk_key_encodings import ChunkKeyEncodingLike
+
 # Chunks beside each other in one folder: making folders would take as long as writing.
 _FLAT: ChunkKeyEncodingLike = {"name": "default", "separator": "."}
 _SECONDS_FOR_ZARR = 10
@@ -133,6 +129,9 @@ class TraceWriter:
         return self
 
     def _create(self, folder: Path) -> None:
+        import zarr
+        from zarr.storage import LocalStore
+
         self._new, self._old = folder / "new", folder / "old"
         group = zarr.create_group(LocalStore(self._new), zarr_format=3)
         for name, values in (("token_ids", self._token_ids), ("sequence_ids", self._sequence_ids)):
@@ -146,12 +145,16 @@ class TraceWriter:
         self._plain = {name: PlainChunks.of(scores) for name, scores in self._scores.items()}
 
     def _array(self, group: zarr.Group, name: str, n_tokens: int, width: int, dtype: str) -> zarr.Array[Any]:
+        from zarr.codecs import Crc32cCodec
+
+        # Ten bits of eleven are noise in a score: compression saves a seventh of the bytes and makes reading several
+        # times slower (benchmarks/speed/store.py). The checksum refuses a damaged chunk.
         return group.create_array(
             name,
             shape=(n_tokens, self._model.n_layers, width),
             chunks=(CHUNK_TOKENS, 1, width),
             dtype=dtype,
-            compressors=_CODECS,
+            compressors=[Crc32cCodec()],
             chunk_key_encoding=_FLAT,
             config={"write_empty_chunks": True},
         )
@@ -251,6 +254,7 @@ class TraceWriter:
 
 def _wait_for_zarr() -> None:
     """zarr writes in a thread of its own, which goes on after an interrupt, and would make a removed folder anew."""
+    from zarr.core.sync import sync
 
     async def others() -> None:
         if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
