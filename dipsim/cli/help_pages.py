@@ -7,14 +7,11 @@ import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from typer.core import TyperCommand, TyperGroup
 
 from dipsim.cli.mistakes import check_once
-
-if TYPE_CHECKING:
-    from typer import Context
 
 OUTPUT, OTHER = "Output", "Other"  # topics of what many commands have
 SETTINGS = {"max_content_width": 100}
@@ -36,19 +33,19 @@ class Command(TyperCommand):
                 name = str(parameter.name)
                 parameter.metavar = name.upper() if is_argument else word_of(annotations.get(name))
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As ever, but that no option with one value is given twice."""
         if not ctx.resilient_parsing:
             check_once(self.params, args)
         return super().parse_args(ctx, args)
 
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Arguments, what must be given, and that there are others."""
         pieces = [f"[{p.metavar}]" if not p.required else _several(p) for p in self.params if not _is_option(p)]
         must = [f"{_shortest(p)} {p.metavar}" for p in self.params if _is_option(p) and p.required]
         return [*pieces, *must, "[OPTIONS]"]
 
-    def format_help_text(self, ctx: Context, formatter: Any) -> None:
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """What it is for, and the example, to be copied."""
         for paragraph in inspect.cleandoc(self.help or "").split("\n\n"):
             formatter.write_paragraph()
@@ -60,7 +57,7 @@ class Command(TyperCommand):
                 for line in broken(" ".join(paragraph.removeprefix("Example: ").split())):
                     formatter.write(f"    {line}\n")
 
-    def format_options(self, ctx: Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then options by topic."""
         _write_topics(self.get_params(ctx), formatter)
 
@@ -68,12 +65,12 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Commands, each in a sentence."""
 
-    def format_options(self, ctx: Context, formatter: Any) -> None:
+    def format_options(self, ctx: Any, formatter: Any) -> None:
         """Its commands, then its options."""
         self.format_commands(ctx, formatter)
         _write_topics(self.get_params(ctx), formatter)
 
-    def format_commands(self, ctx: Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The first sentence of each."""
         rows = [(name, _sentence(command)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
@@ -111,7 +108,7 @@ def _several(parameter: Any) -> str:
 
 
 def _shortest(parameter: Any) -> str:
-    return min((*parameter.opts,), key=len)
+    return str(min(parameter.opts, key=len))
 
 
 def _sentence(command: Any) -> str:

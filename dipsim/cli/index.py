@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import typer
 
 from dipsim.cli.help_pages import Command, Group
 from dipsim.cli.plugin import take_plugins
-
-if TYPE_CHECKING:
-    from typer import Context
 
 # Topic -> command -> the module in `dipsim.cli` that has it, and what it is for in at most 59 letters.
 TOPICS: dict[str, dict[str, tuple[str, str]]] = {
@@ -61,11 +58,11 @@ class Index(Group):
         super().__init__(**settings)
         self.commands = cast(dict[str, Any], _Commands())
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the topics."""
         return [*self.commands]
 
-    def format_commands(self, ctx: Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """What each is for, in a line."""
         width = max(map(len, self.commands))
         for topic, commands in TOPICS.items():
