@@ -47,9 +47,9 @@ def wheel_differs(wheel: Path) -> set[str]:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     parts = {"dipsim": "dipsim", **said()["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]}
     kept = {
-        f"{place}/{file.relative_to(ROOT / part).as_posix()}"
+        (Path(place) / file.relative_to(ROOT / part)).as_posix()
         for part, place in parts.items()
-        for file in (ROOT / part).rglob("*")
+        for file in [ROOT / part, *(ROOT / part).rglob("*")]
         if file.is_file() and "__pycache__" not in file.parts
     }
     return packed ^ kept
