@@ -138,7 +138,10 @@ def figures() -> None:
     """Figures of 'dipsim plot', and what each can be told."""
     from dipsim.plots import KINDS
 
-    rows = [[name, kind.says, " ".join(f"--{option}" for option in kind.options)] for name, kind in KINDS.items()]
+    rows = [
+        [name, kind.says, " ".join(f"--{option.replace('_', '-')}" for option in kind.options)]
+        for name, kind in KINDS.items()
+    ]
     table(["figure", "what it shows", "options"], rows, left=3)
 
 

@@ -85,10 +85,20 @@ def sweep(
     failed = frame[frame["error"].notna()]
     say(f"{len(frame) - len(failed)} of {len(frame)} runs in {out}")
     if len(failed) < len(frame):
-        say(f"next: dipsim report {out} -o report.html, dipsim table {out} or dipsim plot {out} pareto -o pareto.svg")
+        figure = f"dipsim plot {out} pareto -o pareto.svg{_competing(read)}"
+        say(f"next: dipsim report {out} -o report.html, dipsim table {out} or {figure}")
     if len(failed):
         say(f"{len(failed)} failed; the first: {failed['error'].iloc[0]}")
         raise typer.Exit(FAILED)
+
+
+def _competing(spec: "Spec") -> str:
+    """Of a figure's command: axes whose values are amounts, neither names to be told apart nor a method's numbers."""
+    from dipsim.description import METHOD, OPTIONS
+
+    others = [name for name in spec.axes if name not in OPTIONS or OPTIONS[name].panel != METHOD]
+    amounts = [name for name in others if name == "dram" or not any(isinstance(v, str) for v in spec.axes[name])]
+    return f" --over {','.join(amounts)}" if amounts else ""
 
 
 def _show_best(frame: "pd.DataFrame", axes: list[str], column: str) -> None:

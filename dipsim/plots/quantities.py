@@ -13,12 +13,12 @@ from dipsim.results.columns import meaning_of
 from dipsim.units import prefix_of, scaled
 
 _LOG_FROM = 10  # the largest value over the smallest, above which an axis is logarithmic
+_SHORT = 2  # and below which ticks of a logarithmic one are as of any other
 _LARGE = ((1e6, "M"), (1e3, "k"))
 # Of a decade, where ticks of a logarithmic axis may stand; the last where it spans many.
 _PLACES = (
     (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9),
     (1, 1.5, 2, 3, 4, 5, 6, 8),
-    (1, 2, 3, 5),
     (1, 2, 5),
     (1, 3),
     (1,),
@@ -73,11 +73,17 @@ def set_scale(
         (axes.set_xscale if name == "x" else axes.set_yscale)("log")
         low, high = float(values.min()), float(values.max())
         subs = _subs(low, high, most)
-        axis.set_major_locator(LogLocator(subs=subs, numticks=most if subs == _PLACES[-1] else most + 9))
+        log_ticks = LogLocator(subs=subs, numticks=most if subs == _PLACES[-1] else most + 9)
+        # Between places of a decade matplotlib's own would set as many as it likes.
+        axis.set_major_locator(log_ticks if high > _SHORT * low else _even_ticks(most))
     else:
-        axis.set_major_locator(MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), min_n_ticks=3))
+        axis.set_major_locator(_even_ticks(most))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _place: tick(value)))
+
+
+def _even_ticks(most: int) -> MaxNLocator:
+    return MaxNLocator(most, steps=(1, 2, 2.5, 5, 10), min_n_ticks=3)
 
 
 def tick(value: float) -> str:
