@@ -44,7 +44,7 @@ def page(*words: str) -> str:
     return done.output
 
 
-@pytest.mark.parametrize("path", [(), *({path[:1] for path in COMMANDS}), *COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("path", [(), *sorted({path[:1] for path in COMMANDS} - {*COMMANDS}), *COMMANDS], ids=" ".join)
 def test_a_page_fits_80_columns_and_names_no_kind_of_python(path: tuple[str, ...]) -> None:
     text = page(*path)
     assert text.startswith(f"Usage: {' '.join(['dipsim', *path])} ")
