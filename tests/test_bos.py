@@ -343,7 +343,9 @@ def test_commands_put_it_in_front_of_every_window(command: str, shell: Shell, se
     assert "bos: got 'yes'; the model's tokenizer has no BOS token" in shell.complaint(
         f"{line.format('without')} --bos yes --force"
     )
-    assert "'maybe' is not one of 'auto', 'yes', 'no'" in shell.complaint(f"{line.format('with')} --bos maybe --force")
+    assert "bos: got 'maybe'; must be one of auto, yes, no" in shell.complaint(
+        f"{line.format('with')} --bos maybe --force"
+    )
 
 
 def test_drift_takes_the_option_too(shell: Shell, seen: list[NDArray[np.int64]]) -> None:

@@ -449,7 +449,7 @@ def test_without_the_extra_the_line_to_install_it_is_told(tmp_path: Path) -> Non
         (["simulate"], "Missing argument"),
         (["simulat"], "No such command 'simulat'"),
         (["show", "profile", "nokia"], "profile: neither a name nor a file, got 'nokia'"),
-        (["show", "profile", "iphone"], "did you mean 'iphone-16'?"),
+        (["show", "profile", "iphon-16"], "did you mean 'iphone-16'?"),
         (["simulate", "tiny", "--method", "gate"], "method 'gate': give a density above 0.3333"),
         (["simulate", "tiny", "--json", ".", "--force"], "not a regular file"),
         (["simulate", "tiny", "--json", "/dev/null", "--force"], "not a regular file"),

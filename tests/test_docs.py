@@ -189,7 +189,7 @@ def test_every_command_has_a_page_with_its_options(site: Path, pages: dict[Path,
 
 def test_kinds_of_values_are_shown_and_what_a_list_prints(site: Path) -> None:
     text = re.sub(r"<[^>]+>", "", (site / "reference" / "commands" / "simulate.html").read_text())
-    assert re.search(r"--density\s+NUMBER", text)
+    assert re.search(r"--density\s+SHARE", text)
     assert "Zhang et al., NSDI 2024" in (site / "reference" / "commands" / "list.html").read_text()
 
 

@@ -33,6 +33,7 @@ from dipsim.explore import figures, serving, words
 from dipsim.explore.answers import Answer, Answers, Stale
 from dipsim.explore.chosen import Chosen, address_of, from_address
 from dipsim.explore.recorded import Recorded, read_recorded
+from dipsim.installation import how_to_add
 
 OF_TINY = {"profile": "iphone-16", "method": "dip-ca", "density": 0.6, "gamma": 0.3, "dram": "0.7x"}
 TINY = Chosen.of("tiny", OF_TINY)
@@ -238,7 +239,7 @@ def test_without_the_library_it_says_what_to_install(
     monkeypatch.setattr(sys, "argv", ["dipsim", "explore"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "pip install 'dipsim[explore]'" in capsys.readouterr().err
+    assert how_to_add("explore") in capsys.readouterr().err
 
 
 class Served:

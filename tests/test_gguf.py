@@ -253,7 +253,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(DipsimError, match=message):
             ModelSpec.load(tmp_path / name)
     (tmp_path / "folder.gguf").mkdir()
-    with pytest.raises(DipsimError, match="neither a preset nor a file"):
+    with pytest.raises(DipsimError, match=r"it holds no config\.json"):
         ModelSpec.load(tmp_path / "folder.gguf")
 
 

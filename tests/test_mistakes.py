@@ -28,7 +28,7 @@ MISTAKES = {
     "simulate": "Missing argument 'TRACE': Trace (.zarr or .zarr.zip), or 'tiny' for the one that ships; usage: dipsim "
     "simulate TRACE [OPTIONS]; 'dipsim simulate --help' tells more",
     "plot results dram": "Missing option '--output' / '-o': Figure (.svg, .pdf or .png); its data go beside it as CSV; "
-    "usage: dipsim plot RESULTS KIND -o FILE",
+    "usage: dipsim plot RESULTS [KIND] -o FILE",
     "simulate tiny --density": "Option '--density' requires an argument; 'dipsim simulate --help' tells more",
     # names
     "calibrate phone": "No such command 'phone'; choices: fio, host, job;",

@@ -108,7 +108,7 @@ def test_a_plug_in_is_shown_with_what_must_be_given(tmp_path: Path) -> None:
         (("method", "dip-cs"), "did you mean 'dip-ca'?"),
         (("policy", "sive"), "did you mean 'sieve'?"),
         (("figure", "pareta"), "did you mean 'pareto'?"),
-        (("device", "flash"), "there are none"),
+        (("device", "flash"), "neither a name nor a file, got 'flash'"),
         (("Dip_CA",), "show: got 'Dip_CA'; try 'dipsim show method dip-ca'"),
         (("none",), "try 'dipsim show policy none' or 'dipsim show prefetcher none'"),
         (("s3fifo",), "try 'dipsim show policy s3-fifo'"),

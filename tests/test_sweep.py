@@ -501,7 +501,7 @@ def test_a_damaged_file_is_named(name: str, whole: Path, tmp_path: Path) -> None
     shutil.copytree(whole, tmp_path / "results")
     (tmp_path / "results" / name).write_bytes(b"")
     for use in (lambda: read_results(tmp_path / "results"), lambda: Results(tmp_path / "results")):
-        with pytest.raises(DipsimError, match=f"{name}': (cannot be read|not JSON): ") as caught:
+        with pytest.raises(DipsimError, match=f"{name}': (cannot be read|not JSON|no table of results)[:;] ") as caught:
             use()
         assert "\n" not in str(caught.value)
 
@@ -552,7 +552,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DipsimError, match="no such folder"):
         read_results(tmp_path / "none")
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DipsimError, match="cannot be read"):
+    with pytest.raises(DipsimError, match="no table of results"):
         read_results(tmp_path / "file")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "photo.jpg").write_text("x")

@@ -28,6 +28,7 @@ from benchmarks.robustness import fuzz_words as words
 from benchmarks.robustness.fuzz_case import make_folder
 from benchmarks.robustness.fuzz_mutations import changed
 from dipsim import cli, shipped
+from dipsim.cli import application
 from dipsim.documents import read_json
 from dipsim.policies import save_use_counts
 
@@ -213,11 +214,11 @@ def carry_out(command: list[str]) -> int | None:
         warnings.resetwarnings()
         for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):  # as Python itself
             warnings.simplefilter("ignore", kind)
-        with mock.patch.object(cli, "app", _run_config if command[0] == FROM_CONFIG else cli.app):
+        with mock.patch.object(application, "app", _run_config if command[0] == FROM_CONFIG else application.app):
             return cli.main()
 
 
-def _run_config(standalone_mode: bool) -> None:
+def _run_config(**settings: object) -> None:
     """In the place of the commands."""
     data = read_json(Path(sys.argv[-1]), "result")
     if not isinstance(data, dict) or not isinstance(data.get("config"), dict):
@@ -314,7 +315,7 @@ def _option_words(rng: random.Random, folder: Path) -> list[str]:
             ["plot", "{seeds}/results", "dram", "-o", "out/f.svg"],
         )
     )
-    command = typer.main.get_command(cli.app).commands[base[0]]  # type: ignore[attr-defined]
+    command = typer.main.get_command(application.app).commands[base[0]]  # type: ignore[attr-defined]
     names = [param.opts[0] for param in command.params if param.opts[0].startswith("--") and not param.is_flag]
     written = ("--json", "--timeline", "--output", "--figure")
     drawn = [rng.choice([name for name in names if name not in written]) for _ in range(rng.randint(1, 3))]
