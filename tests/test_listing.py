@@ -29,7 +29,8 @@ def test_python_and_the_command_line_list_the_same(kind: str) -> None:
     theirs = [name for name in registry if not ships_with_dipsim(registry[name])]  # of other tests, in this process
     for name in set(listing) - set(theirs):
         assert f"\n{name} " in f"\n{shown}", name
-    assert [line.split()[0] for line in repr(listing).splitlines()[1:]] == listing
+    _, *lines = repr(listing).splitlines()
+    assert all(line.startswith(f"{name} ") for line, name in zip(lines, listing, strict=True))
     assert Tags(listing._repr_html_()).names.count("tr") == 1 + len(listing)
     assert list(listing.frame.index) == listing
 

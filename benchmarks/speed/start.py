@@ -1,4 +1,4 @@
-"""How long until something happens: imports, help, and the first simulation before and after kernels are compiled?
+"""How long until something happens: imports, help, an estimate, and a simulation before and after kernels are compiled?
 
 python -m benchmarks.speed.start
 """
@@ -18,6 +18,7 @@ from benchmarks.measuring import seconds, spread
 MAIN = "import sys; from dipsim.cli import main; sys.argv[0] = 'dipsim'; sys.exit(main())"
 SIMULATE = ["simulate", "tiny", "--profile", "oneplus-12-ufs4", "--method", "dip-ca", "--density", "0.5"]
 SIMULATE += ["--gamma", "0.2", "--policy", "lfu", "--dram", "0.5x"]
+ESTIMATE = ["estimate", "phi-3-medium", "--profile", "oneplus-12-ufs4", "--density", "0.5", "--dram", "4GB"]
 
 
 def process_s(code: str, arguments: list[str], **environment: str) -> float:
@@ -28,11 +29,12 @@ def process_s(code: str, arguments: list[str], **environment: str) -> float:
 
 
 def start_rows(n_runs: int) -> list[Row]:
-    """Fresh processes each time; the first run of a kind, which may read the disk, is left out."""
+    """Fresh processes each time; the first run of a kind, which may read the disk or compile, is left out."""
     cases = {
         "python -c pass": ("pass", []),
         "import dipsim": ("import dipsim", []),
         "dipsim --help": (MAIN, ["--help"]),
+        "dipsim estimate phi-3-medium": (MAIN, ESTIMATE),
     }
     rows = []
     for name, (code, arguments) in cases.items():
