@@ -18,11 +18,10 @@ def profiles() -> Listing:
 def _device(name: str) -> dict[str, str | float | None]:
     profile = HardwareProfile.load(name)
     flash, dram, compute = profile.flash, profile.dram, profile.compute
-    reads = {n_bytes: n_bytes / Flash(flash).one_of_many(n_bytes)[1] for n_bytes in (4096, 65536)}
     return {
         "flash_bytes_per_s": flash.read_bytes_per_s * flash.derate,
-        "reads_of_4_KiB_bytes_per_s": reads[4096],
-        "reads_of_64_KiB_bytes_per_s": reads[65536],
+        "reads_of_4_KiB_bytes_per_s": Flash(flash).random_bytes_per_s(4096),
+        "reads_of_64_KiB_bytes_per_s": Flash(flash).random_bytes_per_s(65536),
         "latency_s": flash.latency_s or None,
         "usable_dram_bytes": dram.capacity_bytes - dram.reserved_bytes,
         "dram_bytes_per_s": dram.read_bytes_per_s,

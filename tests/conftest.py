@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import warm_start
+from browser import WANTED, find
 from numpy.typing import NDArray
+from playwright.sync_api import Browser, sync_playwright
 
 from dipsim import HardwareProfile, ModelSpec, Trace, TraceWriter
 from dipsim.engine.processes import Processes
@@ -142,3 +144,14 @@ def both_engines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     """What holds of a run holds in both engines: the second is taken where none is named."""
     if request.param == "processes":
         monkeypatch.setattr("dipsim.engine.Compiled", Processes)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium or Chrome."""
+    path = find()
+    assert path, WANTED
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()

@@ -21,9 +21,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 import pytest
-from browser import WANTED, find
 from conftest import tight_slots
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from test_cli import complaint, run
 
 import dipsim as ds
@@ -95,7 +94,7 @@ def test_answers_come_in_steps_and_end_as_an_estimate() -> None:
 def test_what_is_known_is_not_worked_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Answers()
     first = answered(TINY, answers)[-1]
-    monkeypatch.setattr("dipsim.explore.scores.synthesize_in_memory", None)  # scores are kept too
+    monkeypatch.setattr("dipsim.estimation.synthesize_in_memory", None)  # scores are kept too
     assert [answer.estimate.runs["tok_per_s"].iloc[-1] for answer in answered(TINY, answers)] == [
         first.estimate.runs["tok_per_s"].iloc[-1]
     ]
@@ -271,16 +270,6 @@ def served(results: Path) -> Iterator[Served]:
     yield one
     one.process.kill()
     one.process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find()
-    assert path, WANTED
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 Open = Callable[..., Page]

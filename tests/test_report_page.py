@@ -11,24 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browser import WANTED, find
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from report_frames import PARTS, frame_of
 from test_report import EVIL
 
 from dipsim.report import page
 
 GRAVE = ("error", "assert")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find()
-    assert path, WANTED
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 Open = Callable[..., Page]

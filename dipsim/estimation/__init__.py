@@ -112,7 +112,7 @@ def estimate(
     described = Description.parse({"profile": profile, "warmup": n_tokens_of(spec) // 2} | options, "options")
     results, device = {}, device_of(described)
     for done, preset in enumerate(PRESETS):
-        trace = _scores(spec.model_dump_json(), preset)
+        trace = scores_of(spec, preset)
         results[preset] = _run(described, trace, device, is_quiet=preset != "default")
         on_progress(1 + done, 1 + len(PRESETS))
     base = DENSE if spec.mixture is None else NO_CACHE
@@ -134,8 +134,13 @@ def n_tokens_of(model: ModelSpec) -> int:
     return N_TOKENS if model.mixture is None else N_TOKENS_OF_MIXTURES
 
 
-@lru_cache(maxsize=len(PRESETS))  # one model, asked again and again
-def _scores(model: str, preset: str) -> Trace:
+def scores_of(model: ModelSpec, preset: str) -> Trace:
+    """What an estimate replays, drawn once for the models that were asked about last."""
+    return _drawn(model.model_dump_json(), preset)
+
+
+@lru_cache(maxsize=2 * len(PRESETS))  # of two models side by side
+def _drawn(model: str, preset: str) -> Trace:
     """Of a model as JSON, which can be a key."""
     spec = ModelSpec.model_validate_json(model)
     return synthesize_in_memory(spec, n_tokens_of(spec), preset=preset, prompt_tokens=PROMPT_TOKENS)

@@ -13,12 +13,11 @@ from dipsim import shipped
 from dipsim.description import Description
 from dipsim.devices import Flash
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.estimation import DENSE, PROMPT_TOKENS, n_tokens_of
+from dipsim.estimation import DENSE, n_tokens_of, scores_of
 from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile, extends
 from dipsim.progress import shown_in_notebooks
 from dipsim.simulation import Simulation
-from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
 
 MODEL = "llama-3-8b"
@@ -58,7 +57,7 @@ def compare_devices(
         if profile.name in [other.name for other in own[:index]]:
             raise DipsimError(f"profile: got '{profile.name}' twice; each device is a row of its own")
     spec = model if isinstance(model, ModelSpec) else ModelSpec.load(model)
-    trace = synthesize_in_memory(spec, n_tokens_of(spec), prompt_tokens=PROMPT_TOKENS)
+    trace = scores_of(spec, "default")
     rows = []
     for done, profile in enumerate(own):
         rows.append(_of_device(profile) | _of_model(profile, trace))

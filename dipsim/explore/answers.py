@@ -12,9 +12,8 @@ from typing import Any
 
 from dipsim.description import Description
 from dipsim.errors import DipsimError, DipsimWarning
-from dipsim.estimation import DENSE, NO_CACHE, PRESETS, Estimate, n_tokens_of, without_method
+from dipsim.estimation import DENSE, NO_CACHE, PRESETS, Estimate, n_tokens_of, scores_of, without_method
 from dipsim.explore.chosen import Chosen
-from dipsim.explore.scores import Scores
 from dipsim.explore.spans import Spans, spans_of
 from dipsim.model import ModelSpec
 from dipsim.profile import HardwareProfile
@@ -70,13 +69,8 @@ class Answer:
 
 @dataclass
 class Answers:
-    """Answers questions one after another, and keeps what it knows.
+    """Answers questions one after another, and keeps what it knows."""
 
-    Attributes:
-        scores: what is replayed.
-    """
-
-    scores: Scores = field(default_factory=Scores)
     _kept: dict[str, Answer] = field(default_factory=dict)
     _bases: dict[str, Result] = field(default_factory=dict)
 
@@ -107,10 +101,9 @@ class Answers:
 
     def _asked(self, chosen: Chosen, asked: _Question, say: Callable[[str], None]) -> Generator[Answer, None, None]:
         def drawn(preset: str) -> Any:
-            if (asked.model, preset) not in self.scores:
-                say(f"drawing scores of {asked.model.name}, {preset}")
+            say(f"drawing scores of {asked.model.name}, {preset}")
             asked.check()
-            return self.scores.of(asked.model, preset)
+            return scores_of(asked.model, preset)
 
         def answer(results: dict[str, Result], **more: Any) -> Answer:
             return Answer(chosen, Estimate(dict(results), asked.model, described), asked.device, **more)
