@@ -126,11 +126,14 @@ def test_mark_lowest(
     candidates = bools(times.size, seed)
     candidates[0] = True
     n = data.draw(st.integers(1, int(candidates.sum())))
-    marked = np.ones(times.size, np.bool_)
     highest = max(counts.max(), times.max())
-    kernels.mark_lowest(counts, times, by_count, candidates, n, highest, np.array(guess, np.int64), marked)
     order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (counts[c] if by_count else 0, times[c], c))
-    assert sorted(np.flatnonzero(marked).tolist()) == sorted(order[:n])
+    among, marked = kernels.pack_bits(candidates[None])[0], np.full((1, -(-times.size // 64)), 2**64 - 1, np.uint64)
+    for kind in (np.uint16, np.int32) if highest < 0xFFFF else (np.int32,):
+        numbers = [np.resize(values.astype(kind), 64 * among.size) for values in (counts, times)]
+        kernels.mark_lowest(*numbers, by_count, among, n, highest, np.array(guess, np.int64), marked[0])
+        found = kernels.unpack_bits(marked, times.size)[0]
+        assert sorted(np.flatnonzero(found).tolist()) == sorted(order[:n])
 
 
 def test_every_float16_becomes_its_float32() -> None:
