@@ -170,6 +170,17 @@ def test_choose_victims(priorities: list[float], seed: int, data: st.DataObject)
 
 
 @settings(deadline=None)
+@given(st.sampled_from([0, 1, 8, 63, 64, 65, 127, 128, 200]), st.integers(0, 4), st.integers(0, 99))
+def test_bit_sets(n_columns: int, n_tokens: int, seed: int) -> None:
+    flags = bools(n_tokens * n_columns, seed).reshape(n_tokens, n_columns)
+    words = kernels.pack_bits(flags)
+    assert words.tolist() == [reference.bit_set(row) for row in flags]
+    assert kernels.count_bits(words).tolist() == [sum(row) for row in flags.tolist()]
+    assert kernels.unpack_bits(words, n_columns).tolist() == flags.tolist()
+    assert kernels.pack_bits(np.asfortranarray(flags)).tolist() == words.tolist()
+
+
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.booleans(), min_size=61, max_size=61), min_size=1, max_size=4),
     st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),

@@ -19,6 +19,7 @@ with own_place():
         Uint64Array,
     )
     from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
@@ -83,12 +84,14 @@ __all__ = [
     "choose_columns",
     "choose_victims",
     "clean_scores",
+    "count_bits",
     "count_patterns",
     "count_true",
     "first_bad",
     "link_columns",
     "mark_lowest",
     "next_uses",
+    "pack_bits",
     "read_codes",
     "replay_tokens",
     "reweighted_top_k",
@@ -101,6 +104,7 @@ __all__ = [
     "time_batches",
     "time_stages",
     "top_k",
+    "unpack_bits",
     "word_sum",
     "write_codes",
 ]
