@@ -182,14 +182,15 @@ def test_bit_sets(n_columns: int, n_tokens: int, seed: int) -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.lists(st.booleans(), min_size=61, max_size=61), min_size=1, max_size=4),
+    st.lists(st.lists(st.booleans(), min_size=71, max_size=71), min_size=1, max_size=4),
     st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),
     st.sampled_from([1, 512, 4096, 16384]),
     st.sampled_from([0, 1, 4096, 9000, 40000]),
     st.none() | st.integers(0, 1000),
+    st.sampled_from([3, 4, 5]),
 )
 def test_batch_reads(
-    wanted: list[list[bool]], column_bytes: float, page_bytes: int, gap_bytes: int, seed: int | None
+    wanted: list[list[bool]], column_bytes: float, page_bytes: int, gap_bytes: int, seed: int | None, n_costs: int
 ) -> None:
     """Any cost of a read of so many pages, summed over the reads that the plain twin forms."""
     masks, n = np.array(wanted), len(wanted[0])
@@ -202,11 +203,12 @@ def test_batch_reads(
     starts = np.array([math.floor(i * column_bytes / page_bytes) for i in range(n)], np.int32)
     stops = np.array([math.ceil((i + 1) * column_bytes / page_bytes) for i in range(n)], np.int32)
     pages = np.arange(stops[-1] + 1.0)
-    costs = np.stack([pages, pages > 0, np.sqrt(pages)])
-    totals = kernels.batch_reads(masks, places, starts, stops, gap_bytes // page_bytes, costs)
+    costs = np.stack([pages, pages > 0, np.sqrt(pages), pages**2, np.cbrt(pages)])[:n_costs]
+    region = starts, stops, gap_bytes // page_bytes, kernels.costs_by_read(costs)
+    totals = kernels.batch_reads(kernels.pack_bits(masks), places, *region)
     for mask, total in zip(lying, totals, strict=True):
-        sizes = np.array(reference.read_sizes(mask, column_bytes, page_bytes, gap_bytes)) / page_bytes
-        assert total.tolist() == pytest.approx([sizes.sum(), len(sizes), np.sqrt(sizes).sum()])
+        sizes = [size // page_bytes for size in reference.read_sizes(mask, column_bytes, page_bytes, gap_bytes)]
+        assert total[:n_costs].tolist() == [sum(own[sizes].tolist()) for own in costs]  # added up in the same order
 
 
 def test_next_uses_across_two_blocks() -> None:

@@ -34,8 +34,8 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     top_m = TopK(k, lambda token: 0.2, "top-m", m=min(2 * k, n)).choice
     candidates = resident & ~chosen
     n_victims = int(candidates.sum()) // 2
-    missed = rng.random((TOKENS, n)) < missed_share
-    n_missed, places = missed.sum(axis=1).astype(np.float64), rng.permutation(n).astype(np.int32)
+    missed = kernels.pack_bits(rng.random((TOKENS, n)) < missed_share)
+    n_missed, places = kernels.count_bits(missed).astype(np.float64), rng.permutation(n).astype(np.int32)
     flash = Flash(HardwareProfile.load("oneplus-12-ufs4").flash)
     return {
         "selection, dip-ca": lambda: kernels.reweighted_top_k(scores, resident, penalty, k, begin[0], marked),
@@ -45,8 +45,8 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
         "count of a mask": lambda: kernels.count_true(chosen),
         "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, marked),
         "victims, lru": lambda: kernels.mark_lowest(uses, times, False, candidates, n_victims, 61, guess, marked),
-        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, column_bytes),
-        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, column_bytes, places=places),
+        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, n, column_bytes),
+        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, n, column_bytes, places=places),
     }
 
 
