@@ -25,7 +25,7 @@ with own_place():
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.products import add_columns
-    from dipsim.kernels.reads import batch_reads
+    from dipsim.kernels.reads import batch_reads, costs_by_read
     from dipsim.kernels.replay import (
         ENTRY,
         LAST_USE,
@@ -84,6 +84,7 @@ __all__ = [
     "choose_columns",
     "choose_victims",
     "clean_scores",
+    "costs_by_read",
     "count_bits",
     "count_patterns",
     "count_true",

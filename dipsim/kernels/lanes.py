@@ -7,6 +7,8 @@ compared, too.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 from llvmlite import ir
 from numba import types
@@ -56,7 +58,7 @@ def add_where(typing, array, word, bits):  # type: ignore[no-untyped-def]
     return types.void(_contiguous(array), types.int64, types.uint64), build
 
 
-def _contiguous(array):  # type: ignore[no-untyped-def]
+def _contiguous(array: Any) -> Any:
     """The type of an array that has lanes."""
     if not (isinstance(array, types.Array) and isinstance(array.dtype, types.Integer)):
         raise numba.TypingError(f"array: integers, got {array}")
@@ -65,7 +67,7 @@ def _contiguous(array):  # type: ignore[no-untyped-def]
     return array
 
 
-def _lanes(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _lanes(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Pointer to the numbers of a word, and the numbers."""
     kind, element = signature.args[0], context.get_data_type(signature.args[0].dtype)
     array = context.make_array(kind)(context, builder, arguments[0])
@@ -76,7 +78,7 @@ def _lanes(context, builder, signature, arguments):  # type: ignore[no-untyped-d
     return pointer, lanes
 
 
-def _all(builder, value):  # type: ignore[no-untyped-def]
+def _all(builder: Any, value: Any) -> Any:
     """The value in every lane."""
     nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
     first = builder.insert_element(nothing, value, ir.Constant(_I32, 0))

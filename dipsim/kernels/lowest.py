@@ -42,7 +42,8 @@ def _value_of_rank(keys, candidates, n, highest, guess):  # type: ignore[no-unty
 
 @numba.njit(cache=True, nogil=True)
 def _split(keys, candidates, value, lower, tied):  # type: ignore[no-untyped-def]
-    """Adds to `lower` the candidates with lower keys; `tied`, which may be the candidates, become those with this one."""
+    """Adds to `lower` the candidates with lower keys, and sets `tied`, which may be the candidates, to those with this
+    key."""
     bound, above = keys.dtype.type(value), keys.dtype.type(value + 1)
     for w in range(candidates.size):
         own, not_lower = candidates[w], at_least(keys, w, bound)
