@@ -8,7 +8,6 @@ from itertools import chain
 
 import numpy as np
 
-from dipsim import kernels
 from dipsim.cache import Tokens, Usage
 from dipsim.devices import ReadBatches
 from dipsim.engine.workload import GroupUse
@@ -83,7 +82,7 @@ def _fill(prompt: Prompt, use: GroupUse, usage: Usage, by_token: BoolArray) -> N
     n_active, n_missed = usage.counts[0, :2]
     prompt.n_active[where], prompt.n_missed[where] = n_active, n_missed
     prompt.n_uses[where], prompt.n_uses_missed[where] = by_token.sum(), by_token[:, usage.missed[0]].sum()
-    prompt.demanded.fill(where, use.reads(kernels.pack_bits(usage.missed), np.array([float(n_missed)])))
+    prompt.demanded.fill(where, use.reads(usage.missed_set, np.array([float(n_missed)])))
 
 
 def prompt_masks(setup: Setup, layer: int, group: Group, sequence: int) -> BoolArray:

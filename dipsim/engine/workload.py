@@ -191,12 +191,11 @@ class GroupUse:
         tokens = _within(work, block)
         where = tokens, self.layer, self.g
         work.use.counts[where] = usage.counts
-        missed = kernels.pack_bits(usage.missed)
         if not self._setup.reads_ahead:
-            work.asked[where] = self.sums(missed, usage.counts[:, 1].astype(np.float64))
+            work.asked[where] = self.sums(usage.missed_set, usage.counts[:, 1].astype(np.float64))
             return (self.layer,)
         guess = self._guesses.scores(block, inputs.scores, inputs.layer_before, usage)
-        return self.together.add(self, Asked(tokens, missed, guess), work)
+        return self.together.add(self, Asked(tokens, usage.missed_set, guess), work)
 
     def price(self, where: tuple[slice | int, ...], work: Work) -> None:
         """Prices what was asked, of this group in any layers."""

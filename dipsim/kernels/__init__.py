@@ -36,7 +36,7 @@ with own_place():
         replay_tokens,
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
-    from dipsim.kernels.rules import N_GUESSES, choose_columns
+    from dipsim.kernels.rules import N_SEARCHES, choose_columns
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         SHARE_ULP,
@@ -65,7 +65,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
-    "N_GUESSES",
+    "N_SEARCHES",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
