@@ -1,6 +1,7 @@
-"""How does a device serve its users: each is a SimPy process with a queue, and does one job at a time.
+"""How does a device serve its users: each has a queue, and does one job at a time.
 
-Jobs come from the model, and from loads. Those of one user are served in the order in which they were asked for. A job
+Where the model is the only user, a free device begins with a job when it is asked for it, and its end is one event.
+Beside loads a device is a SimPy process: jobs of one user are served in the order in which they were asked for, and one
 that another user waits behind gives way after every slice; who has the device alone is never interrupted.
 """
 
@@ -90,7 +91,12 @@ class Device:
         self._free_s = 0.0
         self._others_s = self._others_before_s = 0.0
         self._other_since_s: float | None = None
-        env.process(self._serve_model() if math.isinf(slice_bytes) else self._serve_users())
+        self._for_model = math.isinf(slice_bytes)  # alone
+        self._at_work_on: Job | None = None
+        self._left_s = 0.0  # of it, when it began
+        self._waiting: deque[Job] = deque()  # of the model, where it is alone
+        if not self._for_model:
+            env.process(self._serve_users())
 
     @property
     def pace(self) -> float:
@@ -116,18 +122,22 @@ class Device:
     def submit(self, job: Job) -> None:
         """Queues a job."""
         job.ready_s = self.env.now
+        if self._for_model:
+            if self._at_work_on is None:
+                self._serve(job)
+            else:
+                self._waiting.append(job)
+            return
         job.others_before_s = self._for_others_s()
         self._jobs[job.user].append(job)
         self._turns.append(job.user)
         if not self._wake.triggered:
             self._wake.succeed()
 
-    def count(self, job: Job) -> None:
-        """A job that takes no time, and so need not queue."""
-        job.ready_s = job.start_s = job.end_s = job.alone_s = self.env.now
-        job.is_done = True
-        self.moved_bytes += job.n_bytes
-        self.done_ops += job.n_ops
+    def count(self, n_bytes: float, n_ops: float) -> None:
+        """Of a job that takes no time, and so need not queue."""
+        self.moved_bytes += n_bytes
+        self.done_ops += n_ops
 
     def hold(self, seconds: float) -> simpy.Event:
         """For a load: nobody else is served for so long, from when it is its turn on.
@@ -145,24 +155,33 @@ class Device:
         self.submit(job)
         return done
 
-    def _serve_model(self) -> Events:
-        """One job after another: what `_serve_users` does where the model is the only user."""
-        jobs = self._jobs[None]
-        while True:
-            if not jobs:
-                self._wake = self.env.event()
-                yield self._wake
-            job = jobs.popleft()
-            self._turns.popleft()
-            self._begin(job)
-            left_s = job.start_s + job.service_s - self.env.now
-            if left_s > 0:
-                yield self.env.timeout(left_s)
-                self.busy_s += left_s
-            job.served_s = job.service_s
-            self.moved_bytes += job.n_bytes
-            self.done_ops += job.n_ops
-            self._end(job)
+    def _serve(self, job: Job) -> None:
+        """The model's next job begins."""
+        now_s = self.env.now
+        self._begin(job, now_s)
+        left_s = job.start_s + job.service_s - now_s
+        if left_s <= 0:
+            self._finish(job)
+            return
+        self._at_work_on, self._left_s, end = job, left_s, self.env.timeout(left_s)
+        end.callbacks.append(self._served)
+        if job.done is None:
+            job.done = end
+
+    def _served(self, _: simpy.Event) -> None:
+        """The model's job has ended, and the next one begins."""
+        self.busy_s += self._left_s
+        if (job := self._at_work_on) is not None:
+            self._finish(job)
+        self._at_work_on = None
+        while self._at_work_on is None and self._waiting:
+            self._serve(self._waiting.popleft())
+
+    def _finish(self, job: Job) -> None:
+        job.served_s = job.service_s
+        self.moved_bytes += job.n_bytes
+        self.done_ops += job.n_ops
+        self._end(job)
 
     def _serve_users(self) -> Events:
         while True:
@@ -179,8 +198,9 @@ class Device:
             is_other = job.user is not None
             if is_other:
                 self._other_since_s = self.env.now
-            if job.n_slices == 0:
-                self._begin(job)
+            if not job.has_begun:
+                self._begin(job, self.env.now)
+                self._slice(job)
             else:
                 job.gave_way_s += self.env.now - job.stopped_s
             yield from self._work_on(job)
@@ -213,28 +233,31 @@ class Device:
     def _latency_left_s(self, user: object) -> float:
         """Of the oldest job of a user."""
         job = self._jobs[user][0]
-        return job.ready_s + job.hidden_s - self.env.now if job.n_slices == 0 else 0.0
+        return job.ready_s + job.hidden_s - self.env.now if not job.has_begun else 0.0
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: Job, now_s: float) -> None:
         """Latency has passed, as far as it could while those before it were served."""
-        now = self.env.now
         if self.is_own and not job.is_pause:
             where = f"device {type(self).__name__}: service_s"
             job.service_s = amount_of(answer_of(where, lambda: self.service_s(job)), where)
             job.hidden_s = min(job.hidden_s, job.service_s)
-        job.n_slices = job.n_left = max(1, math.ceil(job.n_bytes / self._slice_bytes))
-        job.start_s = max(job.ready_s, now - job.hidden_s)
+        job.has_begun = True
+        job.start_s = max(job.ready_s, now_s - job.hidden_s)
         job.alone_s = max(job.start_s, self._free_s)
-        self.busy_s += now - job.alone_s
+        self.busy_s += now_s - job.alone_s
         if job.occupies_unit:
             self._of_unit.begin()
+        if job.begun is not None:
+            job.begun.succeed()
+
+    def _slice(self, job: Job) -> None:
+        """A job begins that may have to give way, and what kept it waiting is known."""
+        job.n_slices = job.n_left = max(1, math.ceil(job.n_bytes / self._slice_bytes))
         job.served_s = job.hidden_s
         if job.user is None:
             # What kept the model's job before it waiting is that one's.
             for_others_s = self._others_s - max(job.others_before_s, self._others_before_s)
             job.others_s = min(for_others_s, job.start_s - job.ready_s)
-        if job.begun is not None:
-            job.begun.succeed()
 
     def _work_on(self, job: Job) -> Events:
         """All of it, or as many slices as pass until somebody else waits."""
@@ -268,7 +291,7 @@ class Device:
             self._others_before_s = self._others_s
         if job.row is not None:
             job.row[:] = job.fields
-        if job.done is not None:
+        if job.done is not None and not job.done.triggered:
             job.done.succeed()
 
     def _for_others_s(self) -> float:
