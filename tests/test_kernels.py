@@ -300,3 +300,21 @@ def test_times_of_batches(
     given = 1e7, latency_s, deepest, np.array(depths), has_depths, *submitting
     kernels.time_batches(n_bytes, copy_s, costs, np.empty(len(depths)), *given, times)
     assert times == pytest.approx(reference.batch_times(n_bytes, copy_s, costs, *given), rel=1e-9)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 1e12), max_size=5),
+    st.sampled_from([0.0, 4096.0]),
+    st.sampled_from([np.inf, 4096.0, 1e5]),
+    st.sampled_from([0.0, 1e-4]),
+    st.sampled_from([(0.0, 1), (1e-5, 1), (0.02, 3)]),
+)
+def test_times_of_streams(
+    wanted_bytes: list[float], page_bytes: float, longest_bytes: float, latency_s: float, submitting: tuple[float, int]
+) -> None:
+    """To the last bit: the engine that takes tokens one by one gives this one stream after another."""
+    wanted, given = np.array(wanted_bytes), (page_bytes, longest_bytes, 3.1e9, latency_s, *submitting)
+    batches = np.empty((7, len(wanted)))
+    kernels.time_streams(wanted, *given, batches)
+    assert batches.tolist() == reference.stream_times(wanted, *given).tolist()

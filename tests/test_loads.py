@@ -568,7 +568,7 @@ def of_flash(answer: Any) -> type:
         (type("Lost", (ds.FlashDevice,), {"submit": lambda self, job: {}[job]}), "devices: Lost: KeyError"),
         (int, "devices: flash: got <class 'int'>; must be a class derived from FlashDevice"),
         (type("Greedy", (ds.FlashDevice,), {"__init__": lambda self: None}), "device Greedy: TypeError"),
-        (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: Mute: a job never ends"),
+        (type("Mute", (ds.FlashDevice,), {"submit": lambda self, job: None}), "devices: Mute: a job never ends"),
     ],
 )
 def test_a_device_that_breaks_its_contract_is_one_line(trace: Trace, kind: type, message: str) -> None:

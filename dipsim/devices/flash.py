@@ -58,12 +58,12 @@ class ReadBatches:
     @classmethod
     def empty(cls, *shape: int) -> Self:
         """No reads."""
-        return cls(*(np.zeros(shape) for _ in fields(cls)))
+        return cls(*(np.zeros(shape) for _ in _FIELDS))
 
     def fill(self, where: tuple[slice | int, ...], other: ReadBatches) -> None:
         """Writes other batches into some of these entries."""
-        for field in fields(self):
-            getattr(self, field.name)[where] = getattr(other, field.name)
+        for name in _FIELDS:
+            getattr(self, name)[where] = getattr(other, name)
 
     def one(self, *where: int) -> tuple[float, float, float, float, float]:
         """Of one batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data."""
@@ -75,6 +75,9 @@ class ReadBatches:
     def hidden_s(self) -> Float64Array:
         """Latency that passes while other batches are served."""
         return np.minimum(self.first_data_s, self.service_s - self.occupied_s)
+
+
+_FIELDS = tuple(field.name for field in fields(ReadBatches))
 
 
 class Flash:
@@ -104,11 +107,16 @@ class Flash:
         spec: the storage.
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         is_kept: whether what is read fills slots of a cache.
+
+    Attributes:
+        forms_reads: whether time depends on how bytes are spread over reads.
     """
 
     def __init__(self, spec: FlashSpec, io_depth: int | None = None, is_kept: bool = False) -> None:
         self._spec, self._io_depth = spec, io_depth
+        self.forms_reads = not spec.is_ideal
         self._map_bytes_per_s = spec.map_bytes_per_s if is_kept and spec.map_bytes_per_s else np.inf
+        self._longest_bytes = float(spec.max_read_bytes or np.inf)
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
         self._deepest = float(min(spec.queue_depth or np.inf, io_depth or np.inf))
         curves = spec.curves or {None: []}
@@ -123,25 +131,17 @@ class Flash:
         """The same storage as other apps use it, which keep as many reads in flight as they like."""
         return Flash(self._spec)
 
-    @property
-    def forms_reads(self) -> bool:
-        """Whether time depends on how bytes are spread over reads."""
-        return not self._spec.is_ideal
-
     def streams(self, n_bytes: Float64Array) -> ReadBatches:
         """Batches of one sequential stream each, in reads as long as may be; of 0 bytes, nothing is read."""
-        moved = self._whole_pages(n_bytes)
         if self._has_depths:
+            moved = self._whole_pages(n_bytes)
             return self._batches(n_bytes, moved, np.moveaxis(self._costs(moved), 0, -1), np.zeros_like(moved))
-        n_reads, transfer_s = self._n_reads(moved), moved / self._bytes_per_s
-        n_each, submit_s = n_reads / self._spec.submitters, np.where(moved > 0, self._spec.submit_s, 0.0)
-        latency_s = np.where(moved > 0, self._spec.latency_s, 0.0)
-        alone_s = latency_s + np.minimum(moved, self._longest_bytes) / self._bytes_per_s
-        formed_s = np.maximum(n_each - 1, 0.0) * submit_s + np.maximum(alone_s, submit_s)
-        service_s, occupied_s = np.maximum(latency_s + transfer_s, formed_s), np.maximum(transfer_s, n_each * submit_s)
-        return ReadBatches(
-            *(n_reads, n_bytes, moved, transfer_s), occupied_s, service_s, np.maximum(latency_s, submit_s)
+        spec, batches = self._spec, np.empty((len(_FIELDS), n_bytes.size))
+        kernels.time_streams(
+            *(n_bytes.reshape(-1), float(spec.page_bytes or 0), self._longest_bytes, self._bytes_per_s),
+            *(spec.latency_s, spec.submit_s, spec.submitters, batches),
         )
+        return ReadBatches(*batches.reshape(-1, *n_bytes.shape))
 
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
@@ -266,10 +266,6 @@ class Flash:
     def _n_reads(self, n_bytes: Float64Array) -> Float64Array:
         """Requests that read so many bytes in a row."""
         return np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else (n_bytes > 0).astype(np.float64)
-
-    @property
-    def _longest_bytes(self) -> float:
-        return float(self._spec.max_read_bytes or np.inf)
 
     def _whole_pages(self, n_bytes: Float64Array) -> Float64Array:
         """Bytes widened to pages where the profile has them."""

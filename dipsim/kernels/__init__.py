@@ -51,6 +51,7 @@ with own_place():
     from dipsim.kernels.shared_replay import share_replay
     from dipsim.kernels.stack_distances import stack_distances
     from dipsim.kernels.stages import time_stages
+    from dipsim.kernels.streams import time_streams
     from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
     from dipsim.kernels.words import word_sum
 
@@ -100,6 +101,7 @@ __all__ = [
     "synthetic_scores",
     "time_batches",
     "time_stages",
+    "time_streams",
     "top_k",
     "word_sum",
     "write_codes",
