@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Self
 
@@ -33,8 +32,7 @@ class Slices(NamedTuple):
 WHOLE = Slices()
 
 
-@dataclass(frozen=True)
-class ReadBatches:
+class ReadBatches(NamedTuple):
     """Batches of reads, each of which Flash serves as one job; float64 of one shape, an entry for each batch.
 
     Attributes:
@@ -58,26 +56,22 @@ class ReadBatches:
     @classmethod
     def empty(cls, *shape: int) -> Self:
         """No reads."""
-        return cls(*(np.zeros(shape) for _ in _FIELDS))
+        return cls(*(np.zeros(shape) for _ in cls._fields))
 
     def fill(self, where: tuple[slice | int, ...], other: ReadBatches) -> None:
         """Writes other batches into some of these entries."""
-        for name in _FIELDS:
-            getattr(self, name)[where] = getattr(other, name)
+        for own, its in zip(self, other, strict=True):
+            own[where] = its
 
     def one(self, *where: int) -> tuple[float, float, float, float, float]:
         """Of one batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data."""
-        first_data_s, service_s = float(self.first_data_s[where]), float(self.service_s[where])
-        hidden_s = min(first_data_s, service_s - float(self.occupied_s[where]))
-        return float(self.n_reads[where]), float(self.n_bytes[where]), service_s, hidden_s, first_data_s
+        n_reads, _, n_bytes, _, occupied_s, service_s, first_data_s = [own.item(where) for own in self]
+        return n_reads, n_bytes, service_s, min(first_data_s, service_s - occupied_s), first_data_s
 
     @property
     def hidden_s(self) -> Float64Array:
         """Latency that passes while other batches are served."""
         return np.minimum(self.first_data_s, self.service_s - self.occupied_s)
-
-
-_FIELDS = tuple(field.name for field in fields(ReadBatches))
 
 
 class Flash:
@@ -136,7 +130,7 @@ class Flash:
         if self._has_depths:
             moved = self._whole_pages(n_bytes)
             return self._batches(n_bytes, moved, np.moveaxis(self._costs(moved), 0, -1), np.zeros_like(moved))
-        spec, batches = self._spec, np.empty((len(_FIELDS), n_bytes.size))
+        spec, batches = self._spec, np.empty((len(ReadBatches._fields), n_bytes.size))
         kernels.time_streams(
             *(n_bytes.reshape(-1), float(spec.page_bytes or 0), self._longest_bytes, self._bytes_per_s),
             *(spec.latency_s, spec.submit_s, spec.submitters, batches),

@@ -121,10 +121,10 @@ class Device:
 
     def submit(self, job: Job) -> None:
         """Queues a job."""
-        job.ready_s = self.env.now
+        job.ready_s = now_s = self.env.now
         if self._for_model:
             if self._at_work_on is None:
-                self._serve(job)
+                self._serve(job, now_s)
             else:
                 self._waiting.append(job)
             return
@@ -155,33 +155,34 @@ class Device:
         self.submit(job)
         return done
 
-    def _serve(self, job: Job) -> None:
+    def _serve(self, job: Job, now_s: float) -> None:
         """The model's next job begins."""
-        now_s = self.env.now
         self._begin(job, now_s)
         left_s = job.start_s + job.service_s - now_s
         if left_s <= 0:
-            self._finish(job)
+            self._served(job, now_s)
             return
-        self._at_work_on, self._left_s, end = job, left_s, self.env.timeout(left_s)
-        end.callbacks.append(self._served)
+        end = self.env.timeout(left_s)
+        end.callbacks.append(self._go_on)
+        self._at_work_on, self._left_s = job, left_s
         if job.done is None:
             job.done = end
 
-    def _served(self, _: simpy.Event) -> None:
+    def _go_on(self, _: simpy.Event) -> None:
         """The model's job has ended, and the next one begins."""
+        job, now_s = self._at_work_on, self.env.now
         self.busy_s += self._left_s
-        if (job := self._at_work_on) is not None:
-            self._finish(job)
+        if job is not None:
+            self._served(job, now_s)
         self._at_work_on = None
         while self._at_work_on is None and self._waiting:
-            self._serve(self._waiting.popleft())
+            self._serve(self._waiting.popleft(), now_s)
 
-    def _finish(self, job: Job) -> None:
+    def _served(self, job: Job, now_s: float) -> None:
         job.served_s = job.service_s
         self.moved_bytes += job.n_bytes
         self.done_ops += job.n_ops
-        self._end(job)
+        self._end(job, now_s)
 
     def _serve_users(self) -> Events:
         while True:
@@ -208,8 +209,13 @@ class Device:
                 self._others_s, self._other_since_s = self._for_others_s(), None
             if job.n_left > 0:
                 self._give_way(job)
-            else:
-                self._end(job)
+                continue
+            if job.occupies_unit:
+                self._of_unit.end()
+            if not is_other:
+                job.others_s += job.gave_way_s
+                self._others_before_s = self._others_s
+            self._end(job, self.env.now)
 
     def _next(self) -> tuple[int, float]:
         """Whose turn is next, by its place in the queue, and how long that one's latency lasts still. Latency passes
@@ -242,16 +248,19 @@ class Device:
             job.service_s = amount_of(answer_of(where, lambda: self.service_s(job)), where)
             job.hidden_s = min(job.hidden_s, job.service_s)
         job.has_begun = True
-        job.start_s = max(job.ready_s, now_s - job.hidden_s)
-        job.alone_s = max(job.start_s, self._free_s)
-        self.busy_s += now_s - job.alone_s
-        if job.occupies_unit:
-            self._of_unit.begin()
+        start_s, free_s = now_s - job.hidden_s, self._free_s
+        if start_s < job.ready_s:
+            start_s = job.ready_s
+        job.start_s = start_s
+        job.alone_s = alone_s = free_s if free_s > start_s else start_s
+        self.busy_s += now_s - alone_s
         if job.begun is not None:
             job.begun.succeed()
 
     def _slice(self, job: Job) -> None:
         """A job begins that may have to give way, and what kept it waiting is known."""
+        if job.occupies_unit:
+            self._of_unit.begin()
         job.n_slices = job.n_left = max(1, math.ceil(job.n_bytes / self._slice_bytes))
         job.served_s = job.hidden_s
         if job.user is None:
@@ -281,14 +290,9 @@ class Device:
         self._jobs[job.user].appendleft(job)
         self._turns.append(job.user)
 
-    def _end(self, job: Job) -> None:
-        job.end_s = self._free_s = self.env.now
+    def _end(self, job: Job, now_s: float) -> None:
+        job.end_s = self._free_s = now_s
         job.is_done = True
-        if job.occupies_unit:
-            self._of_unit.end()
-        if job.user is None:
-            job.others_s += job.gave_way_s
-            self._others_before_s = self._others_s
         if job.row is not None:
             job.row[:] = job.fields
         if job.done is not None and not job.done.triggered:
