@@ -289,7 +289,7 @@ def stream_times(
     submit_s: float,
     submitters: int,
 ) -> NDArray[np.float64]:
-    """`ReadBatches` of streams, a row for each field: reads of `longest_bytes` in turn, and a last one of what is left."""
+    """`ReadBatches` of streams, a row for each field: reads of `longest_bytes`, and a last one of what is left."""
     moved = np.ceil(wanted_bytes / page_bytes) * page_bytes if page_bytes else wanted_bytes
     n_reads = (moved > 0).astype(np.float64) if longest_bytes == np.inf else np.ceil(moved / longest_bytes)
     transfer_s, n_each = moved / bytes_per_s, n_reads / submitters

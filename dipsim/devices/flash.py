@@ -30,6 +30,8 @@ class Slices(NamedTuple):
 
 
 WHOLE = Slices()
+# What is told of a batch's reads in sums over them.
+_WANTED_BYTES, _COPY_S, _N_BYTES, _N_READS, _SECONDS = range(5)
 
 
 class ReadBatches(NamedTuple):
@@ -137,13 +139,34 @@ class Flash:
         )
         return ReadBatches(*batches.reshape(-1, *n_bytes.shape))
 
+    @property
+    def n_sums(self) -> int:
+        """How many sums tell of a batch; see `batches`."""
+        return _SECONDS + len(self._depths)
+
+    def batches(self, sums: Float64Array) -> ReadBatches:
+        """Batches, from sums over the reads of each, [..., sum]: bytes asked for, seconds of copies, bytes moved,
+        requests, and seconds by each curve."""
+        amounts = sums[..., _WANTED_BYTES], sums[..., _N_BYTES], sums[..., _N_READS:], sums[..., _COPY_S]
+        return self._batches(*amounts)
+
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
-        moved = self._whole_pages(np.array([row_bytes]))
-        costs = n_rows[..., None] * self._costs(moved)[:, 0]
-        return self._batches(n_rows * row_bytes, n_rows * moved, costs, np.zeros_like(n_rows))
+        return self.batches(self.sums_of_rows(row_bytes, n_rows))
 
-    def columns(
+    def sums_of_rows(self, row_bytes: float, n_rows: Float64Array) -> Float64Array:
+        """What `batches` makes of them."""
+        moved = self._whole_pages(np.array([row_bytes]))
+        sums: Float64Array = np.zeros((*n_rows.shape, self.n_sums))
+        sums[..., _WANTED_BYTES], sums[..., _N_BYTES] = n_rows * row_bytes, n_rows * moved
+        sums[..., _N_READS:] = n_rows[..., None] * self._costs(moved)[:, 0]
+        return sums
+
+    def of_columns(self, sums: Float64Array) -> ReadBatches:
+        """Batches that fetch columns, from `sums_of_columns`."""
+        return self.batches(sums) if self.forms_reads else self.streams(sums[..., _WANTED_BYTES])
+
+    def sums_of_columns(
         self,
         wanted: Uint64Array,
         n_wanted: Float64Array,
@@ -153,8 +176,9 @@ class Flash:
         places: Int32Array = BY_INDEX,
         is_aligned: bool = True,
         slices: Slices = WHOLE,
-    ) -> ReadBatches:
-        """Batches that fetch the wanted columns of one group, one for each token.
+    ) -> Float64Array:
+        """Sums over the reads that fetch the wanted columns of one group, a batch for each token: [token, sum]. Where
+        nobody forms reads, of bytes alone.
 
         Args:
             wanted: uint64 [token, word], sets of columns as `kernels.pack_bits` makes them.
@@ -166,19 +190,21 @@ class Flash:
             is_aligned: whether regions begin with a page, or in the middle of one.
             slices: of a column that is wanted, what is read.
         """
-        wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
+        sums: Float64Array = np.zeros((len(wanted), self.n_sums))
+        sums[:, _WANTED_BYTES] = wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
-            return self.streams(wanted_bytes)
-        parts, n_copied = [], 0
+            return sums
+        n_copied = 0
         for piece, n_regions in Counter(pieces).items():
             piece_bytes = column_bytes * piece / sum(pieces)
             region = self._region(n_columns, piece_bytes, is_aligned, slices)
-            parts.append(n_regions * kernels.batch_reads(wanted, places, *region))
+            of_reads = kernels.batch_reads(wanted, places, *region)
+            sums[:, _N_BYTES:] += n_regions * of_reads[:, : 2 + len(self._depths)]
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
         copy_s = copied_bytes / (self._spec.copy_bytes_per_s or np.inf) + wanted_bytes / self._map_bytes_per_s
-        totals: Float64Array = sum(parts[1:], parts[0])
-        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1 : 2 + len(self._depths)], copy_s)
+        sums[:, _COPY_S] = copy_s
+        return sums
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
         """Seconds of each batch by what they are due to; together they are `service_s`.

@@ -15,7 +15,6 @@ from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.trace.reading import Block
 
-_COUNTS = ("n_active", "n_missed", "total_score", "kept_score", "kept_squares")
 # What scores say of these tells how large the part of the MLP's output is that a mask leaves out; those of experts and
 # of predictors are no magnitudes of what is multiplied.
 _MAGNITUDES = ("mlp_input", "glu", "gate", "up")
@@ -23,30 +22,45 @@ _MAGNITUDES = ("mlp_input", "glu", "gate", "up")
 
 @dataclass(frozen=True)
 class BlockUse:
-    """What a block's tokens used; int64 [token, layer, group].
+    """What a block's tokens used.
 
     Attributes:
-        n_active, n_missed: columns.
-        total_score, kept_score: sums of all scores and of the active ones in units of 2**-24.
-        kept_squares: share of the active scores in the sum of all squares, in units of 2**-40; 0 if dense.
+        block: the tokens.
+        counts: int64 [token, layer, group, count], to be filled: the following.
     """
 
     block: Block
-    n_active: Int64Array
-    n_missed: Int64Array
-    total_score: Int64Array
-    kept_score: Int64Array
-    kept_squares: Int64Array
+    counts: Int64Array
 
     @classmethod
     def empty(cls, block: Block, *shape: int) -> Self:
         """To be filled by (layer, group)."""
-        return cls(block, *(np.zeros(shape, np.int64) for _ in range(5)))
+        return cls(block, np.zeros((*shape, 5), np.int64))
 
-    def fill(self, tokens: slice, layer: int, g: int, counts: Int64Array) -> None:
-        """Some tokens at one layer and group: [token, 5], in the order of the attributes."""
-        for name, count in zip(_COUNTS, counts.T, strict=True):
-            getattr(self, name)[tokens, layer, g] = count
+    @property
+    def n_active(self) -> Int64Array:
+        """Columns that are used, [token, layer, group]."""
+        return self.counts[..., 0]
+
+    @property
+    def n_missed(self) -> Int64Array:
+        """Those of them that are missed."""
+        return self.counts[..., 1]
+
+    @property
+    def total_score(self) -> Int64Array:
+        """Sums of all scores in units of 2**-24."""
+        return self.counts[..., 2]
+
+    @property
+    def kept_score(self) -> Int64Array:
+        """Those of the active ones."""
+        return self.counts[..., 3]
+
+    @property
+    def kept_squares(self) -> Int64Array:
+        """Share of the active scores in the sum of all squares, in units of 2**-40; 0 if dense."""
+        return self.counts[..., 4]
 
 
 class TokenLog:

@@ -156,7 +156,8 @@ class Loop:
                     part = self._part(block.sequence, self._stages.prompt(sequence.prompt_length, prompt), 0)
                     part.prompt = prompt
                     yield part
-            work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+            shape = block.stop - block.start, setup.model.n_layers, len(setup.groups)
+            work = Work.empty(block, self._formulas.flash.n_sums, *shape)
             stages = self._stages.tokens(work, earlier_positions(setup.trace, block))
             part = self._part(block.sequence, stages, setup.model.n_layers if setup.reads_ahead else 0)
             part.index, part.work = index, work
