@@ -9,9 +9,20 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from dipsim import kernels
-from dipsim.kernels import Float64Array, Int32Array, Uint64Array
+from dipsim.kernels import (
+    COPY_S,
+    N_BYTES,
+    N_READS,
+    SECONDS,
+    WANTED_BYTES,
+    Float64Array,
+    Int32Array,
+    Uint64Array,
+)
 from dipsim.profile import FlashSpec
 
+# Where the column at each place begins and ends, units of a gap, costs of reads.
+Region = tuple[Int32Array, Int32Array, int, Float64Array]
 # Where columns lie in the order of their indices.
 BY_INDEX: Int32Array = np.empty(0, np.int32)
 
@@ -30,8 +41,6 @@ class Slices(NamedTuple):
 
 
 WHOLE = Slices()
-# What is told of a batch's reads in sums over them.
-_WANTED_BYTES, _COPY_S, _N_BYTES, _N_READS, _SECONDS = range(5)
 
 
 class ReadBatches(NamedTuple):
@@ -106,6 +115,7 @@ class Flash:
 
     Attributes:
         forms_reads: whether time depends on how bytes are spread over reads.
+        n_sums: how many sums tell of a batch; see `batches`.
     """
 
     def __init__(self, spec: FlashSpec, io_depth: int | None = None, is_kept: bool = False) -> None:
@@ -120,6 +130,7 @@ class Flash:
         self._lacks_depth_1 = self._has_depths and 1 not in curves
         depths = [1] * self._lacks_depth_1 + [depth or 1 for depth in curves]
         self._depths = np.array(depths, np.float64)
+        self.n_sums = SECONDS + len(depths)
         self._curves = [np.array(points, np.float64).reshape(-1, 2) for points in curves.values()]
 
     @cached_property
@@ -131,24 +142,30 @@ class Flash:
         """Batches of one sequential stream each, in reads as long as may be; of 0 bytes, nothing is read."""
         if self._has_depths:
             moved = self._whole_pages(n_bytes)
-            return self._batches(n_bytes, moved, np.moveaxis(self._costs(moved), 0, -1), np.zeros_like(moved))
+            amounts = [n_bytes, np.zeros_like(moved), moved, *self._costs(moved)]
+            return self.batches(np.stack(amounts, axis=-1))
         spec, batches = self._spec, np.empty((len(ReadBatches._fields), n_bytes.size))
         kernels.time_streams(
-            *(n_bytes.reshape(-1), float(spec.page_bytes or 0), self._longest_bytes, self._bytes_per_s),
+            *(
+                np.ascontiguousarray(n_bytes).reshape(-1),
+                float(spec.page_bytes or 0),
+                self._longest_bytes,
+                self._bytes_per_s,
+            ),
             *(spec.latency_s, spec.submit_s, spec.submitters, batches),
         )
         return ReadBatches(*batches.reshape(-1, *n_bytes.shape))
 
-    @property
-    def n_sums(self) -> int:
-        """How many sums tell of a batch; see `batches`."""
-        return _SECONDS + len(self._depths)
-
     def batches(self, sums: Float64Array) -> ReadBatches:
         """Batches, from sums over the reads of each, [..., sum]: bytes asked for, seconds of copies, bytes moved,
         requests, and seconds by each curve."""
-        amounts = sums[..., _WANTED_BYTES], sums[..., _N_BYTES], sums[..., _N_READS:], sums[..., _COPY_S]
-        return self._batches(*amounts)
+        spec, out = self._spec, np.empty((len(ReadBatches._fields), sums.size // self.n_sums))
+        kernels.time_batches(
+            *(sums.reshape(-1, self.n_sums), spec.derate, self._bytes_per_s),
+            *(spec.latency_s, self._deepest, self._depths, self._has_depths),
+            *(spec.submit_s, spec.submitters, out),
+        )
+        return ReadBatches(*out.reshape(-1, *sums.shape[:-1]))
 
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
@@ -158,13 +175,13 @@ class Flash:
         """What `batches` makes of them."""
         moved = self._whole_pages(np.array([row_bytes]))
         sums: Float64Array = np.zeros((*n_rows.shape, self.n_sums))
-        sums[..., _WANTED_BYTES], sums[..., _N_BYTES] = n_rows * row_bytes, n_rows * moved
-        sums[..., _N_READS:] = n_rows[..., None] * self._costs(moved)[:, 0]
+        sums[..., WANTED_BYTES], sums[..., N_BYTES] = n_rows * row_bytes, n_rows * moved
+        sums[..., N_READS:] = n_rows[..., None] * self._costs(moved)[:, 0]
         return sums
 
     def of_columns(self, sums: Float64Array) -> ReadBatches:
         """Batches that fetch columns, from `sums_of_columns`."""
-        return self.batches(sums) if self.forms_reads else self.streams(sums[..., _WANTED_BYTES])
+        return self.batches(sums) if self.forms_reads else self.streams(sums[..., WANTED_BYTES])
 
     def sums_of_columns(
         self,
@@ -191,19 +208,16 @@ class Flash:
             slices: of a column that is wanted, what is read.
         """
         sums: Float64Array = np.zeros((len(wanted), self.n_sums))
-        sums[:, _WANTED_BYTES] = wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
+        sums[:, WANTED_BYTES] = wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
             return sums
-        n_copied = 0
-        for piece, n_regions in Counter(pieces).items():
-            piece_bytes = column_bytes * piece / sum(pieces)
-            region = self._region(n_columns, piece_bytes, is_aligned, slices)
+        regions, copied = self._regions(n_columns, column_bytes, pieces, is_aligned, slices)
+        for n_alike, region in regions:
             of_reads = kernels.batch_reads(wanted, places, *region)
-            sums[:, _N_BYTES:] += n_regions * of_reads[:, : 2 + len(self._depths)]
-            n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
-        copied_bytes = wanted_bytes * (n_copied / sum(pieces))
+            sums[:, N_BYTES:] += n_alike * of_reads[:, : 2 + len(self._depths)]
+        copied_bytes = wanted_bytes * copied
         copy_s = copied_bytes / (self._spec.copy_bytes_per_s or np.inf) + wanted_bytes / self._map_bytes_per_s
-        sums[:, _COPY_S] = copy_s
+        sums[:, COPY_S] = copy_s
         return sums
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
@@ -231,27 +245,20 @@ class Flash:
         """What it delivers in random reads of that size at a full queue, heat and all."""
         return n_bytes / self.one_of_many(n_bytes)[1]
 
-    def _batches(
-        self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copy_s: Float64Array
-    ) -> ReadBatches:
-        """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
-        spec, shape = self._spec, n_bytes.shape
-        flat = costs.reshape(-1, costs.shape[-1]).copy()
-        flat[:, 1:] /= spec.derate
-        times: Float64Array = np.empty((len(flat), 4))
-        kernels.time_batches(
-            *(n_bytes.reshape(-1), copy_s.reshape(-1)),
-            *(flat, np.empty(flat.shape[1] - 1)),
-            *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
-            *(spec.submit_s, spec.submitters, times),
-        )
-        n_reads, of_batches = flat[:, 0].reshape(shape), times.T.reshape(4, *shape)
-        return ReadBatches(n_reads, wanted_bytes, n_bytes, *of_batches)
-
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
-    def _region(
-        self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices
-    ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
+    def _regions(
+        self, n_columns: int, column_bytes: float, pieces: tuple[int, ...], is_aligned: bool, slices: Slices
+    ) -> tuple[list[tuple[int, Region]], float]:
+        """Regions that columns of so many pieces lie in: how many are alike, and what each is; and the share of their
+        bytes that is copied."""
+        regions, n_copied = [], 0
+        for piece, n_regions in Counter(pieces).items():
+            piece_bytes = column_bytes * piece / sum(pieces)
+            regions.append((n_regions, self._region(n_columns, piece_bytes, is_aligned, slices)))
+            n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
+        return regions, n_copied / sum(pieces)
+
+    def _region(self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices) -> Region:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
         A unit is a page, or a slice where the profile has no pages: either way reads are whole numbers of them.
