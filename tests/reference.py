@@ -280,6 +280,27 @@ def synthetic_scores(
     return scores
 
 
+def stream_times(
+    wanted_bytes: NDArray[np.float64],
+    page_bytes: float,
+    longest_bytes: float,
+    bytes_per_s: float,
+    latency_s: float,
+    submit_s: float,
+    submitters: int,
+) -> NDArray[np.float64]:
+    """`ReadBatches` of streams, a row for each field: reads of `longest_bytes`, and a last one of what is left."""
+    moved = np.ceil(wanted_bytes / page_bytes) * page_bytes if page_bytes else wanted_bytes
+    n_reads = (moved > 0).astype(np.float64) if longest_bytes == np.inf else np.ceil(moved / longest_bytes)
+    transfer_s, n_each = moved / bytes_per_s, n_reads / submitters
+    submit_s, latency_s = np.where(moved > 0, submit_s, 0.0), np.where(moved > 0, latency_s, 0.0)
+    alone_s = latency_s + np.minimum(moved, longest_bytes) / bytes_per_s
+    formed_s = np.maximum(n_each - 1, 0.0) * submit_s + np.maximum(alone_s, submit_s)
+    occupied_s, service_s = np.maximum(transfer_s, n_each * submit_s), np.maximum(latency_s + transfer_s, formed_s)
+    first_s = np.maximum(latency_s, submit_s)
+    return np.stack([n_reads, wanted_bytes, moved, transfer_s, occupied_s, service_s, first_s])
+
+
 def batch_times(
     n_bytes: NDArray[np.float64],
     copy_s: NDArray[np.float64],

@@ -63,7 +63,7 @@ class TokenStages:
         self._reach, self._reach_of = setup.reach(None), [setup.reach(group) for group in setup.groups]
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
-        self._n_scored_of = self._n_scored.tolist()
+        self._n_scored_of, self._first_of = self._n_scored.tolist(), self._first.tolist()
         beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
         n_pinned = setup.model.pinned_weights[:, None]
         self._attention_ops = n_pinned * operations(1, bits.attention) + beside_ops  # [layer, 1]
@@ -93,7 +93,7 @@ class TokenStages:
         n_hits = float(work.use.n_active[t, layer, g]) - n_missed
         n_held = n_hits + float(work.n_used_ahead[t, layer, g])
         column_bytes, column_ops = self._column_bytes_of[layer][g], self._column_ops_of[g]
-        n_begun = float(self._first[g]) * n_hits
+        n_begun = self._first_of[g] * n_hits
         return self._formulas.of_one(
             work.demanded.one(t, layer, g),
             n_held * column_bytes,
@@ -208,7 +208,7 @@ def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) 
             joined[:, 2 + g : -1 : n_in_layer] = masked[:, :, g]
         return joined
 
-    batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
+    batches = ReadBatches(*(join(name, lambda stages: stages.batches) for name in ReadBatches._fields))
     return Stages(batches, *(join(field.name) for field in fields(Stages) if field.name != "batches"))
 
 

@@ -55,8 +55,7 @@ class Work:
         return cls(BlockUse.empty(block, *shape), np.zeros(shape), *both)
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What one (layer, group) is given for the tokens of a block, each [token, column] or None.
 
     Attributes:
@@ -75,12 +74,13 @@ class Inputs:
 
     def of(self, tokens: slice) -> Inputs:
         """Those of some of the tokens."""
+        scores, masks, missed, next_use, before = self
         return Inputs(
-            None if self.scores is None else self.scores[tokens],
-            None if self.masks is None else self.masks[tokens],
-            None if self.missed is None else self.missed[tokens],
-            None if self.next_use is None else self.next_use[tokens],
-            None if self.layer_before is None else self.layer_before[tokens],
+            None if scores is None else scores[tokens],
+            None if masks is None else masks[tokens],
+            None if missed is None else missed[tokens],
+            None if next_use is None else next_use[tokens],
+            None if before is None else before[tokens],
         )
 
 
@@ -104,7 +104,7 @@ class GroupUse:
         self, setup: Setup, flash: Flash, layer: int, g: int, future: Future | None, shared: SharedCache | None = None
     ) -> None:
         self.layer, self.g, self.group = layer, g, setup.groups[g]
-        self._setup = setup
+        self._setup, self._reads_ahead = setup, setup.reads_ahead
         self._flash = flash
         self._beside = setup.layers_beside(layer, self.group)
         self._is_pinned = setup.is_pinned(layer, self.group)
@@ -176,8 +176,8 @@ class GroupUse:
     def tokens(self, block: Block, inputs: Inputs) -> Tokens:
         """What the cache is told of these tokens."""
         first_token = block.start - self._setup.trace.sequences[block.sequence].start
-        n_tokens, reads_ahead = block.stop - block.start, self._setup.reads_ahead
-        return Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead)
+        n_tokens = block.stop - block.start
+        return Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, self._reads_ahead)
 
     def fetch(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> None:
         """Fills in what these tokens use and read, some of it ahead of its use."""
@@ -191,7 +191,7 @@ class GroupUse:
         tokens = _within(work, block)
         where = tokens, self.layer, self.g
         work.use.counts[where] = usage.counts
-        if not self._setup.reads_ahead:
+        if not self._reads_ahead:
             work.asked[where] = self.sums(usage.missed_set, usage.counts[:, 1].astype(np.float64))
             return (self.layer,)
         guess = self._guesses.scores(block, inputs.scores, inputs.layer_before, usage)
@@ -200,7 +200,7 @@ class GroupUse:
     def price(self, where: tuple[slice | int, ...], work: Work) -> None:
         """Prices what was asked, of this group in any layers."""
         work.demanded.fill(where, self._priced(work.asked[where]))
-        if self._setup.reads_ahead:
+        if self._reads_ahead:
             work.ahead.fill(where, self._priced(work.asked_ahead[where]))
 
     @property

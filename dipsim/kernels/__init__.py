@@ -18,7 +18,7 @@ with own_place():
         Uint16Array,
         Uint64Array,
     )
-    from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.batches import COPY_S, N_BYTES, N_READS, SECONDS, WANTED_BYTES, time_batches
     from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
@@ -52,6 +52,7 @@ with own_place():
     from dipsim.kernels.shared_replay import share_replay
     from dipsim.kernels.stack_distances import stack_distances
     from dipsim.kernels.stages import time_stages
+    from dipsim.kernels.streams import time_streams
     from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
     from dipsim.kernels.words import word_sum
 
@@ -60,16 +61,21 @@ __all__ = [
     "BEND_LOWEST_LOG2",
     "BEND_OCTAVES",
     "BEND_STEPS",
+    "COPY_S",
     "ENTRY",
     "LARGEST_FINITE",
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
+    "N_BYTES",
+    "N_READS",
     "N_SEARCHES",
+    "SECONDS",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
+    "WANTED_BYTES",
     "Amount",
     "BoolArray",
     "Float32Array",
@@ -104,6 +110,7 @@ __all__ = [
     "synthetic_scores",
     "time_batches",
     "time_stages",
+    "time_streams",
     "top_k",
     "unpack_bits",
     "word_sum",

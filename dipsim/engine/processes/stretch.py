@@ -1,0 +1,51 @@
+"""When does each slice of a job end while nobody else asks for its device: they pass as one event."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, repeat
+
+from dipsim.engine.processes.job import Job
+
+# So many at most: who comes all the time would have many worked out for nothing.
+MOST_SLICES = 64
+
+
+class Stretch:
+    """Slices that follow each other.
+
+    Args:
+        job: whose.
+        n_slices: how many.
+        slice_s: how long each takes.
+        now_s: when the first begins.
+
+    Attributes:
+        is_cut: whether somebody has come, so that it ends with the slice that goes on.
+    """
+
+    def __init__(self, job: Job, n_slices: int, slice_s: float, now_s: float) -> None:
+        self.job, self.slice_s, self.is_cut = job, slice_s, False
+        # Added up one by one, as they would be if each were an event.
+        self._edges_s = list(accumulate(repeat(slice_s, n_slices), initial=now_s))
+        self._n_told = 0
+
+    def passed(self, now_s: float) -> int:
+        """How many have ended since it was last told."""
+        before, self._n_told = self._n_told, bisect_right(self._edges_s, now_s) - 1
+        return self._n_told - before
+
+    def left_s(self, now_s: float) -> float:
+        """How long until its end."""
+        return delay(now_s, self._edges_s[bisect_left(self._edges_s, now_s, 1) if self.is_cut else -1])
+
+
+def delay(now_s: float, at_s: float) -> float:
+    """Seconds that, added to the one, give the other to the last bit."""
+    seconds = at_s - now_s
+    while now_s + seconds < at_s:
+        seconds = math.nextafter(seconds, math.inf)
+    while now_s + seconds > at_s:
+        seconds = math.nextafter(seconds, -math.inf)
+    return seconds
