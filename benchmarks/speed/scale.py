@@ -136,6 +136,7 @@ def step(rows: list[Row], name: str, n_rows: int, work: Callable[[], object]) ->
     took_s, took_cpu_s = time.perf_counter() - began_s, cpu_with_children_s() - began_cpu_s
     memory = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     rows.append({"rows": n_rows, "what": name, "s": took_s, "cpu_s": took_cpu_s, "MiB_after": memory})
+    print(f"{n_rows} rows, {name}: {took_s:.3g} s", file=sys.stderr, flush=True)
     return found
 
 
