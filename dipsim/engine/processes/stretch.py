@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, repeat
 
@@ -37,15 +36,8 @@ class Stretch:
         return self._n_told - before
 
     def left_s(self, now_s: float) -> float:
-        """How long until its end."""
-        return delay(now_s, self._edges_s[bisect_left(self._edges_s, now_s, 1) if self.is_cut else -1])
-
-
-def delay(now_s: float, at_s: float) -> float:
-    """Seconds that, added to the one, give the other to the last bit."""
-    seconds = at_s - now_s
-    while now_s + seconds < at_s:
-        seconds = math.nextafter(seconds, math.inf)
-    while now_s + seconds > at_s:
-        seconds = math.nextafter(seconds, -math.inf)
-    return seconds
+        """How long until its end, or half as long where no number of seconds ends there to the last bit; 0 at its end.
+        From the middle on, one does."""
+        end_s = self._edges_s[bisect_left(self._edges_s, now_s, 1) if self.is_cut else -1]
+        seconds = end_s - now_s
+        return seconds if now_s + seconds == end_s else seconds / 2
