@@ -287,7 +287,7 @@ class Device:
         while (left_s := stretch.left_s(self.env.now)) > 0:
             with suppress(simpy.Interrupt):
                 yield self.env.timeout(left_s)
-        self._count_slices()
+        self._count_slices(is_over=True)
         self._stretch = None
 
     def _cut_stretch(self) -> None:
@@ -296,10 +296,10 @@ class Device:
             self._stretch.is_cut = True
             self._process.interrupt()
 
-    def _count_slices(self) -> None:
+    def _count_slices(self, is_over: bool = False) -> None:
         """What has been done so far of slices that pass as one event."""
         if (stretch := self._stretch) is not None:
-            for _ in range(stretch.passed(self.env.now)):
+            for _ in range(stretch.passed(self.env.now, is_over)):
                 self._pass(stretch.job, stretch.slice_s)
 
     def _pass(self, job: Job, seconds: float) -> None:

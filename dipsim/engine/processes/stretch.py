@@ -30,9 +30,11 @@ class Stretch:
         self._edges_s = list(accumulate(repeat(slice_s, n_slices), initial=now_s))
         self._n_told = 0
 
-    def passed(self, now_s: float) -> int:
-        """How many have ended since it was last told."""
-        before, self._n_told = self._n_told, bisect_right(self._edges_s, now_s) - 1
+    def passed(self, now_s: float, is_over: bool = False) -> int:
+        """How many have ended since it was last told. While it goes on, one that ends now has yet to: who looks has
+        been waiting for longer than a slice."""
+        before = self._n_told
+        self._n_told = max(before, (bisect_right if is_over else bisect_left)(self._edges_s, now_s) - 1)
         return self._n_told - before
 
     def left_s(self, now_s: float) -> float:
