@@ -107,6 +107,7 @@ class GroupUse:
         self._setup, self._reads_ahead = setup, setup.reads_ahead
         self._flash = flash
         self._beside = setup.layers_beside(layer, self.group)
+        self._column_bytes, self._own_slices = self.group.bytes_in(layer), self._slices((layer,))
         self._is_pinned = setup.is_pinned(layer, self.group)
         self._future = None if self._is_pinned else future
         self.part = None if shared is None else shared.part_of(layer, self.group)
@@ -223,15 +224,19 @@ class GroupUse:
             n_wanted: how many they are.
             layers: whose slices of these columns, side by side; its own alone without any.
         """
-        column_bytes, layers = self.group.bytes_in(self.layer), layers or (self.layer,)
+        column_bytes = self._column_bytes
         if self._reads:
-            row_bytes = column_bytes * len(layers) / len(self._reads)
+            row_bytes = column_bytes * max(len(layers), 1) / len(self._reads)
             return self._flash.sums_of_rows(row_bytes, n_wanted * sum(self._reads))
         if not column_bytes:
             return np.zeros((len(wanted), self._flash.n_sums))
-        slices = Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
+        slices = self._slices(layers) if layers else self._own_slices
         group = self.group.n_columns, column_bytes, self._pieces
         return self._flash.sums_of_columns(wanted, n_wanted, *group, self._places, self._is_aligned, slices)
+
+    def _slices(self, layers: tuple[int, ...]) -> Slices:
+        """Of some layers that lie side by side."""
+        return Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
 
 
 class Asked(NamedTuple):

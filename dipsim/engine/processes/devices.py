@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import simpy
@@ -59,12 +60,11 @@ class Device:
         self._jobs: defaultdict[object, deque[Job]] = defaultdict(deque)  # that wait, by user
         self._turns: deque[object] = deque()  # users; one for every job that waits, in the order of the queue
         self._wake = env.event()
-        self._free_s = 0.0
+        self._free_s = self._left_s = 0.0  # since when it is free; how long its job went on when it began
         self._others_s = self._others_before_s = 0.0
         self._other_since_s: float | None = None
         self._for_model = math.isinf(slice_bytes)  # alone
         self._at_work_on: Job | None = None
-        self._left_s = 0.0  # of it, when it began
         self._waiting: deque[Job] = deque()  # of the model, where it is alone
         self._stretch: Stretch | None = None  # of slices, where others may come
         self._process = None if self._for_model else env.process(self._serve_users())
@@ -284,12 +284,10 @@ class Device:
     def _stretch_out(self, stretch: Stretch) -> Events:
         """Slices as one event, unless somebody comes meanwhile, who waits for the end of one."""
         self._stretch = stretch
-        try:
-            yield self.env.timeout(stretch.left_s(self.env.now))
-        except simpy.Interrupt:
-            if (left_s := stretch.left_s(self.env.now)) > 0:
+        while (left_s := stretch.left_s(self.env.now)) > 0:
+            with suppress(simpy.Interrupt):
                 yield self.env.timeout(left_s)
-        self._count_slices()
+        self._count_slices(is_over=True)
         self._stretch = None
 
     def _cut_stretch(self) -> None:
@@ -298,10 +296,10 @@ class Device:
             self._stretch.is_cut = True
             self._process.interrupt()
 
-    def _count_slices(self) -> None:
+    def _count_slices(self, is_over: bool = False) -> None:
         """What has been done so far of slices that pass as one event."""
         if (stretch := self._stretch) is not None:
-            for _ in range(stretch.passed(self.env.now)):
+            for _ in range(stretch.passed(self.env.now, is_over)):
                 self._pass(stretch.job, stretch.slice_s)
 
     def _pass(self, job: Job, seconds: float) -> None:

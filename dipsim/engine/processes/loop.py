@@ -221,7 +221,7 @@ class Loop:
         self._choose(token, layer, g)
         t = token.index
         seconds = StageSeconds(*self._stages.group(token.work, t, layer, g))
-        due = token.ahead.get((self._firsts[layer][g], g))
+        due = token.ahead.get((self._firsts[layer][g], g)) if token.ahead else None
         is_used = due is not None and token.work.n_used_ahead[t, layer, g] > 0
         return Stage(seconds, due if is_used else None)
 

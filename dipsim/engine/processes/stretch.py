@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from itertools import accumulate, repeat
 
@@ -31,21 +30,16 @@ class Stretch:
         self._edges_s = list(accumulate(repeat(slice_s, n_slices), initial=now_s))
         self._n_told = 0
 
-    def passed(self, now_s: float) -> int:
-        """How many have ended since it was last told."""
-        before, self._n_told = self._n_told, bisect_right(self._edges_s, now_s) - 1
+    def passed(self, now_s: float, is_over: bool = False) -> int:
+        """How many have ended since it was last told. While it goes on, one that ends now has yet to: who looks has
+        been waiting for longer than a slice."""
+        before = self._n_told
+        self._n_told = max(before, (bisect_right if is_over else bisect_left)(self._edges_s, now_s) - 1)
         return self._n_told - before
 
     def left_s(self, now_s: float) -> float:
-        """How long until its end."""
-        return delay(now_s, self._edges_s[bisect_left(self._edges_s, now_s, 1) if self.is_cut else -1])
-
-
-def delay(now_s: float, at_s: float) -> float:
-    """Seconds that, added to the one, give the other to the last bit."""
-    seconds = at_s - now_s
-    while now_s + seconds < at_s:
-        seconds = math.nextafter(seconds, math.inf)
-    while now_s + seconds > at_s:
-        seconds = math.nextafter(seconds, -math.inf)
-    return seconds
+        """How long until its end, or half as long where no number of seconds ends there to the last bit; 0 at its end.
+        From the middle on, one does."""
+        end_s = self._edges_s[bisect_left(self._edges_s, now_s, 1) if self.is_cut else -1]
+        seconds = end_s - now_s
+        return seconds if now_s + seconds == end_s else seconds / 2
