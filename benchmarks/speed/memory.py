@@ -3,8 +3,8 @@
     python -m benchmarks.speed.memory --tokens 1024 4096 20000 --layers 40 100            2 GB of disk, some ten minutes
 
 phi-3-medium's run as `benchmarks.speed.whole` has it, with other numbers of layers too, each length in a process of its
-own. A trace is one chunk of tokens over and over, by links: the simulation reads as many files as of any other trace of
-that length.
+own, without PyTorch. A trace is one chunk of tokens over and over, by links: the simulation reads as many files as of
+any other trace of that length.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from dipsim.trace.format import CHUNK_TOKENS
 # The peak of the process's own memory: getrusage would report that of the process that started it, if larger.
 _PEAK = """
 from pathlib import Path
-from benchmarks.speed.whole import simulate
-simulate({path!r}, "oneplus-12-ufs4", {n_tokens})
+import dipsim as ds
+ds.Simulation(
+    "oneplus-12-ufs4", {path!r}, ds.DipCa(density=0.5, gamma=0.2), "lfu", dram="0.5x", tokens={n_tokens}
+).run()
 status = Path("/proc/self/status").read_text()
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 """
