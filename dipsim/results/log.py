@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from dipsim.kernels import SHARE_ULP, ULP, BoolArray, Float64Array, Int64Array
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.trace.reading import Block
 
+# A table as arrays of one length; pandas makes a frame of it when somebody looks.
+Columns = dict[str, NDArray[Any]]
 _COUNTS = ("n_active", "n_missed", "total_score", "kept_score", "kept_squares")
 # What scores say of these tells how large the part of the MLP's output is that a mask leaves out; those of experts and
 # of predictors are no magnitudes of what is multiplied.
@@ -71,7 +73,8 @@ class TokenLog:
         layers = range(model.n_layers)
         self._column_bytes = np.array([[group.bytes_in(layer) for group in groups] for layer in layers])
         self._n_mlp_weights = model.mlp_weights
-        self._blocks: list[pd.DataFrame] = []
+        self._column_weights = np.array([group.column_weights for group in groups])
+        self._blocks: list[Columns] = []
 
     def add_prompt(self, seconds: float, counts: tuple[Int64Array, Int64Array] | None = None) -> None:
         """The prompt phase of a sequence took this long.
@@ -99,22 +102,21 @@ class TokenLog:
             measured: more columns of `tokens`, [token] by name.
         """
         n_hits = use.n_active - use.n_missed
-        column_weights = np.array([group.column_weights for group in self._groups])
         rows = {
             "token": np.arange(use.block.start, use.block.stop),
-            "sequence": use.block.sequence,
+            "sequence": np.full(len(positions), use.block.sequence),
             "position": positions,
             "warm_up": is_warm_up,
             "active_columns": use.n_active.sum(axis=(1, 2)),
             "hits": n_hits.sum(axis=(1, 2)),
             "active_bytes": (use.n_active * self._column_bytes).sum(axis=(1, 2)),
             "hit_bytes": (n_hits * self._column_bytes).sum(axis=(1, 2)),
-            "density": (use.n_active * column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
+            "density": (use.n_active * self._column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
             "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
             "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
             "squared_error": self._squared_error(use),
         }
-        self._blocks.append(pd.DataFrame(rows | measured))
+        self._blocks.append(rows | measured)
         for g, group in enumerate(self._groups):
             self.n_active[group.name] += use.n_active[~is_warm_up, :, g].sum(axis=0)
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
@@ -131,37 +133,37 @@ class TokenLog:
         error: Float64Array = (1 - kept).mean(axis=1)
         return error
 
-    def tokens(self) -> pd.DataFrame:
+    def tokens(self) -> Columns:
         """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here. It and
         `squared_error` are NaN where weights are left out without looking at scores."""
-        frame = pd.concat(self._blocks, ignore_index=True)
-        masked = frame["total_score"] > 0
+        columns = {name: np.concatenate([rows[name] for rows in self._blocks]) for name in self._blocks[0]}
+        masked = columns["total_score"] > 0
         # Weights that no token uses, though no group is masked: what that costs scores do not tell.
-        is_known = any(group.site for group in self._groups) or bool(np.allclose(frame["density"], 1))
-        share = frame["kept_score"] / frame["total_score"].where(masked, 1)
-        frame["retained_magnitude"] = share.where(masked, 1.0 if is_known else np.nan)
+        is_known = any(group.site for group in self._groups) or bool(np.allclose(columns["density"], 1))
+        share = columns["kept_score"] / np.where(masked, columns["total_score"], 1)
+        columns["retained_magnitude"] = np.where(masked, share, 1.0 if is_known else np.nan)
         if not is_known:
-            frame["squared_error"] = np.nan
-        return frame
+            columns["squared_error"] = np.full(masked.size, np.nan)
+        return columns
 
-    def layers(self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]) -> pd.DataFrame:
-        """One row per layer and group that the layer has, over the counted tokens; `slots` is None in a cache that all
-        layers share."""
-        parts = [
-            pd.DataFrame(
-                {
+    def layers(
+        self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """By group, one row per layer that has it, over the counted tokens; `slots` is None in a cache that all layers
+        share."""
+        parts = {}
+        for group in groups:
+            if layers := [layer for layer in range(len(slots[group.name])) if group.columns_in(layer)]:
+                n_active, n_hits = self.n_active[group.name][layers], self.n_hits[group.name][layers]
+                parts[group.name] = {
                     "layer": layers,
-                    "group": group.name,
-                    "n_columns": group.n_columns,
+                    "group": [group.name] * len(layers),
+                    "n_columns": [group.n_columns] * len(layers),
                     "column_bytes": [group.bytes_in(layer) for layer in layers],
                     "slots": [slots[group.name][layer] for layer in layers],
-                    "active_columns": self.n_active[group.name][layers],
-                    "hits": self.n_hits[group.name][layers],
-                    "misses": (self.n_active[group.name] - self.n_hits[group.name])[layers],
-                    "hit_rate": self.n_hits[group.name][layers] / self.n_active[group.name][layers],
+                    "active_columns": n_active.tolist(),
+                    "hits": n_hits.tolist(),
+                    "misses": (n_active - n_hits).tolist(),
+                    "hit_rate": (n_hits / n_active).tolist(),
                 }
-            )
-            for group in groups
-            for layers in [[layer for layer in range(len(slots[group.name])) if group.columns_in(layer)]]
-        ]
-        return pd.concat(parts).sort_values("layer", kind="stable", ignore_index=True)
+        return parts
