@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numba
+from dipsim.kernels.compiled_code import entry, inner
 
 # Of the lanes, to find how many read while the others copy: to a part in 10**12.
 _HALVINGS = 40
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
     """Seconds at a depth, from those at the measured ones: between two a power of the depth."""
     if depths.size == 1:
@@ -23,7 +23,7 @@ def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
     return curve_s[upper - 1] ** (1 - share) * curve_s[upper] ** share
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
     """Seconds of a batch whose lanes read or copy: by Little's law `copy_s / seconds` of them copy, the others read."""
     if has_depths:
@@ -44,7 +44,7 @@ def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s)
     return max(least_s, seconds)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def time_batches(  # type: ignore[no-untyped-def]
     n_bytes, copy_s, costs, curve_s, bytes_per_s, latency_s, deepest, depths, has_depths, submit_s, submitters, out
 ):
