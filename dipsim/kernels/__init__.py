@@ -19,12 +19,13 @@ with own_place():
         Uint64Array,
     )
     from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.products import add_columns
-    from dipsim.kernels.reads import batch_reads
+    from dipsim.kernels.reads import batch_reads, costs_by_read
     from dipsim.kernels.replay import (
         ENTRY,
         LAST_USE,
@@ -35,7 +36,7 @@ with own_place():
         replay_tokens,
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
-    from dipsim.kernels.rules import N_GUESSES, choose_columns
+    from dipsim.kernels.rules import N_SEARCHES, choose_columns
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         SHARE_ULP,
@@ -64,7 +65,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
-    "N_GUESSES",
+    "N_SEARCHES",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
@@ -83,12 +84,15 @@ __all__ = [
     "choose_columns",
     "choose_victims",
     "clean_scores",
+    "costs_by_read",
+    "count_bits",
     "count_patterns",
     "count_true",
     "first_bad",
     "link_columns",
     "mark_lowest",
     "next_uses",
+    "pack_bits",
     "read_codes",
     "replay_tokens",
     "reweighted_top_k",
@@ -101,6 +105,7 @@ __all__ = [
     "time_batches",
     "time_stages",
     "top_k",
+    "unpack_bits",
     "word_sum",
     "write_codes",
 ]

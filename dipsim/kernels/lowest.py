@@ -5,35 +5,30 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import ctpop64
+from dipsim.kernels.lanes import at_least
 from dipsim.kernels.selection import top_k
-
-# Counts are taken in narrow integers, which a pass over more columns could overflow.
-_STRETCH = 32768
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_lower(keys, value):  # type: ignore[no-untyped-def]
-    """How many keys are lower than the value, and how many are not higher."""
-    bound = keys.dtype.type(value)
+def _count_lower(keys, candidates, value):  # type: ignore[no-untyped-def]
+    """How many candidates' keys are lower than the value, and how many are not higher."""
     n_lower, n_not_higher = np.int64(0), np.int64(0)
-    for start in range(0, keys.size, _STRETCH):
-        stretch = keys[start : start + _STRETCH]
-        lower, not_higher = keys.dtype.type(0), keys.dtype.type(0)
-        for i in range(stretch.size):
-            lower = keys.dtype.type(lower + keys.dtype.type(stretch[i] < bound))
-            not_higher = keys.dtype.type(not_higher + keys.dtype.type(stretch[i] <= bound))
-        n_lower += np.int64(lower)
-        n_not_higher += np.int64(not_higher)
+    bound, above = keys.dtype.type(value), keys.dtype.type(value + 1)
+    for w in range(candidates.size):
+        n_lower += ctpop64(candidates[w] & ~at_least(keys, w, bound))
+        n_not_higher += ctpop64(candidates[w] & ~at_least(keys, w, above))
     return n_lower, n_not_higher
 
 
 @numba.njit(cache=True, nogil=True)
-def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
-    """The n-th lowest key, and how many keys are lower: by counting, from a guess on, in ever longer steps."""
+def _value_of_rank(keys, candidates, n, highest, guess):  # type: ignore[no-untyped-def]
+    """The n-th lowest key of the candidates, and how many of these are lower: by counting, from a guess on, in ever
+    longer steps."""
     low, high = np.int64(0), np.int64(highest)
     probe, step = min(max(guess, low), high), np.int64(1)
     while True:
-        n_lower, n_not_higher = _count_lower(keys, probe)
+        n_lower, n_not_higher = _count_lower(keys, candidates, probe)
         if n_lower >= n:
             high = probe - 1
             probe = max(probe - step, low + (high - low) // 2)
@@ -46,27 +41,28 @@ def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys):  # type: ignore[no-untyped-def]
-    """`mark_lowest` by way of keys (uninitialised) that hold numbers up to highest + 2."""
-    # Keys are counts or times plus one: 0 leaves in any case, and what is above all is no candidate.
-    number = keys.dtype.type
-    never = number(highest + 2)
-    if by_count:
-        for i in range(keys.size):
-            keys[i] = number(counts[i] + 1) if candidates[i] else never
-        guess[0], _ = _value_of_rank(keys, n, highest + 1, guess[0])
-        count = number(guess[0])
-        for i in range(keys.size):
-            outside = never if keys[i] > count else number(0)
-            keys[i] = number(times[i] + 1) if keys[i] == count else outside
-    else:
-        for i in range(keys.size):
-            keys[i] = number(times[i] + 1) if candidates[i] else never
-    guess[1], n_lower = _value_of_rank(keys, n, highest + 1, guess[1])
-    time = number(guess[1])
-    for i in range(keys.size):
-        marked[i] = keys[i] < time
-    _mark_first(keys, time, n - n_lower, marked)
+def _split(keys, candidates, value, lower, tied):  # type: ignore[no-untyped-def]
+    """Adds to `lower` the candidates with lower keys, and sets `tied`, which may be the candidates, to those with this
+    key."""
+    bound, above = keys.dtype.type(value), keys.dtype.type(value + 1)
+    for w in range(candidates.size):
+        own, not_lower = candidates[w], at_least(keys, w, bound)
+        lower[w] |= own & ~not_lower
+        tied[w] = own & not_lower & ~at_least(keys, w, above)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_first(columns, n, marked):  # type: ignore[no-untyped-def]
+    """Adds the first n of a set."""
+    for w in range(columns.size):
+        if n <= 0:
+            return
+        own = columns[w]
+        while n > 0 and own != 0:
+            first = own & (~own + np.uint64(1))
+            marked[w] |= first
+            own ^= first
+            n -= 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -74,37 +70,23 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 
     Args:
-        counts, times: int32 [column], at least 0.
+        counts, times: uint16 or int32 [column], in whole words, at least 0.
         by_count: priority is the count, then the time; else the time alone.
-        candidates: bool [column], at least n of them.
+        candidates: uint64 [word], a set of at least n columns.
         n: at least 1.
-        highest: what no count and no time exceeds; below 2**31 - 2. Short numbers are faster.
+        highest: what no count and no time exceeds; one more is a number of their kind, too.
         guess: int64 [2], where to begin, updated; any is right, those of a similar search are fast.
-        marked: bool [column], to be filled.
+        marked: uint64 [word], to be filled; may be the candidates.
     """
-    if highest + 2 < 0xFFFF:
-        keys = np.empty(times.size, np.uint16)
-        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys)
-    else:
-        long_keys = np.empty(times.size, np.int32)
-        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, long_keys)
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark_first(keys, value, wanted, marked):  # type: ignore[no-untyped-def]
-    """Adds the first `wanted` columns with this key."""
-    for start in range(0, keys.size, 64):
-        if wanted <= 0:
-            return
-        stretch, taken = keys[start : start + 64], marked[start : start + 64]
-        found = keys.dtype.type(0)
-        for i in range(stretch.size):
-            found = keys.dtype.type(found + keys.dtype.type(stretch[i] == value))
-        if found:
-            for i in range(stretch.size):
-                if wanted > 0 and stretch[i] == value:
-                    taken[i] = True
-                    wanted -= 1
+    tied = candidates.copy()
+    marked[:] = np.uint64(0)
+    if by_count:
+        guess[0], n_lower = _value_of_rank(counts, tied, n, highest, guess[0])
+        _split(counts, tied, guess[0], marked, tied)
+        n -= n_lower
+    guess[1], n_lower = _value_of_rank(times, tied, n, highest, guess[1])
+    _split(times, tied, guess[1], marked, tied)
+    _add_first(tied, n - n_lower, marked)
 
 
 @numba.njit(cache=True, nogil=True)
