@@ -297,13 +297,13 @@ class CompiledReplay(Replay):
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)
         gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
-        choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
+        k, rule, exempt, m = self._top_k.choice if self._top_k else (0, 0, 0, 0)
         if places.stop > _MOST_TOKENS:
             self._uses, self._times = self._uses.astype(np.int32), self._times.astype(np.int32)
         kernels.replay_tokens(
             NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
-            *choice,
+            *(k, rule or None, exempt, m),  # the first rule is the usual one, and compiled without the others
             *self._ranking,
             self._admission == "priority",
             self._place.slots,

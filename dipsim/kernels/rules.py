@@ -91,16 +91,17 @@ def choose_set(scores, n_columns, resident, gamma, k, rule, exempt, m, guess, ch
             max(score) + (1 - gamma) * favoured`; favoured is what is resident or exempt. `TOP_M` fills its places from
             the exempt, the best k that are resident, the best m that are resident, and the best k that are not. `DROP`
             takes the best k without those that are not favoured and have less than the share gamma of their sum, but
-            for the very best.
+            for the very best. None is `REWEIGHT`, too, and known when numba compiles this, which then leaves out the
+            others: a third of the time until the first run.
         exempt: the best columns by score that are exempt, 0 to n.
         m: of `TOP_M`, 0 to n.
         guess: int64 [N_SEARCHES, 2], as of `best_of`.
         chosen: uint64 [word], to be filled.
     """
-    if rule == TOP_M:
+    if rule is not None and rule == TOP_M:
         _top_m(scores, resident, k, exempt, m, guess, chosen)
         return
-    if rule == DROP:
+    if rule is not None and rule == DROP:
         _drop(scores, resident, gamma, k, exempt, guess, chosen)
         return
     favoured = resident
@@ -109,10 +110,10 @@ def choose_set(scores, n_columns, resident, gamma, k, rule, exempt, m, guess, ch
         best_of(scores, resident, _PLAIN, exempt, guess[_EXEMPT], favoured)
         for w in range(resident.size):
             favoured[w] |= resident[w]
-    if rule == REWEIGHT:
-        best_of(scores, favoured, gamma, k, guess[_K], chosen)
-    else:
+    if rule is not None and rule == BLEND:
         _blend(scores, n_columns, favoured, gamma, k, chosen)
+    else:
+        best_of(scores, favoured, gamma, k, guess[_K], chosen)
 
 
 @numba.njit(cache=True, nogil=True)

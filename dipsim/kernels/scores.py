@@ -47,7 +47,8 @@ def whole_words(scores):  # type: ignore[no-untyped-def]
     if n == scores.size:
         return scores
     padded = np.zeros(n, scores.dtype)
-    padded[: scores.size] = scores
+    for i in range(scores.size):  # for `padded[:n] = scores` numba compiles a message about shapes: 2 s
+        padded[i] = scores[i]
     return padded
 
 
