@@ -305,7 +305,7 @@ class CompiledReplay(Replay):
             np.array(gammas, np.float32),
             *(k, rule or None, exempt, m),  # the first rule is the usual one, and compiled without the others
             *self._ranking,
-            self._admission == "priority",
+            True if self._admission == "priority" else None,
             self._place.slots,
             first_token + 1,  # a prompt comes before the first
             _NO_NEXT_USE if next_use is None else next_use,

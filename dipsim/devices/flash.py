@@ -220,7 +220,7 @@ class Flash:
         flat[:, 1:] /= spec.derate
         times: Float64Array = np.empty((len(flat), 4))
         kernels.time_batches(
-            *(np.ascontiguousarray(own).reshape(-1) for own in (n_bytes, copy_s)),  # compiled for one layout
+            *(np.ascontiguousarray(n_bytes).reshape(-1), copy_s.reshape(-1)),  # compiled for one layout
             *(flat, np.empty(flat.shape[1] - 1)),
             *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
             *(spec.submit_s, spec.submitters, times),

@@ -19,7 +19,7 @@ SOURCES = Path(__file__).parent
 entry = numba.njit(cache=True, nogil=True)
 # What only other kernels call, and are compiled with: without a way in from Python or C, which would take a fifth of
 # the time until the first run.
-inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
 
 
 @contextmanager

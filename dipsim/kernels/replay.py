@@ -152,7 +152,7 @@ def _update(  # type: ignore[no-untyped-def]
     if 0 < window <= token:
         n_resident = _expire(times, token - window, resident)
     highest = _SOONEST if ranking == NEXT_USE else token + 1
-    if bypass:
+    if bypass is not None:
         n_resident = _keep_best(
             missed, n_missed, uses, times, by_count, slots, n_resident, resident, highest, guess, gone
         )
@@ -199,7 +199,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         k, rule, exempt, m: how columns are chosen, as of `choose_set`.
         ranking: one of the constants above.
         window: after so many tokens without use a column leaves in any case; 0 for never; of LAST_USE alone.
-        bypass: admission `priority` instead of `always`.
+        bypass: True for admission `priority`, None for `always`: numba compiles one of the two.
         slots: most columns that fit.
         first: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
@@ -230,6 +230,19 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(
-                *(own, ranking, window, bypass, slots, first + t, future, resident, n_resident),
-                *(uses, times, guess, active[t], missed[t], counts[t, 1]),
+                own,
+                ranking,
+                window,
+                bypass,
+                slots,
+                first + t,
+                future,
+                resident,
+                n_resident,
+                uses,
+                times,
+                guess,
+                active[t],
+                missed[t],
+                counts[t, 1],
             )
