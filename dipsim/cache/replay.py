@@ -298,15 +298,15 @@ class CompiledReplay(Replay):
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)
         gammas = self._top_k.gammas(places) if chooses and self._top_k else _NO_GAMMAS
-        choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
+        k, rule, exempt, m = self._top_k.choice if self._top_k else (0, 0, 0, 0)
         if places.stop > _MOST_TOKENS:
             self._uses, self._times = self._uses.astype(np.int32), self._times.astype(np.int32)
         kernels.replay_tokens(
             NO_SCORES if scores is None else scores,
             gammas,
-            *choice,
+            *(k, rule or None, exempt, m),  # the first rule is the usual one, and compiled without the others
             *self._ranking,
-            self._admission == "priority",
+            True if self._admission == "priority" else None,
             self._place.slots,
             first_token + 1,  # a prompt comes before the first
             _NO_NEXT_USE if next_use is None else next_use,
