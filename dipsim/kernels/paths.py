@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import numba
-
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.stages import EARLY, END, GAVE_WAY, LATE, READ, READY, SELECT, SERVICE, START, TRANSFER
 
 # The parts of a stage's seconds. The last is waiting for Flash that was busy with something else.
 FLASH_LATENCY, FLASH_BANDWIDTH, FROM_DRAM, COMPUTING, SELECTION, WAITING = range(6)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _waited(job):  # type: ignore[no-untyped-def]
     """Before it began and while it gave way."""
     return job[START] - job[READY] + job[GAVE_WAY]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _took(job):  # type: ignore[no-untyped-def]
     """From when a job could have begun to its end. (Differences of its own seconds, not of the clock: that would cost
     digits.)"""
     return _waited(job) + job[SERVICE]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _path(jobs, first_data_s, planned_s, queued_s, parts):  # type: ignore[no-untyped-def]
     """One stage: [part, field] and the plans of its batch, to [part]."""
     read, late, service_s = jobs[READ], jobs[LATE], jobs[READ, SERVICE]
@@ -53,7 +52,7 @@ def _path(jobs, first_data_s, planned_s, queued_s, parts):  # type: ignore[no-un
         parts[COMPUTING] = computed_s
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def path_of_stages(jobs, first_data_s, planned_s, queued_s, paths):  # type: ignore[no-untyped-def]
     """The critical path of stages whose devices work at once: of those the one that ends last decides, of equal ones
     Flash, then DRAM.
