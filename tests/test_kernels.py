@@ -133,7 +133,9 @@ def test_mark_lowest(
     among, marked = kernels.pack_bits(candidates[None])[0], np.full((1, -(-times.size // 64)), 2**64 - 1, np.uint64)
     for kind in (np.uint16, np.int32) if highest < 0xFFFF else (np.int32,):
         uses, last = (np.resize(values.astype(kind), 64 * among.size) for values in (counts, times))
-        kernels.mark_lowest(uses, last, by_count, among, n, highest, np.array(guess, np.int64), marked[0])
+        kernels.mark_lowest(
+            uses, last, by_count, among, n, highest, np.array([guess, guess[::-1]], np.int64), marked[0]
+        )
         found = kernels.unpack_bits(marked, times.size)[0]
         assert sorted(np.flatnonzero(found).tolist()) == sorted(order[:n])
 

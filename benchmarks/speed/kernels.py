@@ -27,7 +27,7 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     scores = np.abs(rng.standard_normal(n)).astype(np.float16).view(np.uint16)
     resident, chosen, marked = rng.random(n) < 0.5, np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     uses, times = (rng.integers(0, 60, n).astype(np.uint16) for _ in range(2))
-    guess = np.array([10, 30], np.int64)
+    guess = np.array([[10, 30], [30, 10]], np.int64)
     plain, penalty = np.float32(1), np.float32(0.2)
     begin = [kernels.reweighted_top_k(scores, resident, gamma, k, 15000, chosen) - 10 for gamma in (penalty, plain)]
     guesses = np.full((kernels.N_SEARCHES, 2), begin[1])

@@ -33,7 +33,7 @@ NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
 _NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
 _NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
 # Where searches of the kernels begin.
-GUESSES = (2 + kernels.N_SEARCHES, 2)
+GUESSES = (3 + kernels.N_SEARCHES, 2)
 # Of a sequence whose counts and times are kept in 16 bits.
 _MOST_TOKENS = 0xFFFF - 3
 

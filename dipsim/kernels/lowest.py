@@ -5,58 +5,64 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dipsim.kernels.bits import ctpop64
+from dipsim.kernels.bits import count_set, ctpop64, cttz64
 from dipsim.kernels.lanes import at_least
-from dipsim.kernels.selection import top_k
+from dipsim.kernels.selection import add_best, top_k
+
+
+# Columns that are rather ranked than told apart by another pass.
+_FEW = 256
+_PATIENCE = 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_lower(keys, candidates, value):  # type: ignore[no-untyped-def]
-    """How many candidates' keys are lower than the value, and how many are not higher."""
-    n_lower, n_not_higher = np.int64(0), np.int64(0)
-    bound, above = keys.dtype.type(value), keys.dtype.type(value + 1)
+def _find_lower(keys, candidates, value, found):  # type: ignore[no-untyped-def]
+    """Sets `found` to the candidates whose key is lower than the value. Returns how many they are."""
+    total, bound = np.int64(0), keys.dtype.type(value)
     for w in range(candidates.size):
-        n_lower += ctpop64(candidates[w] & ~at_least(keys, w, bound))
-        n_not_higher += ctpop64(candidates[w] & ~at_least(keys, w, above))
-    return n_lower, n_not_higher
+        found[w] = candidates[w] & ~at_least(keys, w, bound)
+        total += ctpop64(found[w])
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
-def _value_of_rank(keys, candidates, n, highest, guess):  # type: ignore[no-untyped-def]
-    """The n-th lowest key of the candidates, and how many of these are lower: by counting, from a guess on, in ever
-    longer steps."""
-    low, high = np.int64(0), np.int64(highest)
-    probe, step = min(max(guess, low), high), np.int64(1)
-    while True:
-        n_lower, n_not_higher = _count_lower(keys, candidates, probe)
-        if n_lower >= n:
-            high = probe - 1
-            probe = max(probe - step, low + (high - low) // 2)
-        elif n_not_higher < n:
-            low = probe + 1
-            probe = min(probe + step, low + (high - low) // 2)
+def _narrow(keys, candidates, n_candidates, n, highest, guess, sets):  # type: ignore[no-untyped-def]
+    """Moves from the candidates to `sets[0]` those that are among the n of lowest key for certain: what stays is few,
+    or of one key. Returns how many stay, and how many of these are among the n."""
+    lower, upper, found = sets[1], sets[2], sets[3]
+    low, high, n_lower, n_upper = np.int64(0), np.int64(highest + 1), np.int64(0), n_candidates
+    for w in range(candidates.size):
+        lower[w], upper[w] = np.uint64(0), candidates[w]
+    probe, per_column, passes = min(max(guess[0], 1), highest), guess[1] * 2.0**-16, 0
+    last, n_last = np.int64(0), np.int64(0)
+    while high - low > 1 and n_upper - n_lower > _FEW and n_lower < n:
+        n_found = _find_lower(keys, candidates, probe, found)
+        passes += 1
+        if passes > 1 and n_found != n_last:  # the secant through the last two
+            per_column = abs(probe - last) / abs(n_found - n_last)
+            guess[1] = min(max(np.int64(per_column * 2.0**16), 1), 2**24)
+        last, n_last = probe, n_found
+        step = np.int64(abs(n_found - n) * per_column) + 1
+        if n_found <= n:
+            low, n_lower, probe = probe, n_found, probe + step
+            lower, found = found, lower
         else:
-            return probe, n_lower
-        step = min(4 * step, high)
-
-
-@numba.njit(cache=True, nogil=True)
-def _split(keys, candidates, value, lower, tied):  # type: ignore[no-untyped-def]
-    """Adds to `lower` the candidates with lower keys, and sets `tied`, which may be the candidates, to those with this
-    key."""
-    bound, above = keys.dtype.type(value), keys.dtype.type(value + 1)
+            high, n_upper, probe = probe, n_found, probe - step
+            upper, found = found, upper
+        if passes > _PATIENCE:  # not a smooth distribution
+            probe = (low + high) >> 1
+        probe = min(max(probe, low + 1), high - 1)
+    guess[0] = low
     for w in range(candidates.size):
-        own, not_lower = candidates[w], at_least(keys, w, bound)
-        lower[w] |= own & ~not_lower
-        tied[w] = own & not_lower & ~at_least(keys, w, above)
+        sets[0, w] |= lower[w]
+        candidates[w] = upper[w] & ~lower[w]
+    return n_upper - n_lower, n - n_lower
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_first(columns, n, marked):  # type: ignore[no-untyped-def]
     """Adds the first n of a set."""
     for w in range(columns.size):
-        if n <= 0:
-            return
         own = columns[w]
         while n > 0 and own != 0:
             first = own & (~own + np.uint64(1))
@@ -75,18 +81,31 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
         candidates: uint64 [word], a set of at least n columns.
         n: at least 1.
         highest: what no count and no time exceeds; one more is a number of their kind, too.
-        guess: int64 [2], where to begin, updated; any is right, those of a similar search are fast.
+        guess: int64 [2, 2], where to begin, a count and a time, and how far two columns are apart in it, in 2**-16;
+            updated. Any is right, those of a similar search are fast.
         marked: uint64 [word], to be filled; may be the candidates.
     """
-    tied = candidates.copy()
-    marked[:] = np.uint64(0)
+    sets = np.empty((4, candidates.size), np.uint64)
+    sets[0] = np.uint64(0)
+    left, n_left = candidates.copy(), count_set(candidates)
     if by_count:
-        guess[0], n_lower = _value_of_rank(counts, tied, n, highest, guess[0])
-        _split(counts, tied, guess[0], marked, tied)
-        n -= n_lower
-    guess[1], n_lower = _value_of_rank(times, tied, n, highest, guess[1])
-    _split(times, tied, guess[1], marked, tied)
-    _add_first(tied, n - n_lower, marked)
+        n_left, n = _narrow(counts, left, n_left, n, highest, guess[0], sets)
+    if not by_count or n_left > _FEW:
+        n_left, n = _narrow(times, left, n_left, n, highest, guess[1], sets)
+    marked[:] = sets[0]
+    if n_left > _FEW:
+        _add_first(left, n, marked)
+    elif n > 0:
+        columns, keys, i = np.empty(n_left, np.int32), np.empty(n_left, np.int64), 0
+        for w in range(left.size):
+            own = left[w]
+            while own != 0:
+                column = 64 * w + cttz64(own)
+                count = np.int64(counts[column]) if by_count else np.int64(0)
+                columns[i], keys[i] = column, -((count << 32) | np.int64(times[column]))
+                own &= own - np.uint64(1)
+                i += 1
+        add_best(columns, keys, n, marked)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -96,13 +96,13 @@ def _admit(  # type: ignore[no-untyped-def]
         n_inactive += ctpop64(gone[w])
     n_victims = min(n_missed - room, n_inactive)
     if 0 < n_victims < n_inactive:
-        mark_lowest(counts, times, by_count, gone, n_victims, highest, guess[0], gone)
+        mark_lowest(counts, times, by_count, gone, n_victims, highest, guess, gone)
     elif n_victims <= 0:
         gone[:] = np.uint64(0)
     n_admitted = room + n_victims
     if n_admitted < n_missed:
         refused = np.empty_like(missed)
-        refuse(scores, missed, n_admitted, guess[1], refused)
+        refuse(scores, missed, n_admitted, guess[2], refused)
         for w in range(gone.size):
             gone[w] |= refused[w]
     for w in range(resident.size):
@@ -121,7 +121,7 @@ def _keep_best(  # type: ignore[no-untyped-def]
     if n_resident <= slots:
         gone[:] = np.uint64(0)
         return n_resident
-    mark_lowest(counts, times, by_count, resident, n_resident - slots, highest, guess[0], gone)
+    mark_lowest(counts, times, by_count, resident, n_resident - slots, highest, guess, gone)
     for w in range(resident.size):
         resident[w] &= ~gone[w]
     return slots
@@ -205,8 +205,8 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         resident: uint64 [word], before the first token; updated.
         uses, times: [column], in whole words, what priorities are made of; updated. int32, or uint16 where two more
             than the tokens of the sequence is one (not of NEXT_USE).
-        guess: int64 [2 + N_SEARCHES, 2], where searches begin: for a count and a time, for an admitted score, and those
-            of `choose_set`; kept.
+        guess: int64 [3 + N_SEARCHES, 2], where searches begin: for a count, a time and an admitted score, and those of
+            `choose_set`; kept.
         active, missed: uint64 [token, word], to be filled (`active` where it is chosen).
         counts: int64 [token, 5], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24, share of the active ones' squares in units of 2**-40 (0 without scores).
@@ -218,7 +218,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         own = whole_words(scores[t]) if scores.size else no_scores
         if gammas.size:
             n_columns = scores.shape[1]
-            choose_set(own, n_columns, resident, gammas[t], k, rule, exempt, m, guess[2:], active[t])
+            choose_set(own, n_columns, resident, gammas[t], k, rule, exempt, m, guess[3:], active[t])
         for w in range(resident.size):
             missed[t, w] = active[t, w] & ~resident[w]
         for w in range(held.shape[1]):

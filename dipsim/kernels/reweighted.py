@@ -12,6 +12,7 @@ import numpy as np
 from dipsim.kernels.bits import ctpop64, cttz64, pack, unpack
 from dipsim.kernels.lanes import at_least
 from dipsim.kernels.scores import pattern_below, score_value, whole_words
+from dipsim.kernels.selection import add_best
 
 # Above every finite float16 (0x7BFF) and above one more than it, which is a key too.
 _BEYOND = 0x7C01
@@ -55,9 +56,11 @@ def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
     between, or no other float16. Returns these sets, and how many the columns are."""
     sets = np.empty((3, favoured.size), np.uint64)
     low_set, high_set, found = sets[0], sets[1], sets[2]
-    low, high, n_high = np.int64(0), np.int64(_BEYOND), np.int64(0)
-    n_low = _find_reaching(scores, favoured, 0, 0 if gamma >= 0 else _BEYOND, low_set)
-    high_set[:] = np.uint64(0)
+    low, high, n_low, n_high = np.int64(0), np.int64(_BEYOND), np.int64(0), np.int64(0)
+    for w in range(favoured.size):
+        low_set[w] = favoured[w] if gamma < 0 else ~np.uint64(0)
+        high_set[w] = np.uint64(0)
+        n_low += ctpop64(low_set[w])
     last, n_last = np.int64(0), np.int64(0)
     probe, per_column, passes = guess[0], guess[1] * 2.0**-16, 0
     while high - low > 1 and n_low - n_high > _FEW:
@@ -80,37 +83,6 @@ def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
             probe = (low + high) >> 1
         probe = min(max(probe, low + 1), high - 1)
     return low_set, high_set, n_low, n_high
-
-
-@numba.njit(cache=True, nogil=True)
-def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
-    """A value that k keys reach, if one does, else the k-th largest of them."""
-    low, high = keys.min(), keys.max()
-    while low < high:
-        middle, n = low + (high - low + 1) // 2, np.int32(0)
-        for i in range(keys.size):
-            n += np.int32(keys[i] >= middle)
-        if n == k:
-            return middle
-        if n > k:
-            low = middle
-        else:
-            high = np.int32(middle - 1)
-    return low
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_best(columns, keys, k, chosen):  # type: ignore[no-untyped-def]
-    """Adds to `chosen` the k of these columns, ascending, with the largest keys; returns a value that they reach."""
-    threshold, n_ties = _kth_largest(keys, k), k
-    for i in range(keys.size):
-        n_ties -= keys[i] > threshold
-    for i in range(keys.size):
-        is_tie = keys[i] == threshold
-        if keys[i] > threshold or (is_tie and n_ties > 0):
-            chosen[columns[i] >> 6] |= np.uint64(1) << np.uint64(columns[i] & 63)
-            n_ties -= is_tie
-    return threshold
 
 
 @numba.njit(cache=True, nogil=True)
@@ -141,8 +113,9 @@ def best_of(scores, favoured, gamma, k, guess, chosen):  # type: ignore[no-untyp
             between &= between - np.uint64(1)
             n += 1
     # Numbers of no sign are ordered as their bits.
-    threshold = _add_best(columns, values.view(np.int32), k - n_high, chosen)
-    values[0:1].view(np.int32)[0] = threshold
+    bits = values.view(np.int32)
+    keys = bits.astype(np.int64)
+    bits[0] = add_best(columns, keys, k - n_high, chosen)
     guess[0] = min(max(pattern_below(values[0]), 1), 0x7BFF)
 
 

@@ -47,7 +47,7 @@ def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-unty
     """Sets `refused` to the missed columns beyond the best `n_admitted`, as `refuse` does."""
     sets = np.empty((2, (missed.size + 63) // 64), np.uint64)
     pack(missed, sets[0])
-    refuse(whole_words(scores), sets[0], n_admitted, guess[1], sets[1])
+    refuse(whole_words(scores), sets[0], n_admitted, guess[2], sets[1])
     unpack(sets[1], refused)
 
 
@@ -140,7 +140,7 @@ def share_replay(  # type: ignore[no-untyped-def]
         next_use: int64, when each column is used next, for NEXT_USE; [0] else.
         edges: int64 [part + 1], among all columns of the cache, where the parts begin.
         costs: int64 [column], above 0 and the same within a part, what each takes of the capacity.
-        guesses: int64 [part, 2 + N_SEARCHES, 2], as of `replay_tokens`; kept.
+        guesses: int64 [part, 3 + N_SEARCHES, 2], as of `replay_tokens`; kept.
         state: int64 [2], what is used of the capacity and how many columns are resident; updated.
         cache: resident (bool [column]), rank (int64 [column]), and the heap's two arrays (int32 [column]); updated.
         out: `active` (filled where it is chosen), `missed` and `held` (bool; `held` [0] if nobody asks), and `counts`
@@ -158,7 +158,7 @@ def share_replay(  # type: ignore[no-untyped-def]
             own = scores[low:high] if scores.size else no_scores
             if gammas.size:
                 k, rule, exempt, m = choices[p]
-                choose_columns(own, before, gammas[t, p], k, rule, exempt, m, guesses[p, 2:], mask)
+                choose_columns(own, before, gammas[t, p], k, rule, exempt, m, guesses[p, 3:], mask)
             for i in range(n):
                 own_missed[i] = mask[i] & ~before[i]
             if held.size:
