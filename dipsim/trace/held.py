@@ -36,6 +36,6 @@ class HeldScores:
         return n_tokens, len(self.layers), n_columns
 
     def read(self, tokens: tuple[int, int], layers: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.float16]:
-        """A copy of a region, [token, layer, column]; each bound is start and stop (exclusive)."""
+        """A region, [token, layer, column], of one layer as it lies there; each bound is start and stop (exclusive)."""
         own = [scores[slice(*tokens), slice(*columns)] for scores in self.layers[slice(*layers)]]
-        return np.stack(own, axis=1)
+        return own[0][:, None] if len(own) == 1 else np.stack(own, axis=1)
