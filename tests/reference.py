@@ -366,3 +366,40 @@ def batch_times(
 def nine_bit_rows(codes: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Codes [token, column] as low bytes, and then their ninth bits."""
     return np.concatenate([codes.astype(np.uint8), np.packbits(codes > 255, axis=1)], axis=1)
+
+
+def path_of_stage(
+    jobs: Sequence[Sequence[float]], first_data_s: float, planned_s: float, queued_s: float
+) -> list[float]:
+    """Seconds of a stage whose devices work at once: latency and transfer of Flash, DRAM, compute, selection, waiting.
+
+    The one that is done last is to blame; jobs as in `dipsim.kernels.stages`.
+    """
+    read, transfer, select, early, late = (dict(zip(_FIELDS, job, strict=True)) for job in jobs)
+
+    def took(job: dict[str, float]) -> float:
+        return job["start"] - job["ready"] + job["gave_way"] + job["service"]
+
+    latency, bandwidth, dram, compute, waiting = 0.0, 0.0, 0.0, 0.0, 0.0
+    first_s = min(first_data_s, read["service"] + read["gave_way"]) if read["service"] > 0 else 0.0
+    arrives_s = (read["start"] + first_s if read["service"] > 0 else late["ready"]) - select["end"]
+    operations_s = took(early)
+    if late["service"] > 0:
+        held_up_s = late["start"] - max(late["ready"], early["end"])
+        late_s = late["service"] + late["gave_way"] + held_up_s
+        operations_s = max(operations_s, arrives_s) + late_s
+    flash_s = took(read) if read["service"] > 0 else arrives_s - first_s
+    if flash_s >= took(transfer) and flash_s >= operations_s:
+        share = queued_s / planned_s if planned_s > 0 else 0.0
+        bandwidth, latency = share * read["service"], (1 - share) * read["service"]
+        waiting = flash_s - read["service"]
+    elif took(transfer) >= operations_s:
+        dram = took(transfer)
+    elif late["service"] > 0 and arrives_s > took(early):
+        latency, compute, waiting = first_s, late_s, arrives_s - first_s
+    else:
+        compute = operations_s
+    return [latency, bandwidth, dram, compute, took(select), waiting]
+
+
+_FIELDS = ("ready", "start", "end", "alone", "service", "gave_way", "others")

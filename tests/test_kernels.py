@@ -364,3 +364,25 @@ def test_times_of_streams(
     batches = np.empty((7, len(wanted)))
     kernels.time_streams(wanted, *given, batches)
     assert batches.tolist() == reference.stream_times(wanted, *given).tolist()
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(0, 999), st.sampled_from([0.0, 0.3, 0.7]))
+def test_paths_of_stages(seed: int, share_absent: float) -> None:
+    """Few different seconds, so that devices end together; some jobs take no time."""
+    rng = np.random.default_rng(seed)
+    shape = 2, 3, 5
+    service_s, wait_s, gave_way_s = (rng.integers(0, 4, shape) * 1.0 for _ in range(3))
+    service_s[rng.random(shape) < share_absent] = 0
+    ready_s = rng.integers(0, 4, shape) * 1.0
+    start_s = ready_s + wait_s
+    end_s = start_s + service_s + gave_way_s
+    jobs = np.stack([ready_s, start_s, end_s, start_s, service_s, gave_way_s, wait_s + gave_way_s], axis=-1)
+    first_data_s, queued_s, more_s = (rng.integers(0, 4, shape[:2]) * 1.0 for _ in range(3))
+    planned_s = np.where(service_s[:, :, 0] > 0, queued_s + more_s + 0.5, 0)
+    queued_s = np.minimum(queued_s, planned_s)
+    paths = np.empty((6, *shape[:2]))
+    kernels.path_of_stages(jobs, first_data_s, planned_s, queued_s, paths)
+    for t, s in np.ndindex(*shape[:2]):
+        expected = reference.path_of_stage(jobs[t, s].tolist(), first_data_s[t, s], planned_s[t, s], queued_s[t, s])
+        assert paths[:, t, s].tolist() == pytest.approx(expected, abs=1e-12)

@@ -24,6 +24,7 @@ with own_place():
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
+    from dipsim.kernels.paths import path_of_stages
     from dipsim.kernels.products import add_columns
     from dipsim.kernels.reads import batch_reads, costs_by_read
     from dipsim.kernels.replay import (
@@ -99,6 +100,7 @@ __all__ = [
     "mark_lowest",
     "next_uses",
     "pack_bits",
+    "path_of_stages",
     "read_codes",
     "replay_tokens",
     "reweighted_top_k",

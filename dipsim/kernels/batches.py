@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 # What tells of a batch: sums over its reads, of which the last is one for each measured depth.
 WANTED_BYTES, COPY_S, N_BYTES, N_READS, SECONDS = range(5)
@@ -13,7 +14,7 @@ WANTED_BYTES, COPY_S, N_BYTES, N_READS, SECONDS = range(5)
 _HALVINGS = 40
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
     """Seconds at a depth, from those at the measured ones: between two a power of the depth."""
     if depths.size == 1:
@@ -26,7 +27,7 @@ def _at_depth(curve_s, depths, depth):  # type: ignore[no-untyped-def]
     return curve_s[upper - 1] ** (1 - share) * curve_s[upper] ** share
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s):  # type: ignore[no-untyped-def]
     """Seconds of a batch whose lanes read or copy: by Little's law `copy_s / seconds` of them copy, the others read."""
     if has_depths:
@@ -47,7 +48,7 @@ def _beside_copies(depth, copy_s, curve_s, depths, has_depths, least_s, alone_s)
     return max(least_s, seconds)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def time_batches(  # type: ignore[no-untyped-def]
     sums, derate, bytes_per_s, latency_s, deepest, depths, has_depths, submit_s, submitters, out
 ):

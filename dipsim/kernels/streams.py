@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import entry
 
-@numba.njit(cache=True, nogil=True)
+
+@entry
 def time_streams(  # type: ignore[no-untyped-def]
     wanted_bytes, page_bytes, longest_bytes, bytes_per_s, latency_s, submit_s, submitters, out
 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,15 @@ class HeldScores:
     """
 
     layers: Sequence[NDArray[np.float16]]
+
+    @classmethod
+    def empty(cls, n_tokens: int, n_layers: int, n_columns: int) -> Self:
+        """To be written."""
+        return cls(list(np.zeros((n_layers, n_tokens, n_columns), np.float16)))
+
+    def write(self, layer: int, start: int, scores: NDArray[np.floating[Any]]) -> None:
+        """Scores [token, column] of one layer, for the tokens from `start` on."""
+        self.layers[layer][start : start + len(scores)] = scores
 
     @property
     def shape(self) -> tuple[int, int, int]:
