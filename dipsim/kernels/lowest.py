@@ -7,10 +7,8 @@ import numpy as np
 from dipsim.kernels.bits import count_set, ctpop64, cttz64
 from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
-from dipsim.kernels.selection import add_best, top_k
+from dipsim.kernels.selection import add_best, n_few, top_k
 
-# Columns that are rather ranked than told apart by another pass.
-_FEW = 256
 _PATIENCE = 8
 
 
@@ -33,8 +31,8 @@ def _narrow(keys, candidates, n_candidates, n, highest, guess, sets):  # type: i
     for w in range(candidates.size):
         lower[w], upper[w] = np.uint64(0), candidates[w]
     probe, per_column, passes = min(max(guess[0], 1), highest), guess[1] * 2.0**-16, 0
-    last, n_last = np.int64(0), np.int64(0)
-    while high - low > 1 and n_upper - n_lower > _FEW and n_lower < n:
+    last, n_last, few = np.int64(0), np.int64(0), n_few(candidates.size)
+    while high - low > 1 and n_upper - n_lower > few and n_lower < n:
         n_found = _find_lower(keys, candidates, probe, found)
         passes += 1
         if passes > 1 and n_found != n_last:  # the secant through the last two
@@ -89,11 +87,11 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
     left, n_left = candidates.copy(), count_set(candidates)
     if by_count:
         n_left, n = _narrow(counts, left, n_left, n, highest, guess[0], sets)
-    if not by_count or n_left > _FEW:
+    if not by_count or n_left > n_few(left.size):
         n_left, n = _narrow(times, left, n_left, n, highest, guess[1], sets)
     for w in range(marked.size):
         marked[w] = sets[0, w]
-    if n_left > _FEW:
+    if n_left > n_few(left.size):
         _add_first(left, n, marked)
     elif n > 0:
         columns, keys, i = np.empty(n_left, np.int32), np.empty(n_left, np.int64), 0

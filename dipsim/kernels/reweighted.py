@@ -12,7 +12,7 @@ from dipsim.kernels.bits import ctpop64, cttz64, pack, unpack
 from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
 from dipsim.kernels.scores import pattern_below, score_value, whole_words
-from dipsim.kernels.selection import add_best
+from dipsim.kernels.selection import add_best, n_few
 
 # Above every finite float16 (0x7BFF) and above one more than it, which is a key too.
 _BEYOND = 0x7C01
@@ -20,8 +20,6 @@ _BEYOND = 0x7C01
 ANY_THRESHOLD = 0x3C00
 # A penalty that leaves nothing to those that are not favoured.
 NEVER = np.float32(-1)
-# Columns that are rather ranked than told apart by another pass.
-_FEW = 128
 _PATIENCE = 8
 
 
@@ -61,9 +59,9 @@ def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
         low_set[w] = favoured[w] if gamma < 0 else ~np.uint64(0)
         high_set[w] = np.uint64(0)
         n_low += ctpop64(low_set[w])
-    last, n_last = np.int64(0), np.int64(0)
+    last, n_last, few = np.int64(0), np.int64(0), n_few(favoured.size)
     probe, per_column, passes = guess[0], guess[1] * 2.0**-16, 0
-    while high - low > 1 and n_low - n_high > _FEW:
+    while high - low > 1 and n_low - n_high > few:
         n = _find_reaching(scores, favoured, probe, _first_reaching(gamma, score_value(probe)), found)
         passes += 1
         if passes > 1 and n != n_last:  # the secant through the last two
@@ -71,7 +69,7 @@ def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
             if passes == 2:
                 guess[1] = min(max(np.int64(per_column * 2.0**16), 1), 2**24)
         last, n_last = probe, n
-        margin = 8 + (abs(n - k) >> 3)  # a little further than to k, so that k comes to lie between
+        margin = (few >> 3) + (abs(n - k) >> 3)  # a little further than to k, so that k comes to lie between
         step = np.int64((abs(n - k) + margin) * per_column) + 1
         if n >= k:
             low, n_low, probe = probe, n, probe + step
