@@ -161,7 +161,7 @@ class Flash:
         requests, and seconds by each curve."""
         spec, out = self._spec, np.empty((len(ReadBatches._fields), sums.size // self.n_sums))
         kernels.time_batches(
-            *(sums.reshape(-1, self.n_sums), spec.derate, self._bytes_per_s),
+            *(np.ascontiguousarray(sums).reshape(-1, self.n_sums), spec.derate, self._bytes_per_s),
             *(spec.latency_s, self._deepest, self._depths, self._has_depths),
             *(spec.submit_s, spec.submitters, out),
         )
