@@ -13,7 +13,7 @@ import numpy as np
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
+from dipsim.methods import Method, TopK, check_mask, choose, select
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
 from dipsim.registry import blaming
@@ -103,17 +103,6 @@ class Replay(Protocol):
         Raises:
             DipsimError: a mask is empty, or a policy broke its contract.
         """
-
-
-def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
-    """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
-    top_k = None if group.site is None else top_k_of(masking, place.layer, group)
-    own, ranking = in_layer(masking, place.layer), ranking_of(policy)
-    if ranking is not None and (top_k is not None or group.site is None):
-        return CompiledReplay(place, ranking, admission, top_k)
-    if ranking is not None and not own.looks_at_residency:
-        return ChosenFirst(CompiledReplay(place, ranking, admission, None), own, group)
-    return PlainReplay(WeightCache(place, policy, admission), own, group)
 
 
 class NoColumns(Replay):
@@ -216,7 +205,7 @@ class PlainReplay(Replay):
 class ChosenFirst(Replay):
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
 
-    def __init__(self, cache: CompiledReplay, masking: Method, group: Group) -> None:
+    def __init__(self, cache: Replay, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group

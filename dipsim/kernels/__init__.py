@@ -7,7 +7,8 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 from dipsim.kernels.compiled_code import own_place
 
 with own_place():
-    import dipsim.kernels.queues  # noqa: F401
+    import dipsim.kernels.queues
+    import dipsim.kernels.scored  # noqa: F401
     from dipsim.kernels.arrays import (
         Amount,
         BoolArray,
@@ -24,6 +25,7 @@ with own_place():
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.products import add_columns
+    from dipsim.kernels.queued_replay import replay_queued
     from dipsim.kernels.reads import batch_reads
     from dipsim.kernels.replay import (
         ENTRY,
@@ -36,6 +38,7 @@ with own_place():
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
     from dipsim.kernels.rules import N_GUESSES, choose_columns
+    from dipsim.kernels.scored_replay import replay_scored
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         SHARE_ULP,
@@ -90,6 +93,8 @@ __all__ = [
     "mark_lowest",
     "next_uses",
     "read_codes",
+    "replay_queued",
+    "replay_scored",
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",

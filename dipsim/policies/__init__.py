@@ -10,12 +10,14 @@ from dipsim.policies.protocol import (
     policies,
     register_policy,
 )
-from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
-from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
+from dipsim.policies.queued import QUEUED, Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
+from dipsim.policies.scored import SCORED, LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
 from dipsim.policies.use_counts import save_use_counts
 from dipsim.registry import lists_when_called
 
 __all__ = [
+    "QUEUED",
+    "SCORED",
     "Arc",
     "Belady",
     "Clock",

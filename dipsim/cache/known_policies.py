@@ -1,0 +1,127 @@
+"""One (layer, group) with a policy that compiled code knows beyond those that rank by one integer: equal to
+`PlainReplay`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dipsim import kernels
+from dipsim.cache.replay import NO_SCORES, Replay, Tokens, Usage
+from dipsim.cache.weight_cache import Admission
+from dipsim.kernels import BoolArray, Float32Array, Int64Array, Uint16Array
+from dipsim.methods import TopK
+from dipsim.policies import QUEUED, SCORED, Place, Policy
+from dipsim.policies.queued import QueuePolicy
+from dipsim.policies.scored import KnownPolicy
+
+_NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
+
+
+class Arrays(NamedTuple):
+    """What kernels take and fill in for some tokens, as of `kernels.replay_tokens`."""
+
+    scores: Uint16Array
+    gammas: Float32Array
+    choice: tuple[int, int, int, int]
+    active: BoolArray
+    missed: BoolArray
+    counts: Int64Array
+    held: BoolArray
+
+    @property
+    def filled(self) -> tuple[BoolArray, BoolArray, Int64Array, BoolArray]:
+        """The last four."""
+        return self.active, self.missed, self.counts, self.held
+
+
+def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
+    """Masks are chosen by the top-k, unless they are given or the group is dense."""
+    n_tokens, first_token, scores, _, masks, tells_held = tokens
+    shape = n_tokens, n_columns
+    gammas: list[float] = []
+    if scores is not None and masks is None and top_k is not None:
+        gammas = [top_k.gamma_at(token) for token in range(first_token, first_token + n_tokens)]
+    return Arrays(
+        NO_SCORES if scores is None else scores,
+        np.array(gammas, np.float32),
+        top_k.choice if top_k else (0, 0, 0, 0),
+        np.ones(shape, np.bool_) if masks is None else masks,
+        np.empty(shape, np.bool_),
+        np.zeros((n_tokens, 5), np.int64),
+        np.empty(shape, np.bool_) if tells_held else _NOT_TOLD,
+    )
+
+
+class _KnownReplay(Replay):
+    """What both kinds share."""
+
+    def __init__(self, place: Place, policy: Policy, admission: Admission, top_k: TopK | None, n_guesses: int) -> None:
+        self._place = place
+        self._started: Policy = policy
+        self._bypasses = admission == "priority"
+        self._top_k = top_k
+        self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
+        self._guess: Int64Array = np.full(n_guesses + kernels.N_GUESSES, kernels.ANY_THRESHOLD, np.int64)
+        policy.start(place)
+
+    def start(self) -> None:
+        """The cache is empty and the policy has seen nothing."""
+        self._resident[:] = False
+        self._started.start(self._place)
+
+    def run(self, tokens: Tokens) -> Usage:
+        """See `Replay`."""
+        arrays = arrays_for(tokens, self._place.n_columns, self._top_k)
+        self._run(arrays, tokens.first_token + 1)  # a prompt comes before the first
+        return Usage(arrays.active, arrays.missed, arrays.counts, arrays.held if tokens.tells_held else None)
+
+    def _run(self, arrays: Arrays, first: int) -> None:
+        raise NotImplementedError
+
+
+class QueuedReplay(_KnownReplay):
+    """A policy that keeps queues, one of `QUEUED`."""
+
+    def __init__(self, place: Place, policy: QueuePolicy, admission: Admission, top_k: TopK | None) -> None:
+        self._policy = policy
+        super().__init__(place, policy, admission, top_k, 1)
+
+    def _run(self, arrays: Arrays, first: int) -> None:
+        kernels.replay_queued(
+            *(arrays.scores, arrays.gammas, *arrays.choice),
+            *(self._policy.kind, self._bypasses, self._place.slots, *self._policy.queues),
+            *(self._resident, self._guess, *arrays.filled),
+        )
+
+
+class ScoredReplay(_KnownReplay):
+    """A policy that ranks columns by a float64, one of `SCORED`."""
+
+    def __init__(self, place: Place, policy: KnownPolicy, admission: Admission, top_k: TopK | None) -> None:
+        self._policy = policy
+        self._spans: Int64Array = np.zeros((2, 2), np.int64)
+        super().__init__(place, policy, admission, top_k, 2)
+        self._state = policy.state()
+
+    def start(self) -> None:
+        """See `Replay`."""
+        super().start()
+        self._state = self._policy.state()
+
+    def _run(self, arrays: Arrays, first: int) -> None:
+        kernels.replay_scored(
+            *(arrays.scores, arrays.gammas, *arrays.choice, *self._state),
+            *(self._bypasses, self._place.slots, first),
+            *(self._resident, self._guess, self._spans, *arrays.filled),
+        )
+
+
+def known_replay(place: Place, policy: Policy, admission: Admission, top_k: TopK | None) -> Replay | None:
+    """The compiled replay of these very policies; None of others, and of classes that derive from them."""
+    if type(policy) in QUEUED and isinstance(policy, QueuePolicy):
+        return QueuedReplay(place, policy, admission, top_k)
+    if type(policy) in SCORED and isinstance(policy, KnownPolicy):
+        return ScoredReplay(place, policy, admission, top_k)
+    return None
