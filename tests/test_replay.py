@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dipsim import Cats, Dip, DipCa, DipsimError, Experts, ExpertsCa
 from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
 from dipsim.cache.known_policies import QueuedReplay, ScoredReplay
-from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
+from dipsim.cache.plain_replay import PlainReplay
+from dipsim.cache.replay import ChosenFirst, CompiledReplay, Replay, Usage
 from dipsim.methods import Dense, Gate, Glu, Method, Up, in_layer
 from dipsim.model.groups import Group
 from dipsim.policies import Lfu, Lru, Place, Policy, make

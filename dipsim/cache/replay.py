@@ -11,12 +11,11 @@ from typing import ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.weight_cache import Admission, WeightCache
+from dipsim.cache.weight_cache import Admission
 from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
-from dipsim.methods import Method, TopK, check_mask, choose, select
+from dipsim.methods import Method, TopK, choose
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
-from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
 _RANKINGS: dict[type, int] = {
@@ -151,55 +150,8 @@ def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -
     counts: Int64Array = np.zeros((len(active), 5), np.int64)
     counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
     if scores is not None:
-        for t in range(len(active)):
-            counts[t, 2:] = kernels.score_sum(scores[t], active[t])
+        kernels.score_sums(scores, active, counts)
     return Usage(active, missed, counts)
-
-
-class PlainReplay(Replay):
-    """Any method and any policy, one token after another."""
-
-    is_plain: ClassVar[bool] = True
-
-    def __init__(self, cache: WeightCache, masking: Method, group: Group) -> None:
-        self._cache = cache
-        self._masking = masking
-        self._group = group
-        self._n_before = 0
-
-    def start(self) -> None:
-        """The cache is empty."""
-        self._n_before = 0
-        self._cache.start()
-
-    def run(self, tokens: Tokens) -> Usage:
-        """See `Replay`."""
-        n_tokens, first_token, scores, next_use, masks, tells_held = tokens
-        if first_token < 0:
-            self._n_before = 1
-        resident = self._cache.resident
-        shape = n_tokens, resident.size
-        active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
-        missed: BoolArray = np.empty(shape, np.bool_)
-        counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
-        held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
-        for t in range(n_tokens):
-            if held is not None:
-                held[t] = resident
-            own = None if scores is None else scores[t]
-            if own is not None:
-                if masks is None:
-                    seen = resident.copy() if self._masking.looks_at_residency else np.zeros_like(resident)
-                    select(self._masking, self._group, own, seen, first_token + t, active[t])
-                counts[t, 2:] = kernels.score_sum(own, active[t])
-            check_mask(self._masking, self._group, active[t])
-            np.logical_and(active[t], ~resident, out=missed[t])
-            with blaming(self._cache.policy, lambda: f"policy {type(self._cache.policy).__name__}"):
-                if next_use is not None:
-                    self._cache.policy.foresee(next_use[t])
-                self._cache.update(active[t], own, first_token + t + self._n_before)
-        counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
-        return Usage(active, missed, counts, held)
 
 
 class ChosenFirst(Replay):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dipsim.cache.known_policies import known_replay
-from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, ranking_of
+from dipsim.cache.plain_replay import PlainReplay
+from dipsim.cache.replay import ChosenFirst, CompiledReplay, Replay, ranking_of
 from dipsim.cache.weight_cache import Admission, WeightCache
 from dipsim.methods import Method, TopK, in_layer, top_k_of
 from dipsim.model.groups import Group
@@ -19,7 +20,7 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Metho
         compiled = _compiled(place, policy, admission, top_k)
         if compiled is not None:
             return compiled if is_known else ChosenFirst(compiled, own, group)
-    return PlainReplay(WeightCache(place, policy, admission), own, group)
+    return PlainReplay(WeightCache(place, policy, admission), own, group, top_k)
 
 
 def _compiled(place: Place, policy: Policy, admission: Admission, top_k: TopK | None) -> Replay | None:

@@ -23,6 +23,7 @@ with own_place():
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.lowest import choose_victims, mark_lowest
+    from dipsim.kernels.making_room import look_up, score_sums, seek_room, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.products import add_columns
     from dipsim.kernels.queued_replay import replay_queued
@@ -90,6 +91,7 @@ __all__ = [
     "count_true",
     "first_bad",
     "link_columns",
+    "look_up",
     "mark_lowest",
     "next_uses",
     "read_codes",
@@ -98,7 +100,11 @@ __all__ = [
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",
+    "score_sums",
     "score_values",
+    "seek_room",
+    "settle_chosen",
+    "settle_lowest",
     "share_replay",
     "share_tokens",
     "stack_distances",

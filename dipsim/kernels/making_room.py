@@ -8,8 +8,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.replay import count_true
 from dipsim.kernels.reweighted import reweighted_top_k
+from dipsim.kernels.scores import score_sum
 
 
 @numba.njit(cache=True, nogil=True)
@@ -75,3 +77,93 @@ def let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refus
     else:
         for i in range(resident.size):
             resident[i] = (resident[i] | missed[i]) & ~victims[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def look_up(active, resident, missed, columns, missed_columns):  # type: ignore[no-untyped-def]
+    """Sets `missed`, and fills in the active columns and the missed ones, ascending, where there is room for one more
+    than there are. Returns how many there are of each."""
+    for i in range(active.size):
+        missed[i] = active[i] & ~resident[i]
+    n_active, n_missed = list_columns(active, columns), 0
+    for j in range(n_active):
+        missed_columns[n_missed] = columns[j]
+        n_missed += np.int64(missed[columns[j]])
+    return n_active, n_missed
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone):  # type: ignore[no-untyped-def]
+    """The victims leave, and as many of the missed columns enter as there is room for. Fills in who leaves and then who
+    is refused; returns how many these are, and how many enter."""
+    refused, n_admitted = np.empty(resident.size, np.bool_), min(n_missed, n_room)
+    let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refused)
+    n_gone = list_columns(victims, gone)
+    if n_admitted < n_missed:
+        n_gone += list_columns(refused, gone[n_gone:])
+    return n_gone, n_admitted
+
+
+@numba.njit(cache=True, nogil=True)
+def settle_lowest(  # type: ignore[no-untyped-def]
+    bypass, slots, active, missed, n_missed, resident, n_resident, scores, priority, span, guess, gone
+):
+    """The cache after a token, where the columns of lowest priority leave.
+
+    Args:
+        bypass, slots, active, missed, n_missed, n_resident: as of `seek_room`.
+        scores: float16 bit patterns [column]; [0] where there are none.
+        resident: bool [column], updated.
+        priority: float64 [column].
+        span: int64 [2], see `mark_lowest_priority`.
+        guess: int64 [1], see `refuse_lowest`.
+        gone: int64 [column + 1], to be filled: who leaves, then who is refused.
+
+    Returns:
+        How many are resident, or -1 if a priority that matters is NaN; how many are in `gone`.
+    """
+    candidates, victims = np.empty(resident.size, np.bool_), np.empty(resident.size, np.bool_)
+    n_victims = seek_room(bypass, slots, active, missed, n_missed, resident, n_resident, candidates)
+    if n_victims > 0:
+        n_nan = np.int64(0)
+        for i in range(priority.size):
+            n_nan += np.int64(priority[i] != priority[i])
+        if n_nan:
+            return np.int64(-1), np.int64(0)
+        mark_lowest_priority(priority, candidates, n_victims, span, victims)
+    else:
+        victims[:] = False
+    n_room = n_missed if bypass else slots - n_resident + n_victims
+    n_gone, n_admitted = _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone)
+    return n_resident - n_victims + n_admitted, n_gone
+
+
+@numba.njit(cache=True, nogil=True)
+def settle_chosen(  # type: ignore[no-untyped-def]
+    n_room, scores, missed, n_missed, resident, candidates, n_victims, victims, guess, gone
+):
+    """The cache after a token, where somebody has chosen who leaves; arguments as of `settle_lowest`, but for:
+
+    Args:
+        n_room: how many may enter when the victims have left.
+        candidates: bool [column], who may leave.
+        n_victims: how many have to.
+        victims: bool [column], who was chosen.
+
+    Returns:
+        How many enter, or -1 - n if the choice is wrong, of n columns; how many are in `gone`.
+    """
+    n_chosen, n_wrong = count_true(victims), np.int64(0)
+    for i in range(victims.size):
+        n_wrong += np.int64(victims[i] & ~candidates[i])
+    if n_chosen != n_victims or n_wrong:
+        return -1 - n_chosen, np.int64(0)
+    n_gone, n_admitted = _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone)
+    return n_admitted, n_gone
+
+
+@numba.njit(cache=True, nogil=True)
+def score_sums(scores, active, counts):  # type: ignore[no-untyped-def]
+    """Fills in the sums of scores of some tokens: the last three of int64 [token, 5], see `score_sum`."""
+    for t in range(active.shape[0]):
+        counts[t, 2], counts[t, 3], counts[t, 4] = score_sum(scores[t], active[t])

@@ -63,7 +63,8 @@ def replay_queued(  # type: ignore[no-untyped-def]
         kind, nodes, rings: of the policy's queues, as in `dipsim.kernels.queues`; updated.
         guess: int64 [1 + N_GUESSES], where searches begin: bits of an admitted score, and those of `choose_columns`;
             kept.
-        scores, gammas, k, rule, exempt, m, bypass, slots, resident, active, missed, counts, held: as of `replay_tokens`.
+        scores, gammas, k, rule, exempt, m, bypass, slots, resident, active, missed, counts, held: as of
+            `replay_tokens`.
     """
     no_scores, columns = np.empty(0, np.uint16), np.empty(resident.size + 1, np.int64)
     flags = np.empty(resident.size, np.bool_), np.empty(resident.size, np.bool_), np.empty(resident.size, np.bool_)

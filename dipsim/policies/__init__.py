@@ -8,7 +8,9 @@ from dipsim.policies.protocol import (
     make,
     name_and_options,
     policies,
+    priority_of,
     register_policy,
+    wrong_priority,
 )
 from dipsim.policies.queued import QUEUED, Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
 from dipsim.policies.scored import SCORED, LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
@@ -44,8 +46,10 @@ __all__ = [
     "make",
     "name_and_options",
     "policies",
+    "priority_of",
     "register_policy",
     "save_use_counts",
+    "wrong_priority",
 ]
 
 lists_when_called(__name__)
