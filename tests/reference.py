@@ -339,3 +339,10 @@ def batch_times(
 def nine_bit_rows(codes: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """Codes [token, column] as low bytes, and then their ninth bits."""
     return np.concatenate([codes.astype(np.uint8), np.packbits(codes > 255, axis=1)], axis=1)
+
+
+def lowest_priority(priority: NDArray[np.float64], candidates: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """The n candidates of lowest priority; of equal ones those of lower index."""
+    marked = np.zeros(priority.size, np.bool_)
+    marked[sorted(np.flatnonzero(candidates), key=lambda column: (priority[column], column))[:n]] = True
+    return marked

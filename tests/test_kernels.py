@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dipsim import kernels
+from dipsim.kernels.chance import draw
+from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.scores import score_value
 
 # Few levels make ties; 0 and the smallest subnormal are always among them.
@@ -300,3 +302,41 @@ def test_times_of_batches(
     given = 1e7, latency_s, deepest, np.array(depths), has_depths, *submitting
     kernels.time_batches(n_bytes, copy_s, costs, np.empty(len(depths)), *given, times)
     assert times == pytest.approx(reference.batch_times(n_bytes, copy_s, costs, *given), rel=1e-9)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, math.inf, -math.inf]), min_size=1),
+    st.integers(0, 10_000),
+    st.tuples(st.integers(-(2**63) + 1, 2**63 - 1), st.integers(0, 2**58)),
+)
+def test_lowest_priorities_from_any_span(values: list[float], seed: int, span: tuple[int, int]) -> None:
+    """Searched for twice: from anywhere, then from where they were."""
+    rng, priority = np.random.default_rng(seed), np.array(values)
+    candidates = rng.random(priority.size) < 0.8
+    candidates[0] = True
+    n = int(rng.integers(1, candidates.sum() + 1))
+    where, marked = np.array(span, np.int64), np.zeros(priority.size, np.bool_)
+    for _ in range(2):
+        mark_lowest_priority(priority, candidates, n, where, marked)
+        np.testing.assert_array_equal(marked, reference.lowest_priority(priority, candidates, n))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-9, 0.0])
+def test_lowest_priorities_in_a_crowd(spread: float) -> None:
+    """More columns near the border than are looked at one by one, or all of them alike."""
+    rng = np.random.default_rng(4)
+    priority, candidates = 1000 + spread * rng.random(9000), rng.random(9000) < 0.9
+    span, marked = np.zeros(2, np.int64), np.zeros(9000, np.bool_)
+    for n in (4000, 4100, 700, 701):
+        mark_lowest_priority(priority, candidates, n, span, marked)
+        np.testing.assert_array_equal(marked, reference.lowest_priority(priority, candidates, n))
+
+
+def test_draws_are_numpys_bits() -> None:
+    bits, drawn = np.random.PCG64([3, 1, 4]), np.empty(1000)
+    pair = bits.state["state"]
+    words = np.array([word for key in ("state", "inc") for word in divmod(pair[key], 2**64)], np.uint64)
+    for _ in range(3):
+        draw(words, drawn)
+        np.testing.assert_array_equal(drawn, bits.random_raw(1000).astype(np.float64))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -53,6 +53,16 @@ def reach(scores: Any, resident: Any, threshold: int, easier: int, mask: Any) ->
         mask[i] = scores[i] >= (easier if resident[i] else threshold)
 
 
+@ds.register_policy("own, compiled")
+class CompiledPolicy(ds.ScorePolicy):
+    """The same, all of it compiled."""
+
+    @ds.compiled
+    def on_access(priority: Any, columns: Any, token: int) -> None:  # noqa: N805
+        for column in columns:
+            priority[column] = 0.5 * priority[column] + token
+
+
 @ds.register_method("own")
 @dataclass(frozen=True)
 class OwnMethod(ds.DipCa):
@@ -62,6 +72,19 @@ class OwnMethod(ds.DipCa):
 
     def select(self, group: Group, scores: Any, resident: Any, token: int, mask: Any) -> None:
         reach(scores, resident, self.threshold, max(self.threshold - 0x800, 0), mask)
+
+
+@ds.register_method("own, compiled")
+@dataclass(frozen=True)
+class CompiledMethod(ds.DipCa):
+    """The same, all of it compiled."""
+
+    threshold: int = 0
+
+    @ds.compiled
+    def select(scores: Any, resident: Any, token: int, mask: Any, threshold: float) -> None:  # noqa: N805
+        for i in range(scores.size):
+            mask[i] = scores[i] >= (threshold - 0x800 if resident[i] else threshold)
 
 
 def methods_of(keep: float, threshold: float) -> dict[str, Method]:
@@ -80,10 +103,11 @@ def methods_of(keep: float, threshold: float) -> dict[str, Method]:
         "dip-ca, top-m": ds.DipCa(**keeps, rule="top-m"),
         "drop": ds.ExpertsCa(int(keep * 5120), rule="drop"),
         "own method": OwnMethod(**keeps, threshold=bits),
+        "own method, compiled": CompiledMethod(**keeps, threshold=bits),
     }
 
 
-def replay(
+def run_through(
     masking: Method, group: Group, policy: str, admission: Admission, scores: NDArray[np.uint16], next_use: Any
 ) -> int:
     """One cache from cold on, in blocks as a simulation has them; returns the hits."""
@@ -103,14 +127,14 @@ def works_of(site: str, n_columns: int, keep: float, n_tokens: int) -> dict[str,
     scores = scores_of(site, n_columns, n_tokens)
     threshold = float(np.quantile(scores.view(np.float16).astype(np.float32), 1 - keep))
     methods = methods_of(keep, threshold)
-    masked, dense = (Group("down", own, n_columns, 1, 5120, 2560.0) for own in (site, None))
+    masked = Group("down", "glu" if site == "glu" else "mlp_input", n_columns, 1, 5120, 2560.0)
     next_use = np.empty(scores.shape, np.int32)
     never = np.full(n_columns, np.iinfo(np.int32).max, np.int32)
     kernels.next_uses(choose(methods["dip"], masked, scores, 0), 0, never, next_use)
 
     def work(policy: str, method: str, admission: Admission = "always") -> Callable[[], object]:
-        group = dense if method == "dense" else masked
-        return lambda: replay(methods[method], group, policy, admission, scores, next_use)
+        group = replace(masked, site=None) if method == "dense" else masked
+        return lambda: run_through(methods[method], group, policy, admission, scores, next_use)
 
     found = {BASE: work("lfu", "dip-ca")}
     for policy in policies:

@@ -18,9 +18,7 @@ class CostedCache(WeightCache):
         capacity: of the cache.
     """
 
-    def __init__(
-        self, place: Place, policy: Policy, admission: Admission, costs: Int64Array, capacity: int
-    ) -> None:
+    def __init__(self, place: Place, policy: Policy, admission: Admission, costs: Int64Array, capacity: int) -> None:
         self._costs = costs
         self._dearest = int(costs.max())
         self._capacity = capacity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dipsim.cache.hooked_replay import hooked_replay
 from dipsim.cache.known_policies import known_replay
 from dipsim.cache.plain_replay import PlainReplay
 from dipsim.cache.replay import ChosenFirst, CompiledReplay, Replay, ranking_of
@@ -20,7 +21,8 @@ def replay_of(place: Place, policy: Policy, admission: Admission, masking: Metho
         compiled = _compiled(place, policy, admission, top_k)
         if compiled is not None:
             return compiled if is_known else ChosenFirst(compiled, own, group)
-    return PlainReplay(WeightCache(place, policy, admission), own, group, top_k)
+    hooked = hooked_replay(place, policy, admission, own, group, top_k)
+    return hooked or PlainReplay(WeightCache(place, policy, admission), own, group, top_k)
 
 
 def _compiled(place: Place, policy: Policy, admission: Admission, top_k: TopK | None) -> Replay | None:

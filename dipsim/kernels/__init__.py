@@ -7,6 +7,7 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 from dipsim.kernels.compiled_code import own_place
 
 with own_place():
+    import dipsim.kernels.hooks
     import dipsim.kernels.queues
     import dipsim.kernels.scored  # noqa: F401
     from dipsim.kernels.arrays import (
@@ -22,6 +23,7 @@ with own_place():
     from dipsim.kernels.batches import time_batches
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
+    from dipsim.kernels.hooked_replay import replay_hooked
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.making_room import look_up, score_sums, seek_room, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
@@ -95,6 +97,7 @@ __all__ = [
     "mark_lowest",
     "next_uses",
     "read_codes",
+    "replay_hooked",
     "replay_queued",
     "replay_scored",
     "replay_tokens",

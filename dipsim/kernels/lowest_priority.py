@@ -8,23 +8,24 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dipsim.kernels.selection import top_k
-
 # Above the bits of every number.
 _NEVER = np.int64(0x7FFFFFFFFFFFFFFF)
-# Columns that a span should hold, and how wide one may be: a half of all bits.
-_WITHIN, _WIDEST = 256, np.int64(2**62)
+# Columns that a span should hold, half its width at most, and how often a crowded one is halved.
+_WITHIN, _WIDEST, _HALVINGS = 256, np.int64(2**58), 8
 
 
 @numba.njit(cache=True, nogil=True)
 def _keys_of(bits, candidates, keys):  # type: ignore[no-untyped-def]
-    """Integers in the order of the numbers with these bits, `_NEVER` for who is no candidate."""
-    lowest = np.int64(-0x8000000000000000)
+    """Integers in the order of the numbers with these bits, `_NEVER` for who is no candidate. Returns how many are
+    candidates."""
+    lowest, n_candidates = np.int64(-0x8000000000000000), np.int64(0)
     for i in range(keys.size):
         own = np.int64(0) if bits[i] == lowest else bits[i]  # one zero of the two
         # A negative number's bits run backwards.
         own ^= (own >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF)
         keys[i] = own if candidates[i] else _NEVER
+        n_candidates += np.int64(candidates[i])
+    return n_candidates
 
 
 @numba.njit(cache=True, nogil=True)
@@ -38,16 +39,79 @@ def _count_from(keys, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def _below(value, step):  # type: ignore[no-untyped-def]
+    """That much lower, but no lower than there are numbers."""
+    return value - (step if value >= 0 else min(step, value + _NEVER))
+
+
+@numba.njit(cache=True, nogil=True)
+def _above(value, step):  # type: ignore[no-untyped-def]
+    """That much higher, but no higher than there are numbers."""
+    return value + (step if value <= 0 else min(step, _NEVER - 1 - value))
+
+
+@numba.njit(cache=True, nogil=True)
+def _find_span(keys, n, middle, width):  # type: ignore[no-untyped-def]
+    """A span of values that the n-th lowest is in, how many keys are below it, and how many below or within: near the
+    middle, or further and further on, and then halved while it is crowded."""
+    low, high = _below(middle, width), _above(middle, width)
+    n_lower, n_not_higher = _count_from(keys, low, high)
+    while not n_lower < n <= n_not_higher:
+        width = min(max(4 * width, 1 << 20), np.int64(2**60))
+        if n_lower >= n:
+            high = low - 1
+            low = _below(high, width)
+        else:
+            low = high + 1
+            high = _above(low, width)
+        n_lower, n_not_higher = _count_from(keys, low, high)
+    for _ in range(_HALVINGS):
+        if n_not_higher - n_lower <= 2 * _WITHIN or low == high:
+            break
+        half = low + np.int64(np.uint64(high - low) >> np.uint64(1))
+        _, n_half = _count_from(keys, half, half)
+        if n_half >= n:
+            high, n_not_higher = half, n_half
+        else:
+            low, n_lower = half + 1, n_half
+    return low, high, n_lower, n_not_higher
+
+
+@numba.njit(cache=True, nogil=True)
 def _within(keys, low, high, flags, columns):  # type: ignore[no-untyped-def]
     """Fills in the columns within a span, ascending; `flags` is bool, a multiple of 8 and as long as the keys."""
     for i in range(keys.size):
         flags[i] = (keys[i] >= low) & (keys[i] <= high)
-    n, eights = 0, flags.view(np.uint64)
+    n, eights = np.int64(0), flags.view(np.uint64)
     for e in range(eights.size):
         if eights[e]:
             for i in range(8 * e, 8 * e + 8):
                 columns[n] = i
                 n += np.int64(flags[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _value_of_rank(pool, rank):  # type: ignore[no-untyped-def]
+    """The value that so many are lower than, or equal to if it is there more than once; moves them about."""
+    low, high = 0, pool.size - 1
+    while low < high:
+        pivot = pool[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while pool[i] < pivot:
+                i += 1
+            while pool[j] > pivot:
+                j -= 1
+            if i <= j:
+                pool[i], pool[j] = pool[j], pool[i]
+                i, j = i + 1, j - 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            return pool[rank]
+    return pool[rank]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -63,30 +127,28 @@ def mark_lowest_priority(priority, candidates, n, span, marked):  # type: ignore
         marked: bool [column], to be filled.
     """
     keys = np.empty(priority.size, np.int64)
-    _keys_of(priority.view(np.int64), candidates, keys)
-    low, high = max(span[0] - span[1], -_NEVER), min(span[0] + span[1], _NEVER - 1)
-    n_lower, n_not_higher = _count_from(keys, low, high)
-    is_there = n_lower < n <= n_not_higher
-    if not is_there:
-        low, high = -_NEVER, _NEVER - 1
-        n_lower, n_not_higher = _count_from(keys, low, high)
+    if _keys_of(priority.view(np.int64), candidates, keys) == n:
+        marked[:] = candidates
+        return
+    low, high, n_lower, n_not_higher = _find_span(keys, n, span[0], span[1])
     n_within = n_not_higher - n_lower
-    columns, rest = np.empty(n_within + 8, np.int64), np.empty(n_within, np.int64)
+    columns, pool = np.empty(n_within + 8, np.int64), np.empty(n_within, np.int64)
     _within(keys, low, high, np.zeros((keys.size + 7) // 8 * 8, np.bool_), columns)
     for j in range(n_within):
-        rest[j] = -keys[columns[j]]
-    chosen = np.empty(n_within, np.bool_)
-    top_k(rest, n - n_lower, chosen)
+        pool[j] = keys[columns[j]]
+    border = _value_of_rank(pool, n - n_lower - 1)
     for i in range(keys.size):
         marked[i] = keys[i] < low
-    border = low
+    n_wanted = n - n_lower
     for j in range(n_within):
-        marked[columns[j]] = chosen[j]
-        border = max(border, -rest[j]) if chosen[j] else border
+        n_wanted -= np.int64(keys[columns[j]] < border)
+    for j in range(n_within):
+        is_tie = (keys[columns[j]] == border) & (n_wanted > 0)
+        marked[columns[j]] = (keys[columns[j]] < border) | is_tie
+        n_wanted -= np.int64(is_tie)
+    is_near = abs(border - span[0]) <= span[1]
     span[0] = border
-    if not is_there:
-        span[1] = min(max(4 * span[1], 1 << 40), _WIDEST)
-    elif n_within > 2 * _WITHIN:
+    if is_near and n_within > 2 * _WITHIN:
         span[1] //= 2
-    elif n_within < _WITHIN // 2:
+    elif not is_near or n_within < _WITHIN // 2:
         span[1] = min(2 * span[1] + 1, _WIDEST)

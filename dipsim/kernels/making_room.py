@@ -17,7 +17,7 @@ from dipsim.kernels.scores import score_sum
 @numba.njit(cache=True, nogil=True)
 def list_columns(mask, columns):  # type: ignore[no-untyped-def]
     """Fills in the columns of a mask, ascending; room for one more than there are. Returns how many."""
-    n = 0
+    n = np.int64(0)
     for i in range(mask.size):
         columns[n] = i
         n += np.int64(mask[i])
@@ -82,10 +82,12 @@ def let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refus
 @numba.njit(cache=True, nogil=True)
 def look_up(active, resident, missed, columns, missed_columns):  # type: ignore[no-untyped-def]
     """Sets `missed`, and fills in the active columns and the missed ones, ascending, where there is room for one more
-    than there are. Returns how many there are of each."""
+    than there are; [0] if nobody asks for the missed ones. Returns how many there are of each."""
     for i in range(active.size):
         missed[i] = active[i] & ~resident[i]
-    n_active, n_missed = list_columns(active, columns), 0
+    n_active, n_missed = list_columns(active, columns), np.int64(0)
+    if not missed_columns.size:
+        return n_active, count_true(missed)
     for j in range(n_active):
         missed_columns[n_missed] = columns[j]
         n_missed += np.int64(missed[columns[j]])
@@ -98,8 +100,8 @@ def _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone): 
     is refused; returns how many these are, and how many enter."""
     refused, n_admitted = np.empty(resident.size, np.bool_), min(n_missed, n_room)
     let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refused)
-    n_gone = list_columns(victims, gone)
-    if n_admitted < n_missed:
+    n_gone = list_columns(victims, gone) if gone.size else 0
+    if gone.size and n_admitted < n_missed:
         n_gone += list_columns(refused, gone[n_gone:])
     return n_gone, n_admitted
 
@@ -117,7 +119,7 @@ def settle_lowest(  # type: ignore[no-untyped-def]
         priority: float64 [column].
         span: int64 [2], see `mark_lowest_priority`.
         guess: int64 [1], see `refuse_lowest`.
-        gone: int64 [column + 1], to be filled: who leaves, then who is refused.
+        gone: int64 [column + 1], to be filled: who leaves, then who is refused; [0] if nobody asks.
 
     Returns:
         How many are resident, or -1 if a priority that matters is NaN; how many are in `gone`.

@@ -26,15 +26,21 @@ def _fade(priority, last_use, fading, active, now):  # type: ignore[no-untyped-d
 
 @numba.njit(cache=True, nogil=True)
 def _shift(priority, uses, active, now):  # type: ignore[no-untyped-def]
-    """The last uses, the latest in the last row; then the time of the first of them, and of the last."""
-    k = uses.shape[0]
-    for row in range(k - 1):
-        for i in range(priority.size):
-            uses[row, i] = uses[row + 1, i] if active[i] else uses[row, i]
+    """The last uses, the latest in the last row; then the time of the first of them, and of the last. Whatever is
+    loaded is loaded for all columns, so that many are worked on at once."""
+    last = uses[uses.shape[0] - 1]
+    for row in range(uses.shape[0] - 1):
+        older, newer = uses[row], uses[row + 1]
+        for i in range(older.size):
+            own, later = older[i], newer[i]
+            older[i] = later if active[i] else own
+    first = uses[0]
+    for i in range(last.size):
+        own = last[i]
+        last[i] = now if active[i] else own
     for i in range(priority.size):
-        uses[k - 1, i] = now if active[i] else uses[k - 1, i]
-    for i in range(priority.size):
-        priority[i] = uses[0, i] * _TOKENS + now if active[i] else priority[i]
+        own, ranked = priority[i], first[i] * _TOKENS + now
+        priority[i] = ranked if active[i] else own
 
 
 @numba.njit(cache=True, nogil=True)
