@@ -221,6 +221,12 @@ def coactivation_order(active: Mask) -> list[int]:
     return [column for chain in chains for column in chain]
 
 
+def bit_set(flags: Mask) -> list[int]:
+    """Words of 64 bits each: bit i % 64 of word i // 64 tells of column i."""
+    whole = sum(1 << int(i) for i in np.flatnonzero(flags))
+    return [whole >> first & (2**64 - 1) for first in range(0, len(flags), 64)]
+
+
 def word_sum(words: NDArray[np.int64]) -> int:
     """The sum modulo 2**64, as a signed number."""
     return (sum(words.tolist()) + 2**63) % 2**64 - 2**63

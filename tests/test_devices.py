@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dipsim import kernels
 from dipsim.devices import Compute, Dram, Flash, ReadBatches, Slices
 from dipsim.profile import ComputeUnit, DramSpec, FlashSpec
 
@@ -21,9 +22,10 @@ def fetch(
     """The batch of these columns, between an empty one and one of a single column, which it does not touch."""
     wanted = np.zeros((3, n_columns), np.bool_)
     wanted[1, columns] = wanted[2, 0] = True
-    batches = device.columns(wanted, np.array([0.0, len(columns), 1.0]), column_bytes, **more)
+    sets = kernels.pack_bits(wanted)
+    batches = device.columns(sets, np.array([0.0, len(columns), 1.0]), n_columns, column_bytes, **more)
     assert [getattr(batches, name)[0] for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s")] == [0, 0, 0, 0]
-    alone = device.columns(wanted[2:], np.ones(1), column_bytes, **more)
+    alone = device.columns(sets[2:], np.ones(1), n_columns, column_bytes, **more)
     assert (batches.service_s[2], batches.n_bytes[2]) == (alone.service_s[0], alone.n_bytes[0])
     return batches
 
@@ -187,10 +189,10 @@ def test_pieces_are_reads_and_what_is_not_whole_pages_is_copied(
     column_bytes: float, pieces: tuple[int, ...], is_aligned: bool, n_reads: int, n_bytes: float, copied_bytes: float
 ) -> None:
     """The second column alone in a file of two, in pages of 16; copies at 0.1 MB/s, by as many as there are reads."""
-    wanted = np.array([[False, True], [False, False]])
+    wanted = kernels.pack_bits(np.array([[False, True], [False, False]]))
     for more, depth in (({}, n_reads), ({"queue_depth": 1}, 1)):
         device = flash(page_bytes=16, copy_bytes_per_s=1e5, latency_s=1e-3, **more)
-        batch = device.columns(wanted, np.array([1.0, 0.0]), column_bytes, pieces, is_aligned=is_aligned)
+        batch = device.columns(wanted, np.array([1.0, 0.0]), 2, column_bytes, pieces, is_aligned=is_aligned)
         assert (batch.n_reads[0], batch.n_bytes[0], batch.wanted_bytes[0]) == (n_reads, n_bytes, column_bytes)
         alone_s = n_reads * 1e-3 + n_bytes * 1e-6
         read_s = max(1e-3 + n_bytes * 1e-6, alone_s / depth)
@@ -210,7 +212,7 @@ def test_lanes_that_copy_do_not_read() -> None:
             2, page_bytes=16, latency_s=1e-7, queue_depth=8, read_curve=curve, copy_bytes_per_s=16 / copy_s,
             read_bytes_per_s=1e9,
         )  # fmt: skip
-        batch = device.columns(wanted, np.array([float(n)]), 16, is_aligned=False)
+        batch = device.columns(kernels.pack_bits(wanted), np.array([float(n)]), 4 * n, 16, is_aligned=False)
         hidden_s, reading = copy_s * (n - 2) / n, 2.0
         for _ in range(10_000):
             each_s = 32e-6 * (20 / 32) ** np.log2(reading) if reading > 1 else 32e-6 / reading
@@ -221,8 +223,8 @@ def test_lanes_that_copy_do_not_read() -> None:
 
 def test_pages_are_mapped_where_a_cache_is_filled() -> None:
     spec = FlashSpec.parse({"read_bytes_per_s": 1e6, "latency_s": 1e-3, "map_bytes_per_s": 1e5}, "test")
-    wanted, one = np.array([[True]]), np.ones(1)
-    plain_s, kept_s = (Flash(spec, None, is_kept).columns(wanted, one, 10).service_s[0] for is_kept in (False, True))
+    wanted, one = kernels.pack_bits(np.array([[True]])), np.ones(1)
+    plain_s, kept_s = (Flash(spec, None, is_kept).columns(wanted, one, 1, 10).service_s[0] for is_kept in (False, True))
     assert (plain_s, kept_s) == pytest.approx((1e-3 + 10e-6, 1e-3 + 10e-6 + 10 / 1e5))
 
 
@@ -319,10 +321,12 @@ def test_slices_of_columns_are_columns_of_a_longer_region(
         slices[:, :, first:stop] = wanted[:, :, None]
         own_places = (places[:, None] * 4 + np.arange(4)).astype(np.int32).ravel()
         longer = device.columns(
-            slices.reshape(6, -1), slices.sum((1, 2)) * 1.0, column_bytes, (1, 2), own_places, is_aligned
+            *(kernels.pack_bits(slices.reshape(6, -1)), slices.sum((1, 2)) * 1.0, 80, column_bytes),
+            *((1, 2), own_places, is_aligned),
         )
         own = device.columns(
-            wanted, wanted.sum(1) * 1.0, column_bytes, (1, 2), places, is_aligned, Slices(first, stop, 4)
+            *(kernels.pack_bits(wanted), wanted.sum(1) * 1.0, 20, column_bytes),
+            *((1, 2), places, is_aligned, Slices(first, stop, 4)),
         )
         for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s", "first_data_s"):
             assert getattr(own, name) == pytest.approx(getattr(longer, name), rel=1e-12), (first, stop, name)

@@ -46,6 +46,7 @@ MAY_OPEN = {"model", "cli", "evaluation", "sweeps", "tuning"}
 DOORS = {
     "simpy": {"engine"},
     "numba": {"kernels"},
+    "llvmlite": {"kernels"},
     "zarr": {"trace"},
     "google_crc32c": {"trace"},
     "numcodecs": {"trace"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numba
 import numpy as np
 import pytest
 import reference
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from dipsim import kernels
 from dipsim.kernels.chance import draw
+from dipsim.kernels.lanes import add_where, at_least, set_where
 from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.scores import score_value
 
@@ -128,11 +130,16 @@ def test_mark_lowest(
     candidates = bools(times.size, seed)
     candidates[0] = True
     n = data.draw(st.integers(1, int(candidates.sum())))
-    marked = np.ones(times.size, np.bool_)
     highest = max(counts.max(), times.max())
-    kernels.mark_lowest(counts, times, by_count, candidates, n, highest, np.array(guess, np.int64), marked)
     order = sorted(np.flatnonzero(candidates).tolist(), key=lambda c: (counts[c] if by_count else 0, times[c], c))
-    assert sorted(np.flatnonzero(marked).tolist()) == sorted(order[:n])
+    among, marked = kernels.pack_bits(candidates[None])[0], np.full((1, -(-times.size // 64)), 2**64 - 1, np.uint64)
+    for kind in (np.uint16, np.int32) if highest < 0xFFFF else (np.int32,):
+        uses, last = (np.resize(values.astype(kind), 64 * among.size) for values in (counts, times))
+        kernels.mark_lowest(
+            uses, last, by_count, among, n, highest, np.array([guess, guess[::-1]], np.int64), marked[0]
+        )
+        found = kernels.unpack_bits(marked, times.size)[0]
+        assert sorted(np.flatnonzero(found).tolist()) == sorted(order[:n])
 
 
 def test_every_float16_becomes_its_float32() -> None:
@@ -141,6 +148,30 @@ def test_every_float16_becomes_its_float32() -> None:
     kernels.score_values(bits, values)
     np.testing.assert_array_equal(values, bits.view(np.float16).astype(np.float32))
     assert [score_value(int(b)) for b in bits[::7]] == values[::7].tolist()
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int32"])
+def test_lanes_are_64_numbers_each(kind: str) -> None:
+    """Of two words the second: compared, set and counted up where bits are, the first as it was."""
+    rng = np.random.default_rng(7)
+    numbers = rng.integers(0, np.iinfo(kind).max, 128).astype(kind)
+    numbers[70] = value = numbers[100]
+    flags = rng.random((1, 128)) < 0.5
+
+    @numba.njit
+    def lanes(numbers, bits, value):  # type: ignore[no-untyped-def]
+        found = at_least(numbers, 1, value)
+        add_where(numbers, 1, bits)
+        more = numbers.copy()
+        set_where(more, 1, bits, value)
+        return found, more
+
+    before = numbers.copy()
+    found, more = lanes(numbers, kernels.pack_bits(flags)[0, 1], value)
+    assert found == kernels.pack_bits((before >= value)[None])[0, 1]
+    there = flags[0] & (np.arange(128) >= 64)
+    np.testing.assert_array_equal(numbers, before + there)
+    np.testing.assert_array_equal(more, np.where(there, value, numbers))
 
 
 @settings(deadline=None)
@@ -172,15 +203,27 @@ def test_choose_victims(priorities: list[float], seed: int, data: st.DataObject)
 
 
 @settings(deadline=None)
+@given(st.sampled_from([0, 1, 8, 63, 64, 65, 127, 128, 200]), st.integers(0, 4), st.integers(0, 99))
+def test_bit_sets(n_columns: int, n_tokens: int, seed: int) -> None:
+    flags = bools(n_tokens * n_columns, seed).reshape(n_tokens, n_columns)
+    words = kernels.pack_bits(flags)
+    assert words.tolist() == [reference.bit_set(row) for row in flags]
+    assert kernels.count_bits(words).tolist() == [sum(row) for row in flags.tolist()]
+    assert kernels.unpack_bits(words, n_columns).tolist() == flags.tolist()
+    assert kernels.pack_bits(np.asfortranarray(flags)).tolist() == words.tolist()
+
+
+@settings(deadline=None)
 @given(
-    st.lists(st.lists(st.booleans(), min_size=61, max_size=61), min_size=1, max_size=4),
+    st.lists(st.lists(st.booleans(), min_size=71, max_size=71), min_size=1, max_size=4),
     st.sampled_from([1.0, 76.5, 100.0, 2560.0, 4096.0, 5000.0, 17920.0]),
     st.sampled_from([1, 512, 4096, 16384]),
     st.sampled_from([0, 1, 4096, 9000, 40000]),
     st.none() | st.integers(0, 1000),
+    st.sampled_from([3, 4, 5]),
 )
 def test_batch_reads(
-    wanted: list[list[bool]], column_bytes: float, page_bytes: int, gap_bytes: int, seed: int | None
+    wanted: list[list[bool]], column_bytes: float, page_bytes: int, gap_bytes: int, seed: int | None, n_costs: int
 ) -> None:
     """Any cost of a read of so many pages, summed over the reads that the plain twin forms."""
     masks, n = np.array(wanted), len(wanted[0])
@@ -193,11 +236,12 @@ def test_batch_reads(
     starts = np.array([math.floor(i * column_bytes / page_bytes) for i in range(n)], np.int32)
     stops = np.array([math.ceil((i + 1) * column_bytes / page_bytes) for i in range(n)], np.int32)
     pages = np.arange(stops[-1] + 1.0)
-    costs = np.stack([pages, pages > 0, np.sqrt(pages)])
-    totals = kernels.batch_reads(masks, places, starts, stops, gap_bytes // page_bytes, costs)
+    costs = np.stack([pages, pages > 0, np.sqrt(pages), pages**2, np.cbrt(pages)])[:n_costs]
+    region = starts, stops, gap_bytes // page_bytes, kernels.costs_by_read(costs)
+    totals = kernels.batch_reads(kernels.pack_bits(masks), places, *region)
     for mask, total in zip(lying, totals, strict=True):
-        sizes = np.array(reference.read_sizes(mask, column_bytes, page_bytes, gap_bytes)) / page_bytes
-        assert total.tolist() == pytest.approx([sizes.sum(), len(sizes), np.sqrt(sizes).sum()])
+        sizes = [size // page_bytes for size in reference.read_sizes(mask, column_bytes, page_bytes, gap_bytes)]
+        assert total[:n_costs].tolist() == [sum(own[sizes].tolist()) for own in costs]  # added up in the same order
 
 
 def test_next_uses_across_two_blocks() -> None:
@@ -304,6 +348,16 @@ def test_times_of_batches(
     assert times == pytest.approx(reference.batch_times(n_bytes, copy_s, costs, *given), rel=1e-9)
 
 
+def marked_lowest(
+    priority: NDArray[np.float64], candidates: NDArray[np.bool_], n: int, span: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    sets = kernels.pack_bits(candidates[None])
+    marked = np.empty_like(sets)
+    mark_lowest_priority(priority, sets[0], n, span, marked[0])
+    found: NDArray[np.bool_] = kernels.unpack_bits(marked, priority.size)[0]
+    return found
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, math.inf, -math.inf]), min_size=1),
@@ -316,10 +370,10 @@ def test_lowest_priorities_from_any_span(values: list[float], seed: int, span: t
     candidates = rng.random(priority.size) < 0.8
     candidates[0] = True
     n = int(rng.integers(1, candidates.sum() + 1))
-    where, marked = np.array(span, np.int64), np.zeros(priority.size, np.bool_)
+    where = np.array(span, np.int64)
     for _ in range(2):
-        mark_lowest_priority(priority, candidates, n, where, marked)
-        np.testing.assert_array_equal(marked, reference.lowest_priority(priority, candidates, n))
+        found = marked_lowest(priority, candidates, n, where)
+        np.testing.assert_array_equal(found, reference.lowest_priority(priority, candidates, n))
 
 
 @pytest.mark.parametrize("spread", [1.0, 1e-9, 0.0])
@@ -327,10 +381,10 @@ def test_lowest_priorities_in_a_crowd(spread: float) -> None:
     """More columns near the border than are looked at one by one, or all of them alike."""
     rng = np.random.default_rng(4)
     priority, candidates = 1000 + spread * rng.random(9000), rng.random(9000) < 0.9
-    span, marked = np.zeros(2, np.int64), np.zeros(9000, np.bool_)
+    span = np.zeros(2, np.int64)
     for n in (4000, 4100, 700, 701):
-        mark_lowest_priority(priority, candidates, n, span, marked)
-        np.testing.assert_array_equal(marked, reference.lowest_priority(priority, candidates, n))
+        found = marked_lowest(priority, candidates, n, span)
+        np.testing.assert_array_equal(found, reference.lowest_priority(priority, candidates, n))
 
 
 def test_draws_are_numpys_bits() -> None:

@@ -18,7 +18,7 @@ from dipsim.methods import Dense, Gate, Glu, Method, Up, in_layer
 from dipsim.model.groups import Group
 from dipsim.policies import Lfu, Lru, Place, Policy, make
 
-N = 23
+N = 87  # a word of columns and a part of one
 COMPILED: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")},
     **{name: {} for name in ("clock", "sieve", "s3-fifo", "two-queue", "arc", "random")},
@@ -124,6 +124,21 @@ def test_a_long_sequence_at_full_width(masking: Method) -> None:
         for first_token in range(0, 96, 32):
             scores = (np.abs(rng.standard_normal((32, 1000))) * popular).astype(np.float16).view(np.uint16)
             assert_same(compiled.run(Tokens(32, first_token, scores)), plain.run(Tokens(32, first_token, scores)))
+
+
+@pytest.mark.parametrize("name", ["lfu", "lfu-in-cache", "lru", "fifo"])
+def test_counts_and_times_beyond_16_bits(name: str) -> None:
+    """More tokens than narrow integers hold, from before they are too many to after."""
+    rng, masking = np.random.default_rng(5), METHODS["masks of a recording"]
+    compiled, plain = twins(name, "always", masking, 30)
+    first_token = 65_400
+    for n_tokens in (100, 30, 40):
+        masks = rng.random((n_tokens, N)) < np.linspace(0.02, 0.3, N)
+        masks[:, -1] = True
+        given = [Tokens(n_tokens, first_token, None, None, masks.copy(), True) for _ in range(2)]
+        assert_same(compiled.run(given[0]), plain.run(given[1]))
+        first_token += n_tokens
+    assert first_token > 2**16
 
 
 def test_what_the_kernels_do_not_know_is_replayed_plainly() -> None:

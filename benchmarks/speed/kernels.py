@@ -26,16 +26,16 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
     rng = np.random.default_rng(0)
     scores = np.abs(rng.standard_normal(n)).astype(np.float16).view(np.uint16)
     resident, chosen, marked = rng.random(n) < 0.5, np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-    uses, times = (rng.integers(0, 60, n).astype(np.int32) for _ in range(2))
-    guess = np.array([10, 30], np.int64)
+    uses, times = (rng.integers(0, 60, n).astype(np.uint16) for _ in range(2))
+    guess = np.array([[10, 30], [30, 10]], np.int64)
     plain, penalty = np.float32(1), np.float32(0.2)
     begin = [kernels.reweighted_top_k(scores, resident, gamma, k, 15000, chosen) - 10 for gamma in (penalty, plain)]
-    guesses = np.full(kernels.N_GUESSES, begin[1])
+    guesses = np.full((kernels.N_SEARCHES, 2), begin[1])
     top_m = TopK(k, lambda token: 0.2, "top-m", m=min(2 * k, n)).choice
-    candidates = resident & ~chosen
-    n_victims = int(candidates.sum()) // 2
-    missed = rng.random((TOKENS, n)) < missed_share
-    n_missed, places = missed.sum(axis=1).astype(np.float64), rng.permutation(n).astype(np.int32)
+    candidates, gone = kernels.pack_bits(np.stack([resident & ~chosen, chosen]))
+    n_victims = int(np.count_nonzero(resident & ~chosen)) // 2
+    missed = kernels.pack_bits(rng.random((TOKENS, n)) < missed_share)
+    n_missed, places = kernels.count_bits(missed).astype(np.float64), rng.permutation(n).astype(np.int32)
     flash = Flash(HardwareProfile.load("oneplus-12-ufs4").flash)
     return {
         "selection, dip-ca": lambda: kernels.reweighted_top_k(scores, resident, penalty, k, begin[0], marked),
@@ -43,10 +43,10 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
         "selection, dip-ca top-m": lambda: kernels.choose_columns(scores, resident, penalty, *top_m, guesses, marked),
         "sums of scores": lambda: kernels.score_sum(scores, chosen),
         "count of a mask": lambda: kernels.count_true(chosen),
-        "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, marked),
-        "victims, lru": lambda: kernels.mark_lowest(uses, times, False, candidates, n_victims, 61, guess, marked),
-        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, column_bytes),
-        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, column_bytes, places=places),
+        "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, gone),
+        "victims, lru": lambda: kernels.mark_lowest(uses, times, False, candidates, n_victims, 61, guess, gone),
+        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, n, column_bytes),
+        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, n, column_bytes, places=places),
     }
 
 

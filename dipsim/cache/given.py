@@ -51,8 +51,7 @@ class GivenHits(Replay):
             before, self._n_active = self._n_active, self._n_active + columns.size
             n_missed = self._rounded(self._n_active) - self._rounded(before)
             missed[t, columns[np.argsort(draws[t, columns], kind="stable")[:n_missed]]] = True
-        usage = usage_of(active, active & missed, scores)
-        return Usage(usage.active, usage.missed, usage.counts, ~missed) if tokens.tells_held else usage
+        return usage_of(active, active & missed, scores, ~missed if tokens.tells_held else None)
 
     def _rounded(self, n_active: int) -> int:
         return math.floor(n_active * self._missed_share + 0.5)

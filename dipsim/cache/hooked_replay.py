@@ -11,7 +11,7 @@ from dipsim.cache.known_policies import arrays_for
 from dipsim.cache.replay import Replay, Tokens, Usage
 from dipsim.cache.weight_cache import Admission, ranking_by_priority
 from dipsim.hooks import compiled, compiled_hook
-from dipsim.kernels import BoolArray, Float64Array, Int64Array, hooks
+from dipsim.kernels import Float64Array, Int64Array, Uint64Array, hooks
 from dipsim.kernels.hooked_replay import EMPTY_MASK, NO_NUMBER
 from dipsim.methods import Method, TopK, check_mask
 from dipsim.model.groups import Group
@@ -40,12 +40,12 @@ class HookedReplay(Replay):
         self._top_k = top_k
         self._select = None if top_k is not None or group.site is None else compiled_hook(masking, "select")
         self._hooks = {name: hook for name in _HOOKS if (hook := compiled_hook(policy, name)) is not None}
-        self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._guess: Int64Array = np.full(1 + kernels.N_GUESSES, kernels.ANY_THRESHOLD, np.int64)
+        self._resident: Uint64Array = np.zeros((place.n_columns + 63) // 64, np.uint64)
+        self._guess: Int64Array = np.full((1 + kernels.N_SEARCHES, 2), kernels.ANY_THRESHOLD, np.int64)
         self._span: Int64Array = np.zeros(2, np.int64)
         self._called = self._compiled()
         told = {*self._hooks, *_KNOWN.get(type(policy), {})}
-        self._tells = "on_insert" in told, "on_evict" in told
+        self._tells = tuple(name in told for name in _HOOKS)
         self.start()
 
     def _compiled(self) -> tuple[Any, ...]:
@@ -60,18 +60,15 @@ class HookedReplay(Replay):
     def start(self) -> None:
         """The cache is empty."""
         self._n_before = 0
-        self._resident[:] = False
+        self._resident[:] = 0
         with blaming(self._policy, lambda: f"policy {type(self._policy).__name__}: start"):
             self._policy.start(self._place)
 
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
-        n_columns, tells_held, selects = self._place.n_columns, tokens.tells_held, False
+        n_columns, selects = self._place.n_columns, self._select is not None and tokens.masks is None
         if tokens.first_token < 0:
             self._n_before = 1
-        if self._select is not None and tokens.masks is None:
-            selects = True
-            tokens = tokens._replace(masks=np.zeros((tokens.n_tokens, n_columns), np.bool_))
         arrays = arrays_for(tokens, n_columns, self._top_k)
         self._policy.priority = priority_of(self._policy, n_columns)
         blamed = self._policy if self._hooks else self._masking
@@ -87,7 +84,7 @@ class HookedReplay(Replay):
             check_mask(self._masking, self._group, np.zeros(n_columns, np.bool_))
         if found == NO_NUMBER:
             raise wrong_priority(self._policy, n_columns)
-        return Usage(arrays.active, arrays.missed, arrays.counts, arrays.held if tells_held else None)
+        return arrays.usage(n_columns)
 
     def _who(self) -> str:
         """Whose code runs, in messages."""

@@ -10,13 +10,13 @@ import numpy as np
 from dipsim import kernels
 from dipsim.cache.replay import NO_SCORES, Replay, Tokens, Usage
 from dipsim.cache.weight_cache import Admission
-from dipsim.kernels import BoolArray, Float32Array, Int64Array, Uint16Array
+from dipsim.kernels import Float32Array, Int64Array, Uint16Array, Uint64Array
 from dipsim.methods import TopK
 from dipsim.policies import QUEUED, SCORED, Place, Policy
 from dipsim.policies.queued import QueuePolicy
 from dipsim.policies.scored import KnownPolicy
 
-_NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
+_NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
 
 
 class Arrays(NamedTuple):
@@ -25,21 +25,25 @@ class Arrays(NamedTuple):
     scores: Uint16Array
     gammas: Float32Array
     choice: tuple[int, int, int, int]
-    active: BoolArray
-    missed: BoolArray
+    active: Uint64Array
+    missed: Uint64Array
     counts: Int64Array
-    held: BoolArray
+    held: Uint64Array
 
     @property
-    def filled(self) -> tuple[BoolArray, BoolArray, Int64Array, BoolArray]:
+    def filled(self) -> tuple[Uint64Array, Uint64Array, Int64Array, Uint64Array]:
         """The last four."""
         return self.active, self.missed, self.counts, self.held
+
+    def usage(self, n_columns: int) -> Usage:
+        """What was filled in."""
+        return Usage(n_columns, self.active, self.missed, self.counts, None if self.held is _NOT_TOLD else self.held)
 
 
 def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
     """Masks are chosen by the top-k, unless they are given or the group is dense."""
     n_tokens, first_token, scores, _, masks, tells_held = tokens
-    shape = n_tokens, n_columns
+    shape = n_tokens, (n_columns + 63) // 64
     gammas: list[float] = []
     if scores is not None and masks is None and top_k is not None:
         gammas = [top_k.gamma_at(token) for token in range(first_token, first_token + n_tokens)]
@@ -47,10 +51,10 @@ def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
         NO_SCORES if scores is None else scores,
         np.array(gammas, np.float32),
         top_k.choice if top_k else (0, 0, 0, 0),
-        np.ones(shape, np.bool_) if masks is None else masks,
-        np.empty(shape, np.bool_),
+        kernels.pack_bits(np.ones((n_tokens, n_columns), np.bool_) if masks is None else masks),
+        np.empty(shape, np.uint64),
         np.zeros((n_tokens, 5), np.int64),
-        np.empty(shape, np.bool_) if tells_held else _NOT_TOLD,
+        np.empty(shape, np.uint64) if tells_held else _NOT_TOLD,
     )
 
 
@@ -62,20 +66,20 @@ class _KnownReplay(Replay):
         self._started: Policy = policy
         self._bypasses = admission == "priority"
         self._top_k = top_k
-        self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._guess: Int64Array = np.full(n_guesses + kernels.N_GUESSES, kernels.ANY_THRESHOLD, np.int64)
+        self._resident: Uint64Array = np.zeros((place.n_columns + 63) // 64, np.uint64)
+        self._guess: Int64Array = np.full((n_guesses + kernels.N_SEARCHES, 2), kernels.ANY_THRESHOLD, np.int64)
         policy.start(place)
 
     def start(self) -> None:
         """The cache is empty and the policy has seen nothing."""
-        self._resident[:] = False
+        self._resident[:] = 0
         self._started.start(self._place)
 
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
         arrays = arrays_for(tokens, self._place.n_columns, self._top_k)
         self._run(arrays, tokens.first_token + 1)  # a prompt comes before the first
-        return Usage(arrays.active, arrays.missed, arrays.counts, arrays.held if tokens.tells_held else None)
+        return arrays.usage(self._place.n_columns)
 
     def _run(self, arrays: Arrays, first: int) -> None:
         raise NotImplementedError

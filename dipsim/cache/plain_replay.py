@@ -32,7 +32,7 @@ class PlainReplay(Replay):
         self._masking = masking
         self._group = group
         self._top_k = top_k
-        self._guess: Int64Array = np.full(kernels.N_GUESSES, kernels.ANY_THRESHOLD, np.int64)
+        self._guess: Int64Array = np.full((kernels.N_SEARCHES, 2), kernels.ANY_THRESHOLD, np.int64)
         self._n_before = 0
 
     def start(self) -> None:
@@ -62,8 +62,7 @@ class PlainReplay(Replay):
                 if next_use is not None:
                     cache.policy.foresee(next_use[t])
                 cache.take(used, own, first_token + t + self._n_before)
-        usage = usage_of(active, missed, scores)
-        return Usage(usage.active, usage.missed, usage.counts, held)
+        return usage_of(active, missed, scores, held)
 
     def _choose(self, scores: Uint16Array, token: int, mask: BoolArray) -> None:
         resident = self._cache.resident

@@ -5,14 +5,15 @@ A cache sees the scores of its own layer and group alone, so that tokens can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission
-from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array
+from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array, Uint64Array
 from dipsim.methods import Method, TopK, choose
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
@@ -29,7 +30,11 @@ _RANKINGS: dict[type, int] = {
 # What kernels take where there is nothing.
 NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
 _NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
-_NOT_TOLD: BoolArray = np.empty((0, 0), np.bool_)
+_NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
+# Where searches of the kernels begin.
+GUESSES = (3 + kernels.N_SEARCHES, 2)
+# Of a sequence whose counts and times are kept in 16 bits.
+_MOST_TOKENS = 0xFFFF - 3
 
 
 class Ranking(NamedTuple):
@@ -48,20 +53,49 @@ def ranking_of(policy: Policy) -> Ranking | None:
 
 @dataclass(frozen=True)
 class Usage:
-    """What some tokens used.
+    """What some tokens used. Sets of columns are words, as of `dipsim.kernels.bits`, and bool [token, column] where
+    somebody asks for that.
 
     Attributes:
-        active: bool [token, column].
-        missed: bool [token, column], active and not resident before the token.
+        n_columns: of the group.
+        active_set: uint64 [token, word].
+        missed_set: uint64 [token, word], active and not resident before the token.
         counts: int64 [token, 5]: active columns, missed ones, sum of all scores and of the active ones in units of
             2**-24, share of the active ones' squares in units of 2**-40; these three are 0 where the group is dense.
-        held: bool [token, column], resident before the token; None if nobody asked.
+        held_set: uint64 [token, word], resident before the token; None if nobody asked.
     """
 
-    active: BoolArray
-    missed: BoolArray
+    n_columns: int
+    active_set: Uint64Array
+    missed_set: Uint64Array
     counts: Int64Array
-    held: BoolArray | None = None
+    held_set: Uint64Array | None = None
+
+    @classmethod
+    def of(cls, active: BoolArray, missed: BoolArray, counts: Int64Array, held: BoolArray | None = None) -> Self:
+        """The usage of masks, bool [token, column]."""
+        pack = kernels.pack_bits
+        return cls(active.shape[1], pack(active), pack(missed), counts, None if held is None else pack(held))
+
+    @cached_property
+    def active(self) -> BoolArray:
+        """Which columns are active, bool [token, column]."""
+        return _flags(self.active_set, self.n_columns)
+
+    @cached_property
+    def missed(self) -> BoolArray:
+        """Which of them are missed, bool [token, column]."""
+        return _flags(self.missed_set, self.n_columns)
+
+    @cached_property
+    def held(self) -> BoolArray | None:
+        """Which columns were resident before, bool [token, column]; None if nobody asked."""
+        return None if self.held_set is None else _flags(self.held_set, self.n_columns)
+
+
+def _flags(columns: Uint64Array, n_columns: int) -> BoolArray:
+    flags: BoolArray = kernels.unpack_bits(columns, n_columns)
+    return flags
 
 
 class Tokens(NamedTuple):
@@ -117,7 +151,7 @@ class NoColumns(Replay):
         """See `Replay`."""
         nothing: BoolArray = np.zeros((tokens.n_tokens, self._n_columns), np.bool_)
         counts: Int64Array = np.zeros((tokens.n_tokens, 5), np.int64)
-        return Usage(nothing, nothing.copy(), counts, nothing.copy() if tokens.tells_held else None)
+        return Usage.of(nothing, nothing, counts, nothing if tokens.tells_held else None)
 
 
 class PinnedColumns(Replay):
@@ -141,17 +175,17 @@ class PinnedColumns(Replay):
             active = choose(self._masking, self._group, scores, first_token, resident)
         else:
             active = np.ones((n_tokens, self._elsewhere.size), np.bool_)
-        usage = usage_of(active, active & self._elsewhere, scores)
-        return replace(usage, held=np.broadcast_to(~self._elsewhere, active.shape)) if tells_held else usage
+        held = np.tile(~self._elsewhere, (n_tokens, 1)) if tells_held else None
+        return usage_of(active, active & self._elsewhere, scores, held)
 
 
-def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None) -> Usage:
+def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None, held: BoolArray | None = None) -> Usage:
     """What is used by known masks and misses, bool [token, column]; scores as in `Tokens`."""
     counts: Int64Array = np.zeros((len(active), 5), np.int64)
     counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
     if scores is not None:
         kernels.score_sums(scores, active, counts)
-    return Usage(active, missed, counts)
+    return Usage.of(active, missed, counts, held)
 
 
 class ChosenFirst(Replay):
@@ -182,29 +216,31 @@ class CompiledReplay(Replay):
         self._ranking = ranking
         self._admission = admission
         self._top_k = top_k
-        self._resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._uses: Int32Array = np.zeros(place.n_columns, np.int32)
-        self._times: Int32Array = np.zeros(place.n_columns, np.int32)
-        self._guess: Int64Array = np.array([0, 0, *(1 + kernels.N_GUESSES) * [kernels.ANY_THRESHOLD]], np.int64)
+        self._all: Uint64Array = kernels.pack_bits(np.ones((1, place.n_columns), np.bool_))
+        self._guess: Int64Array = np.full(GUESSES, kernels.ANY_THRESHOLD, np.int64)
+        self.start()
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
-        self._resident[:] = False
-        self._uses[:] = 0
-        self._times[:] = 0
+        self._resident: Uint64Array = np.zeros(self._all.size, np.uint64)
+        # Counts and times of a sequence fit narrow integers for long, which are faster to go through.
+        kind = np.int32 if self._ranking.kind == kernels.NEXT_USE else np.uint16
+        self._uses, self._times = np.zeros((2, 64 * self._all.size), kind)
 
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
         n_tokens, first_token, scores, next_use, masks, tells_held = tokens
-        shape = n_tokens, self._resident.size
-        active: BoolArray = np.ones(shape, np.bool_) if masks is None else masks
-        missed: BoolArray = np.empty(shape, np.bool_)
+        shape = n_tokens, self._all.size
+        active = np.repeat(self._all, n_tokens, axis=0) if masks is None else kernels.pack_bits(masks)
+        missed: Uint64Array = np.empty(shape, np.uint64)
         counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
-        held: BoolArray = np.empty(shape, np.bool_) if tells_held else _NOT_TOLD
+        held: Uint64Array = np.empty(shape, np.uint64) if tells_held else _NOT_TOLD
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)
         gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
         choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
+        if places.stop > _MOST_TOKENS:
+            self._uses, self._times = self._uses.astype(np.int32), self._times.astype(np.int32)
         kernels.replay_tokens(
             NO_SCORES if scores is None else scores,
             np.array(gammas, np.float32),
@@ -223,4 +259,4 @@ class CompiledReplay(Replay):
             counts,
             held,
         )
-        return Usage(active, missed, counts, held if tells_held else None)
+        return Usage(self._place.n_columns, active, missed, counts, held if tells_held else None)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.cache.costed_cache import CostedCache
-from dipsim.cache.replay import NO_SCORES, Ranking, Replay, Tokens, Usage, ranking_of
+from dipsim.cache.replay import GUESSES, NO_SCORES, Ranking, Replay, Tokens, Usage, ranking_of
 from dipsim.cache.weight_cache import Admission
 from dipsim.kernels import BoolArray, Float32Array, Int64Array, Uint16Array
 from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
@@ -175,9 +175,9 @@ class _Plain:
                 self._batch(p, t, int(times[t, i]), tokens[i], later[i], usages[i])
         for usage in usages:
             usage.counts[:, 0], usage.counts[:, 1] = usage.active.sum(axis=1), usage.missed.sum(axis=1)
-        return usages
+        return [Usage.of(*usage) for usage in usages]
 
-    def _batch(self, p: int, t: int, time: int, tokens: Tokens, later: Int64Array | None, usage: Usage) -> None:
+    def _batch(self, p: int, t: int, time: int, tokens: Tokens, later: Int64Array | None, usage: _Filled) -> None:
         part, cache, active = self._shared.parts[p], self._cache, usage.active[t]
         own = slice(self._shared.edges[p], self._shared.edges[p + 1])
         resident = cache.resident[own]
@@ -210,8 +210,7 @@ class _Compiled:
         self._top_ks = top_ks
         n, n_parts = cache.place.n_columns, len(cache.parts)
         self._choices: Int64Array = np.array([top_k.choice for top_k in top_ks] or np.zeros((n_parts, 4)), np.int64)
-        guess = [0, 0, *(1 + kernels.N_GUESSES) * [kernels.ANY_THRESHOLD]]
-        self._guesses: Int64Array = np.array(n_parts * [guess], np.int64)
+        self._guesses: Int64Array = np.full((n_parts, *GUESSES), kernels.ANY_THRESHOLD, np.int64)
         self._state: Int64Array = np.zeros(2, np.int64)
         self._resident: BoolArray = np.zeros(n, np.bool_)
         self._rank: Int64Array = np.zeros(n, np.int64)
@@ -252,7 +251,7 @@ class _Compiled:
         usages = []
         for (low, high), own in zip(bounds, counts, strict=True):
             rows = [of[low:high].reshape(n_tokens, -1) for of in (active, missed, held)]
-            usages.append(Usage(rows[0], rows[1], own, rows[2] if held.size else None))
+            usages.append(Usage.of(rows[0], rows[1], own, rows[2] if held.size else None))
         return usages
 
     def _gammas(self, tokens: Tokens, parts: range) -> Float32Array:
@@ -271,12 +270,21 @@ def _flat(of_parts: Sequence[Any]) -> Any:
     return np.concatenate([own.reshape(-1) for own in of_parts])
 
 
-def _empty(tokens: Tokens, n_columns: int) -> Usage:
+class _Filled(NamedTuple):
+    """Masks and counts of a `Usage`, bool [token, column], filled token after token."""
+
+    active: BoolArray
+    missed: BoolArray
+    counts: Int64Array
+    held: BoolArray | None
+
+
+def _empty(tokens: Tokens, n_columns: int) -> _Filled:
     """To be filled."""
     shape = tokens.n_tokens, n_columns
     active: BoolArray = np.zeros(shape, np.bool_) if tokens.masks is None else tokens.masks
     held: BoolArray | None = np.empty(shape, np.bool_) if tokens.tells_held else None
-    return Usage(active, np.empty(shape, np.bool_), np.zeros((tokens.n_tokens, 5), np.int64), held)
+    return _Filled(active, np.empty(shape, np.bool_), np.zeros((tokens.n_tokens, 5), np.int64), held)
 
 
 def _cost(part: Part) -> int:

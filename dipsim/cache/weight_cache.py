@@ -60,7 +60,7 @@ class WeightCache:
         self._ranked = ranking_by_priority(policy)
         self._candidates, self._victims = np.zeros((2, place.n_columns), np.bool_)
         self._span: Int64Array = np.zeros(2, np.int64)
-        self._guess: Int64Array = np.array([kernels.ANY_THRESHOLD], np.int64)
+        self._guess: Int64Array = np.full(2, kernels.ANY_THRESHOLD, np.int64)
         self._start_policy()
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class WeightCache:
 
     def look_up(self, active: BoolArray, missed: BoolArray) -> Used:
         """What is used of what is resident; `missed` is to be filled. A policy may keep the indices that it is told."""
-        columns, missed_columns = np.empty(active.size + 1, np.int64), np.empty(active.size + 1, np.int64)
+        columns, missed_columns = np.empty(active.size, np.int64), np.empty(active.size, np.int64)
         n_active, n_missed = kernels.look_up(active, self.resident, missed, columns, missed_columns)
         return Used(active, missed, columns[:n_active], missed_columns[:n_missed])
 
@@ -126,7 +126,7 @@ class WeightCache:
             self.resident |= used.missed
             self._n_resident += n_missed
             return used.missed_columns[:0]
-        gone: Int64Array = np.empty(used.active.size + 1, np.int64)
+        gone: Int64Array = np.empty(used.active.size, np.int64)
         room = self._bypasses, self.place.slots, used.active, used.missed, n_missed, self.resident, self._n_resident
         if self._ranked is not None:
             priority = priority_of(self._ranked, used.active.size)
@@ -135,7 +135,7 @@ class WeightCache:
                 raise wrong_priority(self._ranked, used.active.size)
             self._n_resident = n_resident
             return gone[:n_gone]
-        n_victims = kernels.seek_room(*room, self._candidates)
+        n_victims = kernels.find_candidates(*room, self._candidates)
         self._victims[:] = False
         if n_victims:
             self.policy.victims(self._candidates, n_victims, self._victims)

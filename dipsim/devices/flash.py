@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from dipsim import kernels
-from dipsim.kernels import BoolArray, Float64Array, Int32Array
+from dipsim.kernels import Float64Array, Int32Array, Uint64Array
 from dipsim.profile import FlashSpec
 
 # Where columns lie in the order of their indices.
@@ -151,8 +151,9 @@ class Flash:
 
     def columns(
         self,
-        wanted: BoolArray,
+        wanted: Uint64Array,
         n_wanted: Float64Array,
+        n_columns: int,
         column_bytes: float,
         pieces: tuple[int, ...] = (1,),
         places: Int32Array = BY_INDEX,
@@ -162,8 +163,9 @@ class Flash:
         """Batches that fetch the wanted columns of one group, one for each token.
 
         Args:
-            wanted: bool [token, column].
-            n_wanted: how many of them are set, [token].
+            wanted: uint64 [token, word], sets of columns as `kernels.pack_bits` makes them.
+            n_wanted: how many are in each, [token].
+            n_columns: columns of the group.
             column_bytes: bytes of a column, or of a slice of it; may be fractional.
             pieces: parts of every column that lie in each region of the file, of as many as they are together.
             places: int32 [column], where each column lies in a region; empty for the order of their indices.
@@ -173,16 +175,16 @@ class Flash:
         wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
             return self.streams(wanted_bytes)
-        totals: Float64Array = np.zeros((len(wanted), 2 + len(self._depths)))
-        n_copied = 0
+        parts, n_copied = [], 0
         for piece, n_regions in Counter(pieces).items():
             piece_bytes = column_bytes * piece / sum(pieces)
-            region = self._region(wanted.shape[1], piece_bytes, is_aligned, slices)
-            totals += n_regions * kernels.batch_reads(wanted, places, *region)
+            region = self._region(n_columns, piece_bytes, is_aligned, slices)
+            parts.append(n_regions * kernels.batch_reads(wanted, places, *region))
             n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
         copied_bytes = wanted_bytes * (n_copied / sum(pieces))
         copy_s = copied_bytes / (self._spec.copy_bytes_per_s or np.inf) + wanted_bytes / self._map_bytes_per_s
-        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1:], copy_s)
+        totals: Float64Array = sum(parts[1:], parts[0])
+        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1 : 2 + len(self._depths)], copy_s)
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
         """Seconds of each batch by what they are due to; together they are `service_s`.
@@ -243,7 +245,8 @@ class Flash:
             stops = np.ceil((stops * column_bytes + first) / unit_bytes)
         moved = np.arange(stops[-1] + 1) * unit_bytes
         costs = np.concatenate([moved[None], self._costs(moved)])
-        return starts.astype(np.int32), stops.astype(np.int32), int(self._spec.gap_bytes // unit_bytes), costs
+        gap = int(self._spec.gap_bytes // unit_bytes)
+        return starts.astype(np.int32), stops.astype(np.int32), gap, kernels.costs_by_read(costs)
 
     def _costs(self, n_bytes: Float64Array) -> Float64Array:
         """Of one read of so many bytes: requests, then seconds by each curve; float64 [cost, read]."""

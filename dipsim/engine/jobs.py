@@ -57,12 +57,15 @@ class Jobs:
     def unit_s(self) -> Float64Array:
         """For how long the unit that computes was at work in each token, [token]: on operations, or on transfers from
         DRAM, which it waits for."""
-        of_unit = self.of_stages[:, :, _PARTS_OF[stages.COMPUTE]]  # one after another
-        moved = self.of_stages[:, :, _PARTS_OF[stages.DRAM]]
-        starts, ends = (np.concatenate([of_unit, moved], axis=2)[..., field] for field in (stages.START, stages.END))
+        starts, ends = self._of_unit(stages.START), self._of_unit(stages.END)
         both_s = np.minimum(ends[..., :-1], ends[..., -1:]) - np.maximum(starts[..., :-1], starts[..., -1:])
         seconds: Float64Array = (ends - starts).sum(axis=(1, 2)) - np.maximum(both_s, 0).sum(axis=(1, 2))
         return seconds
+
+    def _of_unit(self, field: int) -> Float64Array:
+        """One field of what the unit works on, [token, stage, job]: its own, one after another, then the transfer."""
+        own, moved = self.of_stages[:, :, stages.SELECT :, field], self.of_stages[:, :, stages.TRANSFER, field]
+        return np.concatenate([own, moved[..., None]], axis=2)
 
     def busy_s(self, device: int) -> Float64Array:
         """Seconds for which the device worked on each job and on nothing before it, [token, job]."""
@@ -72,7 +75,7 @@ class Jobs:
 
 
 _PARTS_OF = {
-    stages.FLASH: [stages.READ],
-    stages.DRAM: [stages.TRANSFER],
-    stages.COMPUTE: [stages.SELECT, stages.EARLY, stages.LATE],
+    stages.FLASH: slice(stages.READ, stages.READ + 1),
+    stages.DRAM: slice(stages.TRANSFER, stages.TRANSFER + 1),
+    stages.COMPUTE: slice(stages.SELECT, stages.LATE + 1),
 }

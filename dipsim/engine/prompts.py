@@ -63,7 +63,7 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
         where = slice(0, 1), use.layer, use.g
         n_uses, n_uses_missed = by_token.sum(), by_token[:, usage.missed[0]].sum()
         counts[:, 0, use.layer, use.g] = *usage.counts[0, :2], n_uses, n_uses_missed
-        demanded.fill(where, use.reads(usage.missed))
+        demanded.fill(where, use.reads(usage.missed_set))
     return Prompt(counts[0], counts[1], counts[2], counts[3], demanded)
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from dipsim import kernels
 from dipsim.cache import GivenHits, NoColumns, PinnedColumns, Replay, SharedCache, Tokens, Usage, replay_of, usage_of
 from dipsim.devices import BY_INDEX, Flash, ReadBatches, Slices
 from dipsim.engine.ahead import Guesses, columns_ahead
-from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array
+from dipsim.kernels import BoolArray, Float64Array, Int32Array, Uint16Array, Uint64Array
 from dipsim.layouts import is_aligned, pieces_of, reads_of
 from dipsim.methods import in_layer
 from dipsim.planning.future import NEVER, Future
@@ -175,10 +176,10 @@ class GroupUse:
         where = tokens, self.layer, self.g
         work.use.fill(tokens, self.layer, self.g, usage.counts)
         if not self._setup.reads_ahead:
-            work.demanded.fill(where, self.reads(usage.missed, usage.counts[:, 1].astype(np.float64)))
+            work.demanded.fill(where, self.reads(usage.missed_set, usage.counts[:, 1].astype(np.float64)))
             return
         guess = self._guesses.scores(block, inputs.scores, inputs.layer_before, usage)
-        self.together.add(self, Asked(tokens, usage.missed, guess), work)
+        self.together.add(self, Asked(tokens, usage.missed_set, guess), work)
 
     @property
     def n_most_ahead(self) -> int:
@@ -186,12 +187,12 @@ class GroupUse:
         return self._guesses.n_most
 
     def reads(
-        self, wanted: BoolArray, n_wanted: Float64Array | None = None, layers: tuple[int, ...] = ()
+        self, wanted: Uint64Array, n_wanted: Float64Array | None = None, layers: tuple[int, ...] = ()
     ) -> ReadBatches:
         """The batches that fetch some columns.
 
         Args:
-            wanted: bool [token, column].
+            wanted: uint64 [token, word], sets of columns as `kernels.pack_bits` makes them.
             n_wanted: how many they are, where that is known.
             layers: whose slices of these columns, side by side; its own alone without any.
         """
@@ -203,7 +204,8 @@ class GroupUse:
         if self._reads:
             return self._flash.rows(column_bytes * len(layers) / len(self._reads), n_wanted * sum(self._reads))
         slices = Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
-        return self._flash.columns(wanted, n_wanted, column_bytes, self._pieces, self._places, self._is_aligned, slices)
+        group = self.group.n_columns, column_bytes, self._pieces
+        return self._flash.columns(wanted, n_wanted, *group, self._places, self._is_aligned, slices)
 
 
 class Asked(NamedTuple):
@@ -211,12 +213,12 @@ class Asked(NamedTuple):
 
     Attributes:
         tokens: of the block.
-        missed: bool [token, column], what these use and is not resident.
+        missed: uint64 [token, word], the set of what these use and is not resident.
         guess: what is worth reading ahead, as `Guesses.scores` gives it.
     """
 
     tokens: slice
-    missed: BoolArray
+    missed: Uint64Array
     guess: Uint16Array
 
 
@@ -238,7 +240,7 @@ class ReadTogether:
             return
         layers, self._asked = self._asked, []
         first = layers[0][0]
-        ahead = columns_ahead([own.guess for _, own in layers], first.n_most_ahead)
+        ahead = kernels.pack_bits(columns_ahead([own.guess for _, own in layers], first.n_most_ahead))
         batches = first.reads(ahead, layers=tuple(other.layer for other, _ in layers))
         work.ahead.fill((asked.tokens, first.layer, first.g), batches)
         for other, own in layers:
@@ -268,7 +270,7 @@ def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[lis
     return uses, shared
 
 
-def _count(flags: BoolArray) -> Float64Array:
-    """How many are set in each row."""
-    counts: Float64Array = flags.sum(axis=1).astype(np.float64)
+def _count(columns: Uint64Array) -> Float64Array:
+    """How many are in each set."""
+    counts: Float64Array = kernels.count_bits(columns).astype(np.float64)
     return counts

@@ -21,15 +21,16 @@ with own_place():
         Uint64Array,
     )
     from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.hooked_replay import replay_hooked
     from dipsim.kernels.lowest import choose_victims, mark_lowest
-    from dipsim.kernels.making_room import look_up, score_sums, seek_room, settle_chosen, settle_lowest
+    from dipsim.kernels.making_room import find_candidates, look_up, score_sums, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.products import add_columns
     from dipsim.kernels.queued_replay import replay_queued
-    from dipsim.kernels.reads import batch_reads
+    from dipsim.kernels.reads import batch_reads, costs_by_read
     from dipsim.kernels.replay import (
         ENTRY,
         LAST_USE,
@@ -40,7 +41,7 @@ with own_place():
         replay_tokens,
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
-    from dipsim.kernels.rules import N_GUESSES, choose_columns
+    from dipsim.kernels.rules import N_SEARCHES, choose_columns
     from dipsim.kernels.scored_replay import replay_scored
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
@@ -70,7 +71,7 @@ __all__ = [
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
-    "N_GUESSES",
+    "N_SEARCHES",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
@@ -89,13 +90,17 @@ __all__ = [
     "choose_columns",
     "choose_victims",
     "clean_scores",
+    "costs_by_read",
+    "count_bits",
     "count_patterns",
     "count_true",
+    "find_candidates",
     "first_bad",
     "link_columns",
     "look_up",
     "mark_lowest",
     "next_uses",
+    "pack_bits",
     "read_codes",
     "replay_hooked",
     "replay_queued",
@@ -105,7 +110,6 @@ __all__ = [
     "score_sum",
     "score_sums",
     "score_values",
-    "seek_room",
     "settle_chosen",
     "settle_lowest",
     "share_replay",
@@ -115,6 +119,7 @@ __all__ = [
     "time_batches",
     "time_stages",
     "top_k",
+    "unpack_bits",
     "word_sum",
     "write_codes",
 ]

@@ -5,68 +5,69 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from dipsim.kernels.selection import top_k
+from dipsim.kernels.bits import count_set, ctpop64, cttz64
+from dipsim.kernels.lanes import at_least
+from dipsim.kernels.selection import add_best, top_k
 
-# Counts are taken in narrow integers, which a pass over more columns could overflow.
-_STRETCH = 32768
-
-
-@numba.njit(cache=True, nogil=True)
-def _count_lower(keys, value):  # type: ignore[no-untyped-def]
-    """How many keys are lower than the value, and how many are not higher."""
-    bound = keys.dtype.type(value)
-    n_lower, n_not_higher = np.int64(0), np.int64(0)
-    for start in range(0, keys.size, _STRETCH):
-        stretch = keys[start : start + _STRETCH]
-        lower, not_higher = keys.dtype.type(0), keys.dtype.type(0)
-        for i in range(stretch.size):
-            lower = keys.dtype.type(lower + keys.dtype.type(stretch[i] < bound))
-            not_higher = keys.dtype.type(not_higher + keys.dtype.type(stretch[i] <= bound))
-        n_lower += np.int64(lower)
-        n_not_higher += np.int64(not_higher)
-    return n_lower, n_not_higher
+# Columns that are rather ranked than told apart by another pass.
+_FEW = 256
+_PATIENCE = 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _value_of_rank(keys, n, highest, guess):  # type: ignore[no-untyped-def]
-    """The n-th lowest key, and how many keys are lower: by counting, from a guess on, in ever longer steps."""
-    low, high = np.int64(0), np.int64(highest)
-    probe, step = min(max(guess, low), high), np.int64(1)
-    while True:
-        n_lower, n_not_higher = _count_lower(keys, probe)
-        if n_lower >= n:
-            high = probe - 1
-            probe = max(probe - step, low + (high - low) // 2)
-        elif n_not_higher < n:
-            low = probe + 1
-            probe = min(probe + step, low + (high - low) // 2)
+def _find_lower(keys, candidates, value, found):  # type: ignore[no-untyped-def]
+    """Sets `found` to the candidates whose key is lower than the value. Returns how many they are."""
+    total, bound = np.int64(0), keys.dtype.type(value)
+    for w in range(candidates.size):
+        found[w] = candidates[w] & ~at_least(keys, w, bound)
+        total += ctpop64(found[w])
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _narrow(keys, candidates, n_candidates, n, highest, guess, sets):  # type: ignore[no-untyped-def]
+    """Moves from the candidates to `sets[0]` those that are among the n of lowest key for certain: what stays is few,
+    or of one key. Returns how many stay, and how many of these are among the n."""
+    lower, upper, found = sets[1], sets[2], sets[3]
+    low, high, n_lower, n_upper = np.int64(0), np.int64(highest + 1), np.int64(0), n_candidates
+    for w in range(candidates.size):
+        lower[w], upper[w] = np.uint64(0), candidates[w]
+    probe, per_column, passes = min(max(guess[0], 1), highest), guess[1] * 2.0**-16, 0
+    last, n_last = np.int64(0), np.int64(0)
+    while high - low > 1 and n_upper - n_lower > _FEW and n_lower < n:
+        n_found = _find_lower(keys, candidates, probe, found)
+        passes += 1
+        if passes > 1 and n_found != n_last:  # the secant through the last two
+            per_column = abs(probe - last) / abs(n_found - n_last)
+            guess[1] = min(max(np.int64(per_column * 2.0**16), 1), 2**24)
+        last, n_last = probe, n_found
+        step = np.int64(abs(n_found - n) * per_column) + 1
+        if n_found <= n:
+            low, n_lower, probe = probe, n_found, probe + step
+            lower, found = found, lower
         else:
-            return probe, n_lower
-        step = min(4 * step, high)
+            high, n_upper, probe = probe, n_found, probe - step
+            upper, found = found, upper
+        if passes > _PATIENCE:  # not a smooth distribution
+            probe = (low + high) >> 1
+        probe = min(max(probe, low + 1), high - 1)
+    guess[0] = low
+    for w in range(candidates.size):
+        sets[0, w] |= lower[w]
+        candidates[w] = upper[w] & ~lower[w]
+    return n_upper - n_lower, n - n_lower
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys):  # type: ignore[no-untyped-def]
-    """`mark_lowest` by way of keys (uninitialised) that hold numbers up to highest + 2."""
-    # Keys are counts or times plus one: 0 leaves in any case, and what is above all is no candidate.
-    number = keys.dtype.type
-    never = number(highest + 2)
-    if by_count:
-        for i in range(keys.size):
-            keys[i] = number(counts[i] + 1) if candidates[i] else never
-        guess[0], _ = _value_of_rank(keys, n, highest + 1, guess[0])
-        count = number(guess[0])
-        for i in range(keys.size):
-            outside = never if keys[i] > count else number(0)
-            keys[i] = number(times[i] + 1) if keys[i] == count else outside
-    else:
-        for i in range(keys.size):
-            keys[i] = number(times[i] + 1) if candidates[i] else never
-    guess[1], n_lower = _value_of_rank(keys, n, highest + 1, guess[1])
-    time = number(guess[1])
-    for i in range(keys.size):
-        marked[i] = keys[i] < time
-    _mark_first(keys, time, n - n_lower, marked)
+def _add_first(columns, n, marked):  # type: ignore[no-untyped-def]
+    """Adds the first n of a set."""
+    for w in range(columns.size):
+        own = columns[w]
+        while n > 0 and own != 0:
+            first = own & (~own + np.uint64(1))
+            marked[w] |= first
+            own ^= first
+            n -= 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -74,37 +75,36 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 
     Args:
-        counts, times: int32 [column], at least 0.
+        counts, times: uint16 or int32 [column], in whole words, at least 0.
         by_count: priority is the count, then the time; else the time alone.
-        candidates: bool [column], at least n of them.
+        candidates: uint64 [word], a set of at least n columns.
         n: at least 1.
-        highest: what no count and no time exceeds; below 2**31 - 2. Short numbers are faster.
-        guess: int64 [2], where to begin, updated; any is right, those of a similar search are fast.
-        marked: bool [column], to be filled.
+        highest: what no count and no time exceeds; one more is a number of their kind, too.
+        guess: int64 [2, 2], where to begin, a count and a time, and how far two columns are apart in it, in 2**-16;
+            updated. Any is right, those of a similar search are fast.
+        marked: uint64 [word], to be filled; may be the candidates.
     """
-    if highest + 2 < 0xFFFF:
-        keys = np.empty(times.size, np.uint16)
-        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, keys)
-    else:
-        long_keys = np.empty(times.size, np.int32)
-        _mark_by_keys(counts, times, by_count, candidates, n, highest, guess, marked, long_keys)
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark_first(keys, value, wanted, marked):  # type: ignore[no-untyped-def]
-    """Adds the first `wanted` columns with this key."""
-    for start in range(0, keys.size, 64):
-        if wanted <= 0:
-            return
-        stretch, taken = keys[start : start + 64], marked[start : start + 64]
-        found = keys.dtype.type(0)
-        for i in range(stretch.size):
-            found = keys.dtype.type(found + keys.dtype.type(stretch[i] == value))
-        if found:
-            for i in range(stretch.size):
-                if wanted > 0 and stretch[i] == value:
-                    taken[i] = True
-                    wanted -= 1
+    sets = np.empty((4, candidates.size), np.uint64)
+    sets[0] = np.uint64(0)
+    left, n_left = candidates.copy(), count_set(candidates)
+    if by_count:
+        n_left, n = _narrow(counts, left, n_left, n, highest, guess[0], sets)
+    if not by_count or n_left > _FEW:
+        n_left, n = _narrow(times, left, n_left, n, highest, guess[1], sets)
+    marked[:] = sets[0]
+    if n_left > _FEW:
+        _add_first(left, n, marked)
+    elif n > 0:
+        columns, keys, i = np.empty(n_left, np.int32), np.empty(n_left, np.int64), 0
+        for w in range(left.size):
+            own = left[w]
+            while own != 0:
+                column = 64 * w + cttz64(own)
+                count = np.int64(counts[column]) if by_count else np.int64(0)
+                columns[i], keys[i] = column, -((count << 32) | np.int64(times[column]))
+                own &= own - np.uint64(1)
+                i += 1
+        add_best(columns, keys, n, marked)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import count_set, ctpop64, cttz64
+from dipsim.kernels.lanes import at_least, set_where
+
 # Above the bits of every number.
 _NEVER = np.int64(0x7FFFFFFFFFFFFFFF)
 # Columns that a span should hold, half its width at most, and how often a crowded one is halved.
@@ -15,26 +18,24 @@ _WITHIN, _WIDEST, _HALVINGS = 256, np.int64(2**58), 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _keys_of(bits, candidates, keys):  # type: ignore[no-untyped-def]
-    """Integers in the order of the numbers with these bits, `_NEVER` for who is no candidate. Returns how many are
-    candidates."""
-    lowest, n_candidates = np.int64(-0x8000000000000000), np.int64(0)
-    for i in range(keys.size):
+def _keys_of(priority, candidates, keys):  # type: ignore[no-untyped-def]
+    """Integers in the order of the priorities, `_NEVER` for who is no candidate, in whole words."""
+    bits, lowest = priority.view(np.int64), np.int64(-0x8000000000000000)
+    for i in range(bits.size):
         own = np.int64(0) if bits[i] == lowest else bits[i]  # one zero of the two
         # A negative number's bits run backwards.
-        own ^= (own >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF)
-        keys[i] = own if candidates[i] else _NEVER
-        n_candidates += np.int64(candidates[i])
-    return n_candidates
+        keys[i] = own ^ ((own >> np.int64(63)) & np.int64(0x7FFFFFFFFFFFFFFF))
+    for w in range(candidates.size):
+        set_where(keys, w, ~candidates[w], _NEVER)
 
 
 @numba.njit(cache=True, nogil=True)
 def _count_from(keys, low, high):  # type: ignore[no-untyped-def]
     """How many keys are lower than a span, and how many are lower or within."""
     n_lower, n_not_higher = np.int64(0), np.int64(0)
-    for i in range(keys.size):
-        n_lower += np.int64(keys[i] < low)
-        n_not_higher += np.int64(keys[i] <= high)
+    for w in range(keys.size // 64):
+        n_lower += 64 - ctpop64(at_least(keys, w, low))
+        n_not_higher += 64 - ctpop64(at_least(keys, w, high + 1))
     return n_lower, n_not_higher
 
 
@@ -78,16 +79,17 @@ def _find_span(keys, n, middle, width):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _within(keys, low, high, flags, columns):  # type: ignore[no-untyped-def]
-    """Fills in the columns within a span, ascending; `flags` is bool, a multiple of 8 and as long as the keys."""
-    for i in range(keys.size):
-        flags[i] = (keys[i] >= low) & (keys[i] <= high)
-    n, eights = np.int64(0), flags.view(np.uint64)
-    for e in range(eights.size):
-        if eights[e]:
-            for i in range(8 * e, 8 * e + 8):
-                columns[n] = i
-                n += np.int64(flags[i])
+def _split(keys, low, high, marked, columns):  # type: ignore[no-untyped-def]
+    """Sets `marked` to the keys lower than a span, and fills in the columns within, ascending."""
+    n = 0
+    for w in range(marked.size):
+        reaching = at_least(keys, w, low)
+        marked[w] = ~reaching
+        within = reaching & ~at_least(keys, w, high + 1)
+        while within != 0:
+            columns[n] = 64 * w + cttz64(within)
+            within &= within - np.uint64(1)
+            n += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -120,31 +122,31 @@ def mark_lowest_priority(priority, candidates, n, span, marked):  # type: ignore
 
     Args:
         priority: float64 [column], none of them NaN.
-        candidates: bool [column], at least n of them.
+        candidates: uint64 [word], a set as of `dipsim.kernels.bits`, at least n columns.
         n: at least 1.
         span: int64 [2], middle and half the width of where to look, updated; any is right, zeros for one of which
             nothing is known, that of a similar search is fast.
-        marked: bool [column], to be filled.
+        marked: uint64 [word], to be filled.
     """
-    keys = np.empty(priority.size, np.int64)
-    if _keys_of(priority.view(np.int64), candidates, keys) == n:
+    if count_set(candidates) == n:
         marked[:] = candidates
         return
+    keys = np.empty(64 * candidates.size, np.int64)
+    _keys_of(priority, candidates, keys)
     low, high, n_lower, n_not_higher = _find_span(keys, n, span[0], span[1])
     n_within = n_not_higher - n_lower
-    columns, pool = np.empty(n_within + 8, np.int64), np.empty(n_within, np.int64)
-    _within(keys, low, high, np.zeros((keys.size + 7) // 8 * 8, np.bool_), columns)
+    columns, pool = np.empty(n_within, np.int64), np.empty(n_within, np.int64)
+    _split(keys, low, high, marked, columns)
     for j in range(n_within):
         pool[j] = keys[columns[j]]
-    border = _value_of_rank(pool, n - n_lower - 1)
-    for i in range(keys.size):
-        marked[i] = keys[i] < low
-    n_wanted = n - n_lower
+    border, n_wanted = _value_of_rank(pool, n - n_lower - 1), n - n_lower
     for j in range(n_within):
         n_wanted -= np.int64(keys[columns[j]] < border)
     for j in range(n_within):
-        is_tie = (keys[columns[j]] == border) & (n_wanted > 0)
-        marked[columns[j]] = (keys[columns[j]] < border) | is_tie
+        key = keys[columns[j]]
+        is_tie = key == border and n_wanted > 0
+        if key < border or is_tie:
+            marked[columns[j] >> 6] |= np.uint64(1) << np.uint64(columns[j] & 63)
         n_wanted -= np.int64(is_tie)
     is_near = abs(border - span[0]) <= span[1]
     span[0] = border

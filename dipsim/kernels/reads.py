@@ -5,50 +5,61 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.arrays import Float64Array
+from dipsim.kernels.bits import cttz64
+
+# So many costs are added up together, each in the order of the reads.
+COSTS_AT_ONCE = 4
+_NONE, _ONE = np.uint64(0), np.uint64(1)
+
+
+def costs_by_read(costs: Float64Array) -> Float64Array:
+    """What `batch_reads` takes, of float64 [cost, unit]: some more costs, of nothing."""
+    n_costs, n_units = costs.shape
+    n_sets = -(-n_costs // COSTS_AT_ONCE)
+    padded = np.zeros((n_sets * COSTS_AT_ONCE, n_units))
+    padded[:n_costs] = costs
+    return np.ascontiguousarray(padded.reshape(n_sets, COSTS_AT_ONCE, n_units).transpose(0, 2, 1))
+
 
 @numba.njit(cache=True, nogil=True)
-def _first_set_byte(word):  # type: ignore[no-untyped-def]
-    """Which byte of a word of bools is the first that is set: counts the bits below it."""
-    below = (word & (~word + np.uint64(1))) - np.uint64(1)
-    below = below - ((below >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    below = (below & np.uint64(0x3333333333333333)) + ((below >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    below = (below + (below >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((below * np.uint64(0x0101010101010101)) >> np.uint64(59))
+def _add_costs(wanted, starts, stops, gap, costs, totals):  # type: ignore[no-untyped-def]
+    """Adds up four costs of the reads of one token; columns lie in the order of `wanted`.
 
-
-@numba.njit(cache=True, nogil=True)
-def _join(wanted, starts, stops, gap, reads):  # type: ignore[no-untyped-def]
-    """Fills `reads` with the units of each read of one token, after one entry that means nothing; returns how many
-    entries that are. Columns lie in the order of `wanted`; eight are looked at together, since few are wanted."""
-    n = 0
-    start = np.int64(0)
+    Whether a column begins a read is no branch, since nobody could foresee it: one that does adds what the read before
+    it costs, one that does not what no units cost, which is nothing."""
+    a, b, c, d = 0.0, 0.0, 0.0, 0.0
     end = np.int64(-1) - gap
-    n_words = wanted.size // 8
-    words = wanted[: 8 * n_words].view(np.uint64)
-    for w in range(n_words + 1):
-        word = np.uint64(0)
-        if w < n_words:
-            word = words[w]
-        else:
-            for i in range(8 * n_words, wanted.size):
-                word |= np.uint64(wanted[i]) << np.uint64(8 * (i % 8))
+    start = end
+    for w in range(wanted.size):
+        word = wanted[w]
         while word != 0:
-            i = 8 * w + _first_set_byte(word)
-            word &= word - np.uint64(1)
-            if starts[i] > end + gap:
-                reads[n] = end - start
-                n += 1
-                start = np.int64(starts[i])
+            i = np.uint64(64 * w) + np.uint64(cttz64(word))
+            word &= word - _ONE
+            own = np.int64(starts[i])
+            begins = own > end + gap
+            size = np.uint64(end - start) if begins else _NONE
+            start = own if begins else start
             end = np.int64(stops[i])
-    reads[n] = end - start
-    return n + 1
+            a += costs[size, np.uint64(0)]
+            b += costs[size, np.uint64(1)]
+            c += costs[size, np.uint64(2)]
+            d += costs[size, np.uint64(3)]
+    size = np.uint64(end - start)
+    totals[0], totals[1] = a + costs[size, 0], b + costs[size, 1]
+    totals[2], totals[3] = c + costs[size, 2], d + costs[size, 3]
 
 
 @numba.njit(cache=True, nogil=True)
 def _place(wanted, places, placed):  # type: ignore[no-untyped-def]
     """Fills `placed` with what is wanted, in the order in which it lies in the file."""
-    for i in range(wanted.size):
-        placed[places[i]] = wanted[i]
+    placed[:] = 0
+    for w in range(wanted.size):
+        word = wanted[w]
+        while word != 0:
+            place = np.uint64(places[np.uint64(64 * w) + np.uint64(cttz64(word))])
+            word &= word - _ONE
+            placed[place >> np.uint64(6)] |= _ONE << (place & np.uint64(63))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -59,26 +70,23 @@ def batch_reads(wanted, places, starts, stops, gap, costs):  # type: ignore[no-u
     or lie at most `gap` units apart, join into one read.
 
     Args:
-        wanted: bool [token, column].
+        wanted: uint64 [token, word], sets of columns.
         places: int32 [column], where each column lies; empty for the order of their indices.
         starts, stops: int32 [column], the units that the column at each place reaches from and up to.
         gap: units that are read rather than skipped.
-        costs: float64 [cost, unit], what a read of so many units costs.
+        costs: float64 [cost // 4, unit, cost % 4], what a read of so many units costs, of none nothing; see
+            `costs_by_read`.
 
     Returns:
         float64 [token, cost]: sums over the reads.
     """
-    n_tokens, n = wanted.shape
-    totals = np.zeros((n_tokens, costs.shape[0]))
-    placed = np.empty(n, np.bool_)
-    reads = np.empty(n + 1, np.int64)
-    for t in range(n_tokens):
+    totals = np.empty((wanted.shape[0], COSTS_AT_ONCE * costs.shape[0]))
+    placed = np.empty(wanted.shape[1], np.uint64)
+    for t in range(wanted.shape[0]):
         if places.size:
             _place(wanted[t], places, placed)
-        n_reads = _join(placed if places.size else wanted[t], starts, stops, gap, reads)
-        for c in range(costs.shape[0]):
-            total = 0.0
-            for r in range(1, n_reads):  # the first is the empty one before all
-                total += costs[c, reads[r]]
-            totals[t, c] = total
+        lying = placed if places.size else wanted[t]
+        for i in range(costs.shape[0]):
+            own = totals[t, COSTS_AT_ONCE * i : COSTS_AT_ONCE * (i + 1)]
+            _add_costs(lying, starts, stops, gap, costs[i], own)
     return totals

@@ -9,10 +9,12 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import count_set, ctpop64
+from dipsim.kernels.lanes import add_where, at_least, set_where
 from dipsim.kernels.lowest import mark_lowest
-from dipsim.kernels.reweighted import reweighted_top_k
-from dipsim.kernels.rules import choose_columns
-from dipsim.kernels.scores import score_sum
+from dipsim.kernels.reweighted import NEVER, best_of
+from dipsim.kernels.rules import choose_set
+from dipsim.kernels.scores import set_sum, whole_words
 
 # What a column's priority is made of.
 LAST_USE, USE_COUNT, USE_COUNT_IN_CACHE, ENTRY, NEXT_USE = range(5)
@@ -37,42 +39,44 @@ def count_true(flags):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ignore[no-untyped-def]
     """Priorities after this token's use."""
-    now = np.int32(token)
+    now = times.dtype.type(token)
     if ranking == NEXT_USE:
-        for i in range(times.size):
-            times[i] = max(_SOONEST - next_use[i], np.int32(0))
+        for i in range(next_use.size):
+            times[i] = times.dtype.type(max(_SOONEST - next_use[i], np.int32(0)))
         return
     used = missed if ranking == ENTRY else active
-    for i in range(times.size):
-        times[i] = now if used[i] else times[i]
+    for w in range(used.size):
+        set_where(times, w, used[w], now)
     if ranking in (USE_COUNT, USE_COUNT_IN_CACHE):
-        for i in range(counts.size):
-            counts[i] += np.int32(active[i])
+        for w in range(active.size):
+            add_where(counts, w, active[w])
 
 
 @numba.njit(cache=True, nogil=True)
 def _expire(times, latest, resident):  # type: ignore[no-untyped-def]
     """Columns leave whose last use is no later. Returns how many are resident then."""
-    for i in range(resident.size):
-        resident[i] &= times[i] > latest
-    return count_true(resident)
+    for w in range(resident.size):
+        resident[w] &= at_least(times, w, times.dtype.type(latest + 1))
+    return count_set(resident)
 
 
 @numba.njit(cache=True, nogil=True)
 def refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
-    if scores.size and n_admitted > 0:
-        # One more than the score, so that a missed column of score 0 still beats one that is not missed.
-        keys = np.empty(missed.size, np.uint16)
-        for i in range(missed.size):
-            keys[i] = scores[i] + np.uint16(1) if missed[i] else np.uint16(0)
-        guess[2] = reweighted_top_k(keys, missed, np.float32(1), n_admitted, guess[2], refused)
-        for i in range(missed.size):
-            refused[i] = missed[i] & ~refused[i]
+    if n_admitted <= 0:
+        refused[:] = missed
         return
-    for i in range(missed.size):
-        refused[i] = missed[i] & (n_admitted <= 0)
-        n_admitted -= missed[i]
+    if scores.size:
+        best_of(scores, missed, NEVER, n_admitted, guess, refused)
+        for w in range(missed.size):
+            refused[w] = missed[w] & ~refused[w]
+        return
+    for w in range(missed.size):
+        own = missed[w]
+        while own != 0 and n_admitted > 0:
+            own &= own - np.uint64(1)
+            n_admitted -= 1
+        refused[w] = own
 
 
 @numba.njit(cache=True, nogil=True)
@@ -82,27 +86,27 @@ def _admit(  # type: ignore[no-untyped-def]
     """Admission `always`: misses enter, inactive columns make room. Sets `gone` to who leaves or is refused."""
     room = slots - n_resident
     if n_missed <= room:
-        gone[:] = False
-        for i in range(resident.size):
-            resident[i] |= missed[i]
+        gone[:] = np.uint64(0)
+        for w in range(resident.size):
+            resident[w] |= missed[w]
         return n_resident + n_missed
-    for i in range(resident.size):
-        gone[i] = resident[i] & ~active[i]
-    n_inactive = count_true(gone)
+    n_inactive = np.int64(0)
+    for w in range(resident.size):
+        gone[w] = resident[w] & ~active[w]
+        n_inactive += ctpop64(gone[w])
     n_victims = min(n_missed - room, n_inactive)
     if 0 < n_victims < n_inactive:
-        candidates = gone.copy()
-        mark_lowest(counts, times, by_count, candidates, n_victims, highest, guess, gone)
+        mark_lowest(counts, times, by_count, gone, n_victims, highest, guess, gone)
     elif n_victims <= 0:
-        gone[:] = False
+        gone[:] = np.uint64(0)
     n_admitted = room + n_victims
     if n_admitted < n_missed:
-        refused = np.empty(missed.size, np.bool_)
-        refuse(scores, missed, n_admitted, guess, refused)
-        for i in range(gone.size):
-            gone[i] |= refused[i]
-    for i in range(resident.size):
-        resident[i] = (resident[i] | missed[i]) & ~gone[i]
+        refused = np.empty_like(missed)
+        refuse(scores, missed, n_admitted, guess[2], refused)
+        for w in range(gone.size):
+            gone[w] |= refused[w]
+    for w in range(resident.size):
+        resident[w] = (resident[w] | missed[w]) & ~gone[w]
     return n_resident + n_admitted - n_victims
 
 
@@ -111,15 +115,15 @@ def _keep_best(  # type: ignore[no-untyped-def]
     missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
 ):
     """Admission `priority`: of resident and active columns the best are kept. Sets `gone` to the others."""
-    for i in range(resident.size):
-        resident[i] |= missed[i]
+    for w in range(resident.size):
+        resident[w] |= missed[w]
     n_resident += n_missed
     if n_resident <= slots:
-        gone[:] = False
+        gone[:] = np.uint64(0)
         return n_resident
     mark_lowest(counts, times, by_count, resident, n_resident - slots, highest, guess, gone)
-    for i in range(resident.size):
-        resident[i] &= ~gone[i]
+    for w in range(resident.size):
+        resident[w] &= ~gone[w]
     return slots
 
 
@@ -142,7 +146,7 @@ def _update(  # type: ignore[no-untyped-def]
     n_missed,
 ):
     """The cache after a token; arguments as in `replay_tokens`, but of one token. Returns how many are resident."""
-    gone, by_count = np.empty(resident.size, np.bool_), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
+    gone, by_count = np.empty_like(resident), ranking in (USE_COUNT, USE_COUNT_IN_CACHE)
     _rank(ranking, uses, times, active, missed, next_use, token)
     if 0 < window <= token:
         n_resident = _expire(times, token - window, resident)
@@ -156,9 +160,10 @@ def _update(  # type: ignore[no-untyped-def]
             scores, active, missed, n_missed, uses, times, by_count, slots, n_resident, resident, highest, guess, gone
         )
     if ranking == USE_COUNT_IN_CACHE:
-        for i in range(resident.size):
-            uses[i] = 0 if gone[i] else uses[i]
-            times[i] = 0 if gone[i] else times[i]
+        nothing = times.dtype.type(0)
+        for w in range(resident.size):
+            set_where(uses, w, gone[w], nothing)
+            set_where(times, w, gone[w], nothing)
     return n_resident
 
 
@@ -185,40 +190,42 @@ def replay_tokens(  # type: ignore[no-untyped-def]
     counts,
     held,
 ):
-    """Runs a cache through some tokens of one sequence.
+    """Runs a cache through some tokens of one sequence. Sets of columns are words, as of `dipsim.kernels.bits`.
 
     Args:
         scores: float16 bit patterns [token, column]; [0, 0] where a dense group has none.
         gammas: float32 [token], the penalty of what is not resident; [0] where `active` is given, not chosen.
-        k, rule, exempt, m: how columns are chosen, as of `choose_columns`.
+        k, rule, exempt, m: how columns are chosen, as of `choose_set`.
         ranking: one of the constants above.
         window: after so many tokens without use a column leaves in any case; 0 for never; of LAST_USE alone.
         bypass: admission `priority` instead of `always`.
         slots: most columns that fit.
         first: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
-        resident: bool [column], before the first token; updated.
-        uses, times: int32 [column], what priorities are made of; updated.
-        guess: int64 [3 + N_GUESSES], where searches begin (a count, a time, bits of an admitted score, and those of
-            `choose_columns`); kept.
-        active, missed: bool [token, column], to be filled (`active` where it is chosen).
+        resident: uint64 [word], before the first token; updated.
+        uses, times: [column], in whole words, what priorities are made of; updated. int32, or uint16 where two more
+            than the tokens of the sequence is one (not of NEXT_USE).
+        guess: int64 [3 + N_SEARCHES, 2], where searches begin: for a count, a time and an admitted score, and those of
+            `choose_set`; kept.
+        active, missed: uint64 [token, word], to be filled (`active` where it is chosen).
         counts: int64 [token, 5], to be filled: active columns, missed ones, sum of all scores and of the active ones
             in units of 2**-24, share of the active ones' squares in units of 2**-40 (0 without scores).
-        held: bool [token, column], to be filled: what was resident before each token; [0, 0] if nobody asks.
+        held: uint64 [token, word], to be filled: what was resident before each token; [0, 0] if nobody asks.
     """
     no_scores, no_future = np.empty(0, np.uint16), np.empty(0, np.int32)
-    n_resident = count_true(resident)
+    n_resident = count_set(resident)
     for t in range(active.shape[0]):
-        own = scores[t] if scores.size else no_scores
+        own = whole_words(scores[t]) if scores.size else no_scores
         if gammas.size:
-            choose_columns(own, resident, gammas[t], k, rule, exempt, m, guess[3:], active[t])
-        for i in range(resident.size):
-            missed[t, i] = active[t, i] & ~resident[i]
-        for i in range(held.shape[1]):
-            held[t, i] = resident[i]
-        counts[t, 0], counts[t, 1] = count_true(active[t]), count_true(missed[t])
+            n_columns = scores.shape[1]
+            choose_set(own, n_columns, resident, gammas[t], k, rule, exempt, m, guess[3:], active[t])
+        for w in range(resident.size):
+            missed[t, w] = active[t, w] & ~resident[w]
+        for w in range(held.shape[1]):
+            held[t, w] = resident[w]
+        counts[t, 0], counts[t, 1] = count_set(active[t]), count_set(missed[t])
         if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = score_sum(own, active[t])
+            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import count_set, ctpop64, pack, unpack
 from dipsim.kernels.chance import draw
 from dipsim.kernels.lowest_priority import mark_lowest_priority
-from dipsim.kernels.reweighted import reweighted_top_k
+from dipsim.kernels.reweighted import best_of
 from dipsim.kernels.scores import score_value, score_values
 
 # What a policy's priority is made of.
@@ -46,11 +47,14 @@ def _shift(priority, uses, active, now):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, nogil=True)
 def _blend(priority, averages, options, scores, n_active, guess):  # type: ignore[no-untyped-def]
     """`MagnitudeBlend`; the token's threshold is the lowest of its n best scores."""
-    every, best = np.ones(scores.size, np.bool_), np.empty(scores.size, np.bool_)
-    guess[0] = reweighted_top_k(scores, every, np.float32(1), n_active, guess[0], best)
-    lowest = np.uint16(0x7C00)
+    every, best = np.empty(scores.size // 64, np.uint64), np.empty(scores.size // 64, np.uint64)
+    every[:] = ~np.uint64(0)
+    best_of(scores, every, np.float32(1), n_active, guess, best)
+    flags, lowest = np.empty(scores.size, np.bool_), np.uint16(0x7C00)
+    unpack(best, flags)
     for i in range(scores.size):
-        lowest = min(lowest, scores[i] if best[i] else np.uint16(0x7C00))
+        own = scores[i]
+        lowest = min(lowest, own if flags[i] else np.uint16(0x7C00))
     threshold = max(np.float64(score_value(np.int64(lowest))), _LEAST_SCORE)
     fading, short_fading, short_weight, last_weight = options[0], options[1], options[2], options[3]
     values, long, short = np.empty(scores.size, np.float32), averages[0], averages[1]
@@ -71,11 +75,11 @@ def rank_used(kind, priority, memory, options, scores, active, n_active, now, gu
         priority: float64 [column], updated.
         memory: float64 [row, column], updated: last uses (FADED_COUNT, KTH_USE), or the long and the short average.
         options: float64: fading; or tokens still to be counted, updated; or fading, short fading and weights.
-        scores: float16 bit patterns [column]; [0] where a dense group has none.
+        scores: float16 bit patterns [column], in whole words; [0] where a dense group has none.
         active: bool [column].
         n_active: how many are.
         now: index of the token in its sequence.
-        guess: int64 [1], where the search for a threshold begins, updated.
+        guess: int64 [2], where the search for a threshold begins, updated: see `best_of`.
     """
     if kind == FADED_COUNT:
         _fade(priority, memory[0], options[0], active, np.float64(now))
@@ -102,27 +106,38 @@ def mark_leaving(kind, priority, memory, words, candidates, n, spans, marked):  
     Args:
         kind, priority, memory: as of `rank_used`.
         words: uint64 [4], of CHANCE: see `draw`; updated.
-        candidates: bool [column], at least n of them.
+        candidates: uint64 [word], a set as of `dipsim.kernels.bits`, at least n columns.
         n: at least 1.
         spans: int64 [2, 2], where searches begin, updated: see `mark_lowest_priority`.
-        marked: bool [column], to be filled.
+        marked: uint64 [word], to be filled.
     """
     if kind == CHANCE:
         draw(words, priority)
     mark_lowest_priority(priority, candidates, n, spans[0], marked)
     if kind != FADED_COUNT:
         return
+    _use_ties(priority, memory[0], candidates, spans[1], marked)
+
+
+@numba.njit(cache=True, nogil=True)
+def _use_ties(priority, last_use, candidates, span, marked):  # type: ignore[no-untyped-def]
+    """Of equal priorities at the border those used longest ago are marked, no more and no fewer than were."""
+    flags = np.empty(priority.size, np.bool_)
+    unpack(marked, flags)
     border = -np.inf
-    for i in range(marked.size):
-        border = max(border, priority[i] if marked[i] else -np.inf)
-    n_at, n_marked = np.int64(0), np.int64(0)
-    for i in range(marked.size):
-        n_at += np.int64(candidates[i] & (priority[i] == border))
-        n_marked += np.int64(marked[i] & (priority[i] == border))
-    if n_at > n_marked:
-        tied, chosen = np.empty(marked.size, np.bool_), np.empty(marked.size, np.bool_)
-        for i in range(marked.size):
-            tied[i] = candidates[i] & (priority[i] == border)
-        mark_lowest_priority(memory[0], tied, n_marked, spans[1], chosen)
-        for i in range(marked.size):
-            marked[i] = (marked[i] & ~tied[i]) | chosen[i]
+    for i in range(flags.size):
+        own = priority[i]
+        border = max(border, own if flags[i] else -np.inf)
+    for i in range(flags.size):
+        flags[i] = priority[i] == border
+    tied, n_marked = np.empty_like(marked), np.int64(0)
+    pack(flags, tied)
+    for w in range(marked.size):
+        n_marked += ctpop64(marked[w] & tied[w])
+        tied[w] &= candidates[w]
+    if count_set(tied) == n_marked:
+        return
+    chosen = np.empty_like(marked)
+    mark_lowest_priority(last_use, tied, n_marked, span, chosen)
+    for w in range(marked.size):
+        marked[w] = (marked[w] & ~tied[w]) | chosen[w]

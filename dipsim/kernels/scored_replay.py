@@ -8,11 +8,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import count_set, unpack
 from dipsim.kernels.making_room import let_in, seek_room
-from dipsim.kernels.replay import count_true
-from dipsim.kernels.rules import choose_columns
+from dipsim.kernels.rules import choose_set
 from dipsim.kernels.scored import mark_leaving, rank_used
-from dipsim.kernels.scores import score_sum
+from dipsim.kernels.scores import set_sum, whole_words
 
 
 @numba.njit(cache=True, nogil=True)
@@ -43,35 +43,34 @@ def replay_scored(  # type: ignore[no-untyped-def]
 
     Args:
         kind, priority, memory, options, words: of the policy, as of `rank_used` and `mark_leaving`; updated.
-        guess: int64 [2 + N_GUESSES], where searches begin: bits of an admitted score and of a threshold, and those of
-            `choose_columns`; kept.
+        guess: int64 [2 + N_SEARCHES, 2], where searches begin: for an admitted score, for a threshold, and those of
+            `choose_set`; kept.
         spans: as of `mark_leaving`; kept.
         scores, gammas, k, rule, exempt, m, bypass, slots, first, resident, active, missed, counts, held: as of
             `replay_tokens`.
     """
-    n, no_scores = resident.size, np.empty(0, np.uint16)
-    candidates, victims, refused = np.empty(n, np.bool_), np.empty(n, np.bool_), np.empty(n, np.bool_)
-    n_resident = count_true(resident)
+    no_scores, flags, n_resident = np.empty(0, np.uint16), np.empty(priority.size, np.bool_), count_set(resident)
+    candidates, victims, refused = np.empty_like(resident), np.empty_like(resident), np.empty_like(resident)
     for t in range(active.shape[0]):
-        own = scores[t] if scores.size else no_scores
+        own = whole_words(scores[t]) if scores.size else no_scores
         if gammas.size:
-            choose_columns(own, resident, gammas[t], k, rule, exempt, m, guess[2:], active[t])
-        for i in range(n):
-            missed[t, i] = active[t, i] & ~resident[i]
-        for i in range(held.shape[1]):
-            held[t, i] = resident[i]
-        n_active, n_missed = count_true(active[t]), count_true(missed[t])
+            choose_set(own, priority.size, resident, gammas[t], k, rule, exempt, m, guess[2:], active[t])
+        for w in range(resident.size):
+            missed[t, w] = active[t, w] & ~resident[w]
+        for w in range(held.shape[1]):
+            held[t, w] = resident[w]
+        n_active, n_missed = count_set(active[t]), count_set(missed[t])
         counts[t, 0], counts[t, 1] = n_active, n_missed
         if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = score_sum(own, active[t])
+            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
         if slots == 0:
             continue
-        rank_used(kind, priority, memory, options, own, active[t], n_active, first + t, guess[1:2])
+        unpack(active[t], flags)
+        rank_used(kind, priority, memory, options, own, flags, n_active, first + t, guess[1])
         n_victims = seek_room(bypass, slots, active[t], missed[t], n_missed, resident, n_resident, candidates)
+        victims[:] = np.uint64(0)
         if n_victims > 0:
             mark_leaving(kind, priority, memory, words, candidates, n_victims, spans, victims)
-        else:
-            victims[:] = False
         n_admitted = n_missed if bypass else min(n_missed, slots - n_resident + n_victims)
-        let_in(own, missed[t], n_admitted, n_missed, victims, guess[0:1], resident, refused)
+        let_in(own, missed[t], n_admitted, n_missed, victims, guess[0], resident, refused)
         n_resident += n_admitted - n_victims

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import unpack
+
 LARGEST_FINITE = np.uint16(0x7BFF)
 # Every float16 is a whole multiple of 2**-24, so sums of them are exact as integers in that unit.
 ULP = 2.0**-24
@@ -36,6 +38,17 @@ def score_values(scores, values):  # type: ignore[no-untyped-def]
     scale = np.float32(2.0**112)
     for i in range(scores.size):
         values[i] = values[i] * scale
+
+
+@numba.njit(cache=True, nogil=True)
+def whole_words(scores):  # type: ignore[no-untyped-def]
+    """Scores [column] up to a multiple of 64: they themselves, or a copy with zeros behind."""
+    n = (scores.size + 63) & ~63
+    if n == scores.size:
+        return scores
+    padded = np.zeros(n, scores.dtype)
+    padded[: scores.size] = scores
+    return padded
 
 
 @numba.njit(cache=True, nogil=True)
@@ -82,6 +95,14 @@ def score_sum(scores, active):  # type: ignore[no-untyped-def]
         kept_squares += square & mask
     share = np.float64(kept_squares) / np.float64(squares) if squares else 1.0
     return np.int64(total), np.int64(kept), np.int64(share * 2.0**40)
+
+
+@numba.njit(cache=True, nogil=True)
+def set_sum(scores, active):  # type: ignore[no-untyped-def]
+    """As `score_sum`, of scores in whole words and uint64 [word], a set as of `dipsim.kernels.bits`."""
+    flags = np.empty(scores.size, np.bool_)
+    unpack(active, flags)
+    return score_sum(scores, flags)
 
 
 @numba.njit(cache=True, nogil=True)

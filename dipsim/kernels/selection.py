@@ -60,3 +60,44 @@ def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
             chosen[i] = True
             wanted -= 1
         i += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _value_of_rank(keys, k):  # type: ignore[no-untyped-def]
+    """A value that k keys reach, if one does, else the k-th largest of them."""
+    low, high = keys.min(), keys.max()
+    while low < high:
+        middle, n = low + (high - low + 1) // 2, np.int64(0)
+        for i in range(keys.size):
+            n += np.int64(keys[i] >= middle)
+        if n == k:
+            return middle
+        if n > k:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@numba.njit(cache=True, nogil=True)
+def add_best(columns, keys, k, chosen):  # type: ignore[no-untyped-def]
+    """Adds to a set those k of a few columns that have the largest keys; of equal ones those of lower index.
+
+    Args:
+        columns: ascending.
+        keys: int64, one for each of them.
+        k: 1 to as many as there are.
+        chosen: uint64 [word], a set as of `dipsim.kernels.bits`.
+
+    Returns:
+        A value that these keys reach, and no others but for equal ones.
+    """
+    threshold, n_ties = _value_of_rank(keys, k), k
+    for i in range(keys.size):
+        n_ties -= keys[i] > threshold
+    for i in range(keys.size):
+        is_tie = keys[i] == threshold
+        if keys[i] > threshold or (is_tie and n_ties > 0):
+            chosen[columns[i] >> 6] |= np.uint64(1) << np.uint64(columns[i] & 63)
+            n_ties -= is_tie
+    return threshold

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from dipsim.kernels.bits import pack, unpack
 from dipsim.kernels.heap import heap_push, heap_remove
 from dipsim.kernels.replay import ENTRY, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, refuse
 from dipsim.kernels.rules import choose_columns
-from dipsim.kernels.scores import score_sum
+from dipsim.kernels.scores import score_sum, whole_words
 
 # A rank is a count and a time, which stays below this.
 _TIMES = np.int64(2**32)
@@ -39,6 +40,15 @@ def _first_leaves(ranking, heap, n, where, rank, costs, resident):  # type: igno
     if ranking == USE_COUNT_IN_CACHE:
         rank[column] = 0
     return costs[column]
+
+
+@numba.njit(cache=True, nogil=True)
+def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
+    """Sets `refused` to the missed columns beyond the best `n_admitted`, as `refuse` does."""
+    sets = np.empty((2, (missed.size + 63) // 64), np.uint64)
+    pack(missed, sets[0])
+    refuse(whole_words(scores), sets[0], n_admitted, guess[2], sets[1])
+    unpack(sets[1], refused)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -80,7 +90,7 @@ def _update(  # type: ignore[no-untyped-def]
             n -= 1
         n_admitted = min(n_missed, (capacity - used) // cost)
         if n_admitted < n_missed:
-            refuse(scores, missed, n_admitted, guess, refused)
+            _refuse(scores, missed, n_admitted, guess, refused)
         n_missed = n_admitted
     for i in range(active.size):
         if refused[i] and ranking == USE_COUNT_IN_CACHE:
@@ -130,7 +140,7 @@ def share_replay(  # type: ignore[no-untyped-def]
         next_use: int64, when each column is used next, for NEXT_USE; [0] else.
         edges: int64 [part + 1], among all columns of the cache, where the parts begin.
         costs: int64 [column], above 0 and the same within a part, what each takes of the capacity.
-        guesses: int64 [part, 3 + N_GUESSES], as of `replay_tokens`; kept.
+        guesses: int64 [part, 3 + N_SEARCHES, 2], as of `replay_tokens`; kept.
         state: int64 [2], what is used of the capacity and how many columns are resident; updated.
         cache: resident (bool [column]), rank (int64 [column]), and the heap's two arrays (int32 [column]); updated.
         out: `active` (filled where it is chosen), `missed` and `held` (bool; `held` [0] if nobody asks), and `counts`

@@ -137,7 +137,7 @@ class DipCa(Dip):
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
         """What the rule takes."""
         own, gamma = self.as_top_k(group), np.float32(self.gamma_at(token))
-        guess = np.full(kernels.N_GUESSES, kernels.ANY_THRESHOLD)
+        guess = np.full((kernels.N_SEARCHES, 2), kernels.ANY_THRESHOLD)
         kernels.choose_columns(scores, resident, gamma, *own.choice, guess, mask)
 
     def n_kept(self, group: Group) -> int:

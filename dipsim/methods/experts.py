@@ -100,7 +100,7 @@ class ExpertsCa(Experts):
     def select(self, group: Group, scores: Uint16Array, resident: BoolArray, token: int, mask: BoolArray) -> None:
         """What the rule takes."""
         own = self.as_top_k(group)
-        guess = np.full(kernels.N_GUESSES, kernels.ANY_THRESHOLD)
+        guess = np.full((kernels.N_SEARCHES, 2), kernels.ANY_THRESHOLD)
         kernels.choose_columns(scores, resident, np.float32(own.gamma_at(token)), *own.choice, guess, mask)
 
     def as_top_k(self, group: Group) -> TopK:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -30,20 +31,30 @@ def places_of(setup: Setup) -> dict[tuple[int, str], Int32Array]:
         return {}
     masked = [group for group in setup.groups if group.site is not None]
     stages = [(layer, group) for layer in range(setup.model.n_layers) for group in masked if group.columns_in(layer)]
-    places = {}
-    is_plain = any(_without_cache(setup, 0, group).is_plain for group in masked)
-    is_plain |= not ships_with_dipsim(setup.layout)
-    with ThreadPoolExecutor(n_threads()) as pool:
-        orders = map(partial(_order, setup), stages) if is_plain else pool.map(partial(_order, setup), stages)
-        for (layer, group), order in zip(stages, orders, strict=True):
-            if not np.array_equal(order, np.arange(order.size)):
-                places[layer, group.name] = np.argsort(order).astype(np.int32)
-    return places
+    places: Iterable[Int32Array | None]
+    if not setup.layout.calibration_tokens:  # it is shown nothing, and so says the same of every layer
+        known = {group.name: _places(setup, np.empty((0, group.n_columns), np.bool_)) for group in masked}
+        places = [known[group.name] for _, group in stages]
+    else:
+        is_plain = any(_without_cache(setup, 0, group).is_plain for group in masked)
+        is_plain |= not ships_with_dipsim(setup.layout)
+        with ThreadPoolExecutor(n_threads()) as pool:
+            places = list((map if is_plain else pool.map)(partial(_places_in, setup), stages))
+    return {(layer, group.name): own for (layer, group), own in zip(stages, places, strict=True) if own is not None}
 
 
-def _order(setup: Setup, stage: tuple[int, Group]) -> Int32Array:
+def _places_in(setup: Setup, stage: tuple[int, Group]) -> Int32Array | None:
     layer, group = stage
-    return order_columns(setup.layout, _first_masks(setup, layer, group))
+    return _places(setup, _first_masks(setup, layer, group))
+
+
+def _places(setup: Setup, masks: BoolArray) -> Int32Array | None:
+    """By the layout, which is shown some masks; None for the order of indices."""
+    order = order_columns(setup.layout, masks)
+    if np.array_equal(order, np.arange(order.size)):
+        return None
+    places: Int32Array = np.argsort(order).astype(np.int32)
+    return places
 
 
 def _without_cache(setup: Setup, layer: int, group: Group) -> Replay:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dipsim.kernels import SHARE_ULP, ULP, BoolArray, Float64Array, Int64Array
 from dipsim.model import ModelSpec
@@ -71,7 +72,8 @@ class TokenLog:
         layers = range(model.n_layers)
         self._column_bytes = np.array([[group.bytes_in(layer) for group in groups] for layer in layers])
         self._n_mlp_weights = model.mlp_weights
-        self._blocks: list[pd.DataFrame] = []
+        self._column_weights = np.array([group.column_weights for group in groups])
+        self._blocks: list[dict[str, NDArray[Any]]] = []
 
     def add_prompt(self, seconds: float, counts: tuple[Int64Array, Int64Array] | None = None) -> None:
         """The prompt phase of a sequence took this long.
@@ -99,22 +101,21 @@ class TokenLog:
             measured: more columns of `tokens`, [token] by name.
         """
         n_hits = use.n_active - use.n_missed
-        column_weights = np.array([group.column_weights for group in self._groups])
         rows = {
             "token": np.arange(use.block.start, use.block.stop),
-            "sequence": use.block.sequence,
+            "sequence": np.full(len(positions), use.block.sequence),
             "position": positions,
             "warm_up": is_warm_up,
             "active_columns": use.n_active.sum(axis=(1, 2)),
             "hits": n_hits.sum(axis=(1, 2)),
             "active_bytes": (use.n_active * self._column_bytes).sum(axis=(1, 2)),
             "hit_bytes": (n_hits * self._column_bytes).sum(axis=(1, 2)),
-            "density": (use.n_active * column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
+            "density": (use.n_active * self._column_weights).sum(axis=(1, 2)) / self._n_mlp_weights,
             "kept_score": use.kept_score.sum(axis=(1, 2)) * ULP,
             "total_score": use.total_score.sum(axis=(1, 2)) * ULP,
             "squared_error": self._squared_error(use),
         }
-        self._blocks.append(pd.DataFrame(rows | measured))
+        self._blocks.append(rows | measured)
         for g, group in enumerate(self._groups):
             self.n_active[group.name] += use.n_active[~is_warm_up, :, g].sum(axis=0)
             self.n_hits[group.name] += n_hits[~is_warm_up, :, g].sum(axis=0)
@@ -134,7 +135,8 @@ class TokenLog:
     def tokens(self) -> pd.DataFrame:
         """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here. It and
         `squared_error` are NaN where weights are left out without looking at scores."""
-        frame = pd.concat(self._blocks, ignore_index=True)
+        columns = {name: np.concatenate([rows[name] for rows in self._blocks]) for name in self._blocks[0]}
+        frame = pd.DataFrame(columns)
         masked = frame["total_score"] > 0
         # Weights that no token uses, though no group is masked: what that costs scores do not tell.
         is_known = any(group.site for group in self._groups) or bool(np.allclose(frame["density"], 1))
