@@ -24,6 +24,7 @@ COMPILED: dict[str, dict[str, Any]] = {
     **{name: {} for name in ("clock", "sieve", "s3-fifo", "two-queue", "arc", "random")},
     "w-tinylfu": {"window": 0.3},
     "lfu-decay": {"half_life": 3.0},
+    "lfu-decay, all gone after two tokens": {"half_life": 0.001},
     "lru-k": {"k": 3},
     "static": {"calibration_tokens": 6},
     "magnitude": {"half_life": 2.0},
@@ -69,7 +70,7 @@ def twins(name: str, admission: Admission, masking: Method, slots: int) -> tuple
 
 
 def policy_of(name: str) -> Policy:
-    return make(name, **COMPILED[name])
+    return make(name.split(",")[0], **COMPILED[name])
 
 
 def assert_same(one: Usage, other: Usage) -> None:
