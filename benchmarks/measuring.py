@@ -1,4 +1,4 @@
-"""What benchmarks measure with: wall times of rivals in turn, rates, bandwidth of memory, bytes on disk."""
+"""What benchmarks measure with: times of rivals in turn, rates, bandwidth of memory, bytes on disk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+Clock = Callable[[], float]
 
-def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Time of one call: wall time, or that of another clock."""
+
+def seconds(work: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    """Time of one call, on the wall unless another clock is given."""
     started = clock()
     work()
     return clock() - started
@@ -28,13 +30,10 @@ def repeat(work: Callable[[], object], n_runs: int, n_warm_up: int = 1) -> list[
 
 
 def alternate(
-    works: dict[str, Callable[[], object]],
-    n_runs: int,
-    n_warm_up: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
+    works: dict[str, Callable[[], object]], n_runs: int, n_warm_up: int = 1, clock: Clock = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Times of rivals that take turns, so that a slow moment of the machine hits them all; of the wall unless `clock`
-    is another."""
+    """Times of rivals that take turns, so that a slow moment of the machine hits them all; on the wall unless another
+    clock is given."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for run in range(-n_warm_up, n_runs):
         for name, work in works.items():

@@ -280,6 +280,27 @@ def synthetic_scores(
     return scores
 
 
+def stream_times(
+    wanted_bytes: NDArray[np.float64],
+    page_bytes: float,
+    longest_bytes: float,
+    bytes_per_s: float,
+    latency_s: float,
+    submit_s: float,
+    submitters: int,
+) -> NDArray[np.float64]:
+    """`ReadBatches` of streams, a row for each field: reads of `longest_bytes`, and a last one of what is left."""
+    moved = np.ceil(wanted_bytes / page_bytes) * page_bytes if page_bytes else wanted_bytes
+    n_reads = (moved > 0).astype(np.float64) if longest_bytes == np.inf else np.ceil(moved / longest_bytes)
+    transfer_s, n_each = moved / bytes_per_s, n_reads / submitters
+    submit_s, latency_s = np.where(moved > 0, submit_s, 0.0), np.where(moved > 0, latency_s, 0.0)
+    alone_s = latency_s + np.minimum(moved, longest_bytes) / bytes_per_s
+    formed_s = np.maximum(n_each - 1, 0.0) * submit_s + np.maximum(alone_s, submit_s)
+    occupied_s, service_s = np.maximum(transfer_s, n_each * submit_s), np.maximum(latency_s + transfer_s, formed_s)
+    first_s = np.maximum(latency_s, submit_s)
+    return np.stack([n_reads, wanted_bytes, moved, transfer_s, occupied_s, service_s, first_s])
+
+
 def batch_times(
     n_bytes: NDArray[np.float64],
     copy_s: NDArray[np.float64],
@@ -352,3 +373,40 @@ def lowest_priority(priority: NDArray[np.float64], candidates: NDArray[np.bool_]
     marked = np.zeros(priority.size, np.bool_)
     marked[sorted(np.flatnonzero(candidates), key=lambda column: (priority[column], column))[:n]] = True
     return marked
+
+
+def path_of_stage(
+    jobs: Sequence[Sequence[float]], first_data_s: float, planned_s: float, queued_s: float
+) -> list[float]:
+    """Seconds of a stage whose devices work at once: latency and transfer of Flash, DRAM, compute, selection, waiting.
+
+    The one that is done last is to blame; jobs as in `dipsim.kernels.stages`.
+    """
+    read, transfer, select, early, late = (dict(zip(_FIELDS, job, strict=True)) for job in jobs)
+
+    def took(job: dict[str, float]) -> float:
+        return job["start"] - job["ready"] + job["gave_way"] + job["service"]
+
+    latency, bandwidth, dram, compute, waiting = 0.0, 0.0, 0.0, 0.0, 0.0
+    first_s = min(first_data_s, read["service"] + read["gave_way"]) if read["service"] > 0 else 0.0
+    arrives_s = (read["start"] + first_s if read["service"] > 0 else late["ready"]) - select["end"]
+    operations_s = took(early)
+    if late["service"] > 0:
+        held_up_s = late["start"] - max(late["ready"], early["end"])
+        late_s = late["service"] + late["gave_way"] + held_up_s
+        operations_s = max(operations_s, arrives_s) + late_s
+    flash_s = took(read) if read["service"] > 0 else arrives_s - first_s
+    if flash_s >= took(transfer) and flash_s >= operations_s:
+        share = queued_s / planned_s if planned_s > 0 else 0.0
+        bandwidth, latency = share * read["service"], (1 - share) * read["service"]
+        waiting = flash_s - read["service"]
+    elif took(transfer) >= operations_s:
+        dram = took(transfer)
+    elif late["service"] > 0 and arrives_s > took(early):
+        latency, compute, waiting = first_s, late_s, arrives_s - first_s
+    else:
+        compute = operations_s
+    return [latency, bandwidth, dram, compute, took(select), waiting]
+
+
+_FIELDS = ("ready", "start", "end", "alone", "service", "gave_way", "others")

@@ -348,6 +348,13 @@ def test_help_teaches_and_is_quick() -> None:
     assert run("--version").stdout.strip() == "0.1.0"
 
 
+def test_a_command_does_not_look_for_garbage_among_what_it_has_loaded() -> None:
+    told = "import atexit, gc; atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))"
+    code = f"{told}; import sys; from dipsim.cli import main; sys.argv = ['dipsim', '--version']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "50000 True"
+
+
 @pytest.mark.slow
 def test_capture_then_simulate(tmp_path: Path) -> None:
     trace = tmp_path / "mine.zarr.zip"

@@ -54,6 +54,27 @@ def test_an_edit_in_another_file_is_seen(tmp_path: Path) -> None:
     assert own.parent == copy / "__pycache__"
 
 
+COMPILED = """
+from numba.core import event
+from dipsim import Simulation
+found = []
+with event.install_recorder("numba:compile") as recorder:
+    Simulation("oneplus-12-ufs4", "tiny", "dip-ca", density=0.5, dram="0.5x", tokens=8).run().to_json()
+print(*(own.data["dispatcher"].py_func.__qualname__ for _, own in recorder.buffer if own.is_start))
+"""
+
+
+@pytest.mark.slow
+def test_a_first_run_compiles_what_it_needs_once(tmp_path: Path) -> None:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, env=environment, check=True)
+    compiled = done.stdout.split()
+    assert {"replay_tokens", "best_of", "time_batches", "time_stages", "_submit"} <= set(compiled)
+    assert not {"_top_m", "_drop", "_blend", "blended_keys", "top_k"} & set(compiled)  # of other rules
+    for name in ("replay_tokens", "batch_reads", "time_batches", "time_stages", "_submit"):
+        assert compiled.count(name) == 1, name
+
+
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
     """Sources, what the user chose for numba, and the user's cache."""

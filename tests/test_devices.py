@@ -16,6 +16,10 @@ def flash(io_depth: int | None = None, **fields: Any) -> Flash:
     return Flash(FlashSpec.parse({"read_bytes_per_s": 1e6} | fields, "test"), io_depth)
 
 
+def columns_of(device: Flash, *asked: Any, **more: Any) -> ReadBatches:
+    return device.of_columns(device.sums_of_columns(*asked, **more))
+
+
 def fetch(
     device: Flash, columns: list[int], column_bytes: float = 10, n_columns: int = 100, **more: Any
 ) -> ReadBatches:
@@ -23,9 +27,9 @@ def fetch(
     wanted = np.zeros((3, n_columns), np.bool_)
     wanted[1, columns] = wanted[2, 0] = True
     sets = kernels.pack_bits(wanted)
-    batches = device.columns(sets, np.array([0.0, len(columns), 1.0]), n_columns, column_bytes, **more)
+    batches = columns_of(device, sets, np.array([0.0, len(columns), 1.0]), n_columns, column_bytes, **more)
     assert [getattr(batches, name)[0] for name in ("n_reads", "wanted_bytes", "n_bytes", "service_s")] == [0, 0, 0, 0]
-    alone = device.columns(sets[2:], np.ones(1), n_columns, column_bytes, **more)
+    alone = columns_of(device, sets[2:], np.ones(1), n_columns, column_bytes, **more)
     assert (batches.service_s[2], batches.n_bytes[2]) == (alone.service_s[0], alone.n_bytes[0])
     return batches
 
@@ -192,7 +196,7 @@ def test_pieces_are_reads_and_what_is_not_whole_pages_is_copied(
     wanted = kernels.pack_bits(np.array([[False, True], [False, False]]))
     for more, depth in (({}, n_reads), ({"queue_depth": 1}, 1)):
         device = flash(page_bytes=16, copy_bytes_per_s=1e5, latency_s=1e-3, **more)
-        batch = device.columns(wanted, np.array([1.0, 0.0]), 2, column_bytes, pieces, is_aligned=is_aligned)
+        batch = columns_of(device, wanted, np.array([1.0, 0.0]), 2, column_bytes, pieces, is_aligned=is_aligned)
         assert (batch.n_reads[0], batch.n_bytes[0], batch.wanted_bytes[0]) == (n_reads, n_bytes, column_bytes)
         alone_s = n_reads * 1e-3 + n_bytes * 1e-6
         read_s = max(1e-3 + n_bytes * 1e-6, alone_s / depth)
@@ -212,7 +216,7 @@ def test_lanes_that_copy_do_not_read() -> None:
             2, page_bytes=16, latency_s=1e-7, queue_depth=8, read_curve=curve, copy_bytes_per_s=16 / copy_s,
             read_bytes_per_s=1e9,
         )  # fmt: skip
-        batch = device.columns(kernels.pack_bits(wanted), np.array([float(n)]), 4 * n, 16, is_aligned=False)
+        batch = columns_of(device, kernels.pack_bits(wanted), np.array([float(n)]), 4 * n, 16, is_aligned=False)
         hidden_s, reading = copy_s * (n - 2) / n, 2.0
         for _ in range(10_000):
             each_s = 32e-6 * (20 / 32) ** np.log2(reading) if reading > 1 else 32e-6 / reading
@@ -224,7 +228,9 @@ def test_lanes_that_copy_do_not_read() -> None:
 def test_pages_are_mapped_where_a_cache_is_filled() -> None:
     spec = FlashSpec.parse({"read_bytes_per_s": 1e6, "latency_s": 1e-3, "map_bytes_per_s": 1e5}, "test")
     wanted, one = kernels.pack_bits(np.array([[True]])), np.ones(1)
-    plain_s, kept_s = (Flash(spec, None, is_kept).columns(wanted, one, 1, 10).service_s[0] for is_kept in (False, True))
+    plain_s, kept_s = (
+        columns_of(Flash(spec, None, is_kept), wanted, one, 1, 10).service_s[0] for is_kept in (False, True)
+    )
     assert (plain_s, kept_s) == pytest.approx((1e-3 + 10e-6, 1e-3 + 10e-6 + 10 / 1e5))
 
 
@@ -320,11 +326,13 @@ def test_slices_of_columns_are_columns_of_a_longer_region(
         slices = np.zeros((6, 20, 4), np.bool_)
         slices[:, :, first:stop] = wanted[:, :, None]
         own_places = (places[:, None] * 4 + np.arange(4)).astype(np.int32).ravel()
-        longer = device.columns(
+        longer = columns_of(
+            device,
             *(kernels.pack_bits(slices.reshape(6, -1)), slices.sum((1, 2)) * 1.0, 80, column_bytes),
             *((1, 2), own_places, is_aligned),
         )
-        own = device.columns(
+        own = columns_of(
+            device,
             *(kernels.pack_bits(wanted), wanted.sum(1) * 1.0, 20, column_bytes),
             *((1, 2), places, is_aligned, Slices(first, stop, 4)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import reference
 import torch
 from conftest import device, tight_slots
 from numpy.typing import NDArray
+from pandas.testing import assert_frame_equal
 from random_models import FAMILIES, IDS, as_scores, random_model
 from reference_policies import RankedCache
 from torch import Tensor, nn
@@ -241,7 +243,7 @@ def test_magnitude_pruning_leaves_out_the_smallest_weights_and_puts_them_back(fa
     matrices = mlp_matrices(pruned)
     assert [tuple(matrix.shape) for matrix in matrices] == [(24, 16), (24, 16), (16, 24)] * 2
     for matrix in matrices:
-        border = torch.topk(matrix.abs().flatten(), int(0.3 * 384)).values[-1]
+        border = torch.topk(matrix.abs().flatten(), int(0.3 * 384))[0][-1]
         matrix[matrix.abs() < border] = 0
     by_hand = losses_by_hand(pruned, IDS, plain_decoder.no_mask)
     assert found.loss == pytest.approx(np.nanmean(by_hand), rel=1e-6)
@@ -431,6 +433,21 @@ def test_windows_start_cold_and_batches_do_not_matter() -> None:
     alone = [evaluate(loaded, LOOP_IDS[i : i + 1], describe).loss for i in range(3)]
     for n_batch in (1, 2, 3):
         assert evaluate(loaded, LOOP_IDS, describe, n_batch=n_batch).loss == pytest.approx(np.mean(alone), rel=1e-9)
+
+
+def test_scores_in_memory_are_those_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few are held where nobody wants to keep them, many go to a folder that is gone afterwards."""
+    loaded, describe = random_model("llama"), described(DipCa(density=0.4, gamma=0.2), dram=LOOP_DRAM)
+    kept = evaluate(loaded, LOOP_IDS, describe, n_prompt=2, save_trace=tmp_path / "t.zarr")
+    held = evaluate(loaded, LOOP_IDS, describe, n_prompt=2)
+    monkeypatch.setattr(sys.modules["dipsim.evaluation.evaluate"], "_MOST_HELD_BYTES", 0)
+    large = evaluate(loaded, LOOP_IDS, describe, n_prompt=2)
+    assert held.result.config["trace"] == "(in memory)"
+    assert not Path(large.result.config["trace"]).exists()
+    for other in (held, large):
+        assert_frame_equal(kept.result.tokens, other.result.tokens, check_exact=True)
+        assert_frame_equal(kept.result.layers, other.result.layers, check_exact=True)
+        assert kept.quality() == other.quality()
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,12 @@ def test_importing_dipsim_loads_nothing_heavy() -> None:
     )
 
 
-def test_simulating_does_not_load_torch_or_matplotlib() -> None:
-    assert not {"torch", "matplotlib", "typer"} & loaded_after("from dipsim import Simulation, Trace, DipCa")
+def test_simulating_does_not_load_torch_matplotlib_or_pandas() -> None:
+    run = (
+        "from dipsim import Simulation; Simulation('a18-paper', 'tiny', 'dip', density=.5, dram='.5x', tokens=8).run()"
+    )
+    assert not {"torch", "matplotlib", "typer", "pandas", "pyarrow"} & loaded_after(f"{run}.to_json()")
+    assert {"pandas"} & loaded_after(f"{run}.tokens")
 
 
 def test_public_names_are_there_and_documented() -> None:

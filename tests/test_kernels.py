@@ -342,10 +342,52 @@ def test_times_of_batches(
     depths = depths if has_depths else (1.0,)
     costs = np.array([[n_reads, *seconds[: len(depths)]] for n_reads, _, _, seconds in batches])
     n_bytes, copy_s = (np.array([batch[i] for batch in batches]) for i in (1, 2))
-    times = np.empty((len(batches), 4))
+    sums = np.column_stack([n_bytes / 2, copy_s, n_bytes, costs])
+    derated, out = np.column_stack([costs[:, 0], costs[:, 1:] / 0.7]), np.empty((7, len(batches)))
     given = 1e7, latency_s, deepest, np.array(depths), has_depths, *submitting
-    kernels.time_batches(n_bytes, copy_s, costs, np.empty(len(depths)), *given, times)
-    assert times == pytest.approx(reference.batch_times(n_bytes, copy_s, costs, *given), rel=1e-9)
+    kernels.time_batches(sums, 0.7, *given, out)
+    assert out[:3].tolist() == [costs[:, 0].tolist(), (n_bytes / 2).tolist(), n_bytes.tolist()]
+    assert pytest.approx(reference.batch_times(n_bytes, copy_s, derated, *given), rel=1e-9) == out[3:].T
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.floats(0, 1e12), max_size=5),
+    st.sampled_from([0.0, 4096.0]),
+    st.sampled_from([np.inf, 4096.0, 1e5]),
+    st.sampled_from([0.0, 1e-4]),
+    st.sampled_from([(0.0, 1), (1e-5, 1), (0.02, 3)]),
+)
+def test_times_of_streams(
+    wanted_bytes: list[float], page_bytes: float, longest_bytes: float, latency_s: float, submitting: tuple[float, int]
+) -> None:
+    """To the last bit: the engine that takes tokens one by one gives this one stream after another."""
+    wanted, given = np.array(wanted_bytes), (page_bytes, longest_bytes, 3.1e9, latency_s, *submitting)
+    batches = np.empty((7, len(wanted)))
+    kernels.time_streams(wanted, *given, batches)
+    assert batches.tolist() == reference.stream_times(wanted, *given).tolist()
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(0, 999), st.sampled_from([0.0, 0.3, 0.7]))
+def test_paths_of_stages(seed: int, share_absent: float) -> None:
+    """Few different seconds, so that devices end together; some jobs take no time."""
+    rng = np.random.default_rng(seed)
+    shape = 2, 3, 5
+    service_s, wait_s, gave_way_s = (rng.integers(0, 4, shape) * 1.0 for _ in range(3))
+    service_s[rng.random(shape) < share_absent] = 0
+    ready_s = rng.integers(0, 4, shape) * 1.0
+    start_s = ready_s + wait_s
+    end_s = start_s + service_s + gave_way_s
+    jobs = np.stack([ready_s, start_s, end_s, start_s, service_s, gave_way_s, wait_s + gave_way_s], axis=-1)
+    first_data_s, queued_s, more_s = (rng.integers(0, 4, shape[:2]) * 1.0 for _ in range(3))
+    planned_s = np.where(service_s[:, :, 0] > 0, queued_s + more_s + 0.5, 0)
+    queued_s = np.minimum(queued_s, planned_s)
+    paths = np.empty((6, *shape[:2]))
+    kernels.path_of_stages(jobs, first_data_s, planned_s, queued_s, paths)
+    for t, s in np.ndindex(*shape[:2]):
+        expected = reference.path_of_stage(jobs[t, s].tolist(), first_data_s[t, s], planned_s[t, s], queued_s[t, s])
+        assert paths[:, t, s].tolist() == pytest.approx(expected, abs=1e-12)
 
 
 def marked_lowest(

@@ -19,6 +19,7 @@ import dipsim as ds
 from dipsim import Dense, Dip, DipsimError, HardwareProfile, Simulation, Trace
 from dipsim.engine.jobs import Jobs
 from dipsim.engine.processes import ComputeDevice, Device, Job
+from dipsim.engine.processes.stretch import Stretch
 from dipsim.kernels.stages import ALONE, END, FLASH, GAVE_WAY, READY, SERVICE, START
 from dipsim.loads import DramTraffic, FlashPauses, FlashReader, Heat
 from dipsim.timeline import PARTS
@@ -543,7 +544,7 @@ def test_a_load_sees_what_fails_and_who_interrupts_it(trace: Trace) -> None:
 
 def test_a_fault_of_the_engine_is_not_a_loads(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Device, "_latency_left_s", len)  # which fails in the engine's own lines
-    with pytest.raises(TypeError, match="has no len"):
+    with pytest.raises(TypeError, match="exactly one argument"):
         streaming(trace, flash_bound(), loads=[FlashReader(rate_bytes_per_s=5e3, read_bytes=4)]).run()
 
 
@@ -568,7 +569,7 @@ def of_flash(answer: Any) -> type:
         (type("Lost", (ds.FlashDevice,), {"submit": lambda self, job: {}[job]}), "devices: Lost: KeyError"),
         (int, "devices: flash: got <class 'int'>; must be a class derived from FlashDevice"),
         (type("Greedy", (ds.FlashDevice,), {"__init__": lambda self: None}), "device Greedy: TypeError"),
-        (type("Mute", (ds.FlashDevice,), {"_end": lambda self, job: None}), "devices: Mute: a job never ends"),
+        (type("Mute", (ds.FlashDevice,), {"submit": lambda self, job: None}), "devices: Mute: a job never ends"),
     ],
 )
 def test_a_device_that_breaks_its_contract_is_one_line(trace: Trace, kind: type, message: str) -> None:
@@ -681,3 +682,70 @@ def test_slices_change_nothing_for_who_is_alone(trace: Trace) -> None:
         for n in (1, 1e9)
     ]
     assert results[0].tokens.equals(results[1].tokens)
+
+
+def reached(own: Device, *jobs: Job) -> list[tuple[float, ...]]:
+    """What became of jobs, and of the device that served them."""
+    return [*(job.fields for job in jobs), (own.moved_bytes, own.done_ops, own.busy_s)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(1, 200),
+    st.floats(0.1, 3),
+    st.lists(st.tuples(st.floats(0, 40), st.floats(0, 5), st.integers(1, 9), st.floats(0, 3)), max_size=5),
+    st.lists(st.tuples(st.floats(0, 60), st.sampled_from([1.0, 0.3])), max_size=4),
+)
+def test_slices_as_one_event_are_slices_one_by_one(
+    n_slices: int,
+    service_s: float,
+    others: list[tuple[float, float, int, float]],
+    looks: list[tuple[float, float]],
+) -> None:
+    """To the last bit, whoever comes meanwhile, sets the pace or looks at what is done; and alone in few events."""
+    found, n_events = [], []
+    for most in (1, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dipsim.engine.processes.devices.MOST_SLICES", most)
+            env = simpy.Environment()
+            own = Device(env, 1)
+            jobs = [Job(n_slices * service_s, n_bytes=n_slices, n_ops=3 * n_slices)]
+            jobs += [Job(s, min(s, hidden_s), n, user=i) for i, (_, s, n, hidden_s) in enumerate(others)]
+            seen: list[tuple[float, ...]] = []
+
+            def come(at_s: float, job: Job, env: simpy.Environment = env, own: Device = own) -> Any:
+                yield env.timeout(at_s)
+                own.submit(job)
+
+            def look(
+                at_s: float, pace: float, env: simpy.Environment = env, own: Device = own, seen: Any = seen
+            ) -> Any:
+                yield env.timeout(at_s)
+                own.pace = pace
+                seen.append((own.moved_bytes, own.done_ops, own.busy_s))
+
+            for at_s, job in zip([0.0, *(at_s for at_s, *_ in others)], jobs, strict=True):
+                env.process(come(at_s, job))
+            for at_s, pace in looks:
+                env.process(look(at_s, pace))
+            env.run()
+            assert all(job.is_done for job in jobs)
+            found.append(seen + reached(own, *jobs))
+            n_events.append(next(env._eid))
+    assert found[0] == found[1]
+    if not others and not looks and n_slices > 20:
+        assert n_events[1] < 20 + n_slices / 20
+
+
+@given(st.floats(0, 1e9), st.floats(1e-9, 1e9), st.integers(1, 64))
+def test_a_stretch_ends_where_its_slices_do(now_s: float, slice_s: float, n_slices: int) -> None:
+    end_s = now_s
+    for _ in range(n_slices):
+        end_s += slice_s
+    stretch, n_waits = Stretch(Job(1), n_slices, slice_s, now_s), 0
+    while (left_s := stretch.left_s(now_s)) > 0:
+        now_s += left_s
+        n_waits += 1
+    assert now_s == end_s
+    assert n_waits <= 2
+    assert stretch.passed(now_s, is_over=True) == n_slices or end_s + slice_s == end_s  # too short to be told

@@ -25,6 +25,7 @@ from dipsim.report.embedding import parsed
 from dipsim.sweeps import read_results, read_specs
 from dipsim.sweeps.folder import Results
 from dipsim.sweeps.runs import Run
+from dipsim.sweeps.table import check_columns, check_row
 from dipsim.tuning import tuning
 from dipsim.tuning.search import search
 
@@ -229,6 +230,30 @@ def test_a_table_that_unpacks_to_far_more_than_its_file_is_not_read(tmp_path: Pa
     zeros = pa.array([0] * (5 * 10**6))
     assert "would unpack to far more" in complaint(lambda: read_results(written(tokens=zeros)))
     assert len(read_results(written(tokens=zeros[:n]))) == n
+
+
+@pytest.mark.parametrize("name", ["hit_rate", "tokens", "policy", "dram", "overlap", "hit_rate_by_layer.down", "mine"])
+def test_values_alone_are_refused_as_they_are_in_a_table(name: str) -> None:
+    """Most are known by their kind, without a table for each."""
+    values = [None, True, 1, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 1.5, math.nan, "a", "", "\u00e9", "\ud800"]
+    for value in [*values, [1.5, None], ["a"], [[1, 2]], [[[1]]], [1, "a"], {}, {"a": 1}, b"a"]:
+
+        def in_a_table(value: Any = value) -> None:
+            try:
+                column = pa.array([value])
+            except Exception as error:
+                raise DipsimError(str(error)) from None
+            check_columns(pa.table({"key": ["0"], "error": [None], "dipsim_version": ["0"], name: column}), "here")
+
+        assert refuses(lambda value=value: check_row(ROW | {name: value}, "here")) == refuses(in_a_table), value
+
+
+def refuses(check: Callable[[], object]) -> bool:
+    try:
+        check()
+    except DipsimError:
+        return True
+    return False
 
 
 def test_columns_are_bounded_and_stand_once(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import tight_slots
+from pyarrow import parquet
 
 import dipsim as ds
 from dipsim import shipped
@@ -85,8 +86,10 @@ def started(spec: Path, out: Path, *options: str, limit: int | None = None) -> s
 
 
 def n_finished(folder: Path) -> int:
-    log = len(list(folder.glob("_log/[!.]*.json")))
-    return log or (len(pd.read_parquet(folder)) if (folder / "results.parquet").is_file() else 0)
+    """Runs of the log, and those that the table has absorbed."""
+    log = {file.stem for file in folder.glob("_log/[!.]*.json")}
+    table = folder / "results.parquet"
+    return len(log | (set(pd.read_parquet(table, columns=["key"])["key"]) if table.is_file() else set()))
 
 
 def wait_for(n: int, folder: Path, process: subprocess.Popen[str]) -> None:
@@ -515,6 +518,47 @@ def test_a_failed_run_that_another_sweep_moves_into_the_table_meanwhile(tmp_path
     assert not listed[0].exists()
     late._take_file(listed[0])
     assert late.frame()["error"].tolist() == ["on purpose"]
+
+
+def test_the_table_absorbs_the_log_while_a_sweep_runs_the_less_often_the_longer_that_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("dipsim.sweeps.folder.time.monotonic", lambda: clock[0])
+    results, log = Results(tmp_path), tmp_path / "_log"
+    write_table = parquet.write_table
+
+    def slowly(*given: Any) -> None:
+        clock[0] += 3  # a table that takes so many seconds
+        write_table(*given)
+
+    monkeypatch.setattr(parquet, "write_table", slowly)
+    keys = [f"{i:04}" for i in range(6)]
+
+    def kept(i: int, then_s: float) -> int:
+        """Keeps a run, and tells how many are in the log afterwards."""
+        results.keep({"key": keys[i], "error": None, "dipsim_version": ds.__version__})
+        clock[0] = then_s
+        results.refresh(keys)
+        assert read_results(tmp_path)["key"].tolist() == keys[: i + 1]
+        return len([*log.iterdir()])
+
+    assert [kept(0, 1), kept(1, 2), kept(2, 150), kept(3, 151), kept(4, 153), kept(5, 300)] == [0, 1, 2, 0, 1, 2]
+
+
+def test_what_is_moved_into_the_table_while_somebody_reads_is_read_there(tmp_path: Path) -> None:
+    writer = Results(tmp_path)
+    for i in range(3):
+        writer.keep({"key": f"000{i}", "error": None, "dipsim_version": ds.__version__})
+
+    class Interrupted(Results):
+        def _take_file(self, file: Path) -> bool:
+            writer.close([])  # between the listing of the log and the reading of its files
+            return super()._take_file(file)
+
+    assert Interrupted(tmp_path).frame()["key"].tolist() == ["0000", "0001", "0002"]
+    (tmp_path / "_log" / "0009.json").symlink_to(tmp_path / "nowhere")  # listed, and never to be read
+    assert len(Results(tmp_path).frame()) == 3
 
 
 def test_a_late_failure_does_not_replace_a_success(whole: Path, tmp_path: Path) -> None:

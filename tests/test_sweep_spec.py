@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dipsim.errors import DipsimError
 from dipsim.sweeps import Spec
+from dipsim.sweeps.spec import _with_arrays
 
 
 def points(text: str, tmp_path: Path) -> list[dict[str, Any]]:
@@ -132,6 +134,20 @@ def test_a_dict_is_a_spec_too(tmp_path: Path) -> None:
     assert [point["density"] for point in spec.points] == [0.3, 0.4]
     (tmp_path / "again.toml").write_text(spec.text)
     assert Spec.load(tmp_path / "again.toml").points == spec.points
+
+
+def test_an_axis_of_a_dict_is_written_as_tomlkit_writes_it_and_in_time_as_it_is_long() -> None:
+    mixed: list[Any] = [1, 2.5, 3e-9, 'a"b', True, 10**9]
+    spec: dict[str, Any] = {"trace": "tiny", "tokens": [1], "policy_option": {"a": [1, 2]}, "density": [0.1, 0.2]}
+    grids = {"grid": [{"method": "dip", "policy": ["lru", "lfu"]}, {"method": "dense"}]}
+    assert tomlkit.dumps(_with_arrays({"x": mixed, "y": {"z": mixed}} | grids)) == tomlkit.dumps(
+        {"x": mixed, "y": {"z": mixed}} | grids
+    )
+    assert Spec.load(spec).text == tomlkit.dumps(spec)
+    start = time.process_time()
+    found = Spec.load({"trace": "tiny", "density": [i / 30_000 for i in range(1, 20_000)]})
+    assert time.process_time() - start < 10
+    assert len(found.points) == 19_999
 
 
 def test_a_dict_may_hold_what_python_has_for_lists() -> None:

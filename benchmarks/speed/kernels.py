@@ -45,8 +45,10 @@ def works(n: int, k: int, column_bytes: float, missed_share: float) -> dict[str,
         "count of a mask": lambda: kernels.count_true(chosen),
         "victims, lfu": lambda: kernels.mark_lowest(uses, times, True, candidates, n_victims, 61, guess, gone),
         "victims, lru": lambda: kernels.mark_lowest(uses, times, False, candidates, n_victims, 61, guess, gone),
-        "reads of 128 tokens": lambda: flash.columns(missed, n_missed, n, column_bytes),
-        "reads of 128 tokens, another layout": lambda: flash.columns(missed, n_missed, n, column_bytes, places=places),
+        "reads of 128 tokens": lambda: flash.sums_of_columns(missed, n_missed, n, column_bytes),
+        "reads of 128 tokens, another layout": lambda: flash.sums_of_columns(
+            missed, n_missed, n, column_bytes, places=places
+        ),
     }
 
 

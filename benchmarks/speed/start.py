@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,11 +22,23 @@ SIMULATE += ["--gamma", "0.2", "--policy", "lfu", "--dram", "0.5x"]
 ESTIMATE = ["estimate", "phi-3-medium", "--profile", "oneplus-12-ufs4", "--density", "0.5", "--dram", "4GB"]
 
 
-def process_s(code: str, arguments: list[str], **environment: str) -> float:
-    """Wall time of a fresh Python process."""
+def process_s(code: str, arguments: list[str], **environment: str) -> tuple[float, float]:
+    """Wall time of a fresh Python process, and its processor's, which others on the machine hardly change."""
     command = [sys.executable, "-c", code, *arguments]
-    own = os.environ | environment
-    return seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=own))  # noqa: S603
+    own, before_s = os.environ | environment, _children_s()
+    wall_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=own))  # noqa: S603
+    return wall_s, _children_s() - before_s
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def row(what: str, times: list[tuple[float, float]]) -> Row:
+    """Both times of some processes."""
+    wall_s, processor_s = (list(own) for own in zip(*times, strict=True))
+    return {"what": what, "seconds": spread(wall_s), "processor_s": spread(processor_s)}
 
 
 def start_rows(n_runs: int) -> list[Row]:
@@ -39,14 +52,14 @@ def start_rows(n_runs: int) -> list[Row]:
     rows = []
     for name, (code, arguments) in cases.items():
         times = [process_s(code, arguments) for _ in range(n_runs + 1)][1:]
-        rows.append({"what": name, "seconds": spread(times)})
-    firsts, seconds_ = [], []
+        rows.append(row(name, times))
+    firsts, laters = [], []
     for _ in range(2):
         with tempfile.TemporaryDirectory() as cache:
             firsts.append(process_s(MAIN, SIMULATE, NUMBA_CACHE_DIR=cache))
-            seconds_ += [process_s(MAIN, SIMULATE, NUMBA_CACHE_DIR=cache) for _ in range(3)]
-    rows.append({"what": "dipsim simulate tiny, first run: kernels are compiled", "seconds": spread(firsts)})
-    rows.append({"what": "dipsim simulate tiny, later runs", "seconds": spread(seconds_)})
+            laters += [process_s(MAIN, SIMULATE, NUMBA_CACHE_DIR=cache) for _ in range(3)]
+    rows.append(row("dipsim simulate tiny, first run: kernels are compiled", firsts))
+    rows.append(row("dipsim simulate tiny, later runs", laters))
     return rows
 
 

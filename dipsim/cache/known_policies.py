@@ -16,6 +16,7 @@ from dipsim.policies import QUEUED, SCORED, Place, Policy
 from dipsim.policies.queued import QueuePolicy
 from dipsim.policies.scored import KnownPolicy
 
+_NO_GAMMAS: Float32Array = np.empty(0, np.float32)
 _NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
 
 
@@ -44,12 +45,12 @@ def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
     """Masks are chosen by the top-k, unless they are given or the group is dense."""
     n_tokens, first_token, scores, _, masks, tells_held = tokens
     shape = n_tokens, (n_columns + 63) // 64
-    gammas: list[float] = []
+    gammas = _NO_GAMMAS
     if scores is not None and masks is None and top_k is not None:
-        gammas = [top_k.gamma_at(token) for token in range(first_token, first_token + n_tokens)]
+        gammas = top_k.gammas(range(first_token, first_token + n_tokens))
     return Arrays(
         NO_SCORES if scores is None else scores,
-        np.array(gammas, np.float32),
+        gammas,
         top_k.choice if top_k else (0, 0, 0, 0),
         kernels.pack_bits(np.ones((n_tokens, n_columns), np.bool_) if masks is None else masks),
         np.empty(shape, np.uint64),

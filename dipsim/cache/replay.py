@@ -13,7 +13,7 @@ import numpy as np
 
 from dipsim import kernels
 from dipsim.cache.weight_cache import Admission
-from dipsim.kernels import BoolArray, Int32Array, Int64Array, Uint16Array, Uint64Array
+from dipsim.kernels import BoolArray, Float32Array, Int32Array, Int64Array, Uint16Array, Uint64Array
 from dipsim.methods import Method, TopK, choose
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
@@ -30,6 +30,7 @@ _RANKINGS: dict[type, int] = {
 # What kernels take where there is nothing.
 NO_SCORES: Uint16Array = np.empty((0, 0), np.uint16)
 _NO_NEXT_USE: Int32Array = np.empty((0, 0), np.int32)
+_NO_GAMMAS: Float32Array = np.empty(0, np.float32)
 _NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
 # Where searches of the kernels begin.
 GUESSES = (3 + kernels.N_SEARCHES, 2)
@@ -237,16 +238,16 @@ class CompiledReplay(Replay):
         held: Uint64Array = np.empty(shape, np.uint64) if tells_held else _NOT_TOLD
         chooses = scores is not None and masks is None and self._top_k is not None
         places = range(first_token, first_token + n_tokens)
-        gammas = [self._top_k.gamma_at(token) for token in places] if chooses and self._top_k else []
-        choice = self._top_k.choice if self._top_k else (0, 0, 0, 0)
+        gammas = self._top_k.gammas(places) if chooses and self._top_k else _NO_GAMMAS
+        k, rule, exempt, m = self._top_k.choice if self._top_k else (0, 0, 0, 0)
         if places.stop > _MOST_TOKENS:
             self._uses, self._times = self._uses.astype(np.int32), self._times.astype(np.int32)
         kernels.replay_tokens(
             NO_SCORES if scores is None else scores,
-            np.array(gammas, np.float32),
-            *choice,
+            gammas,
+            *(k, rule or None, exempt, m),  # the first rule is the usual one, and compiled without the others
             *self._ranking,
-            self._admission == "priority",
+            True if self._admission == "priority" else None,
             self._place.slots,
             first_token + 1,  # a prompt comes before the first
             _NO_NEXT_USE if next_use is None else next_use,

@@ -256,10 +256,7 @@ class _Compiled:
 
     def _gammas(self, tokens: Tokens, parts: range) -> Float32Array:
         places = range(tokens.first_token, tokens.first_token + tokens.n_tokens)
-        # Most methods have one rule for all layers.
-        rules = [self._top_ks[p].gamma_at for p in parts]
-        told = {rule: [rule(token) for token in places] for rule in rules}
-        return np.array([told[rule] for rule in rules], np.float32).T.copy()
+        return np.stack([self._top_ks[p].gammas(places) for p in parts], axis=1)
 
 
 _Own = _Plain | _Compiled

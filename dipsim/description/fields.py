@@ -26,7 +26,8 @@ def flag_of(name: str) -> str:
 
 def default_of(name: str) -> Any:
     """The value of an option that is not given."""
-    return Description.model_fields[name].get_default(call_default_factory=True)
+    field = Description.model_fields[name]
+    return field.get_default() if field.default_factory is None else field.default_factory()  # type: ignore[call-arg]
 
 
 def kind_of(name: str) -> Any:

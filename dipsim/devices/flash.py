@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from dipsim import kernels
-from dipsim.kernels import Float64Array, Int32Array, Uint64Array
+from dipsim.kernels import (
+    COPY_S,
+    N_BYTES,
+    N_READS,
+    SECONDS,
+    WANTED_BYTES,
+    Float64Array,
+    Int32Array,
+    Uint64Array,
+)
 from dipsim.profile import FlashSpec
 
+# Where the column at each place begins and ends, units of a gap, costs of reads.
+Region = tuple[Int32Array, Int32Array, int, Float64Array]
 # Where columns lie in the order of their indices.
 BY_INDEX: Int32Array = np.empty(0, np.int32)
 
@@ -33,8 +43,7 @@ class Slices(NamedTuple):
 WHOLE = Slices()
 
 
-@dataclass(frozen=True)
-class ReadBatches:
+class ReadBatches(NamedTuple):
     """Batches of reads, each of which Flash serves as one job; float64 of one shape, an entry for each batch.
 
     Attributes:
@@ -58,18 +67,17 @@ class ReadBatches:
     @classmethod
     def empty(cls, *shape: int) -> Self:
         """No reads."""
-        return cls(*(np.zeros(shape) for _ in fields(cls)))
+        return cls(*(np.zeros(shape) for _ in cls._fields))
 
     def fill(self, where: tuple[slice | int, ...], other: ReadBatches) -> None:
         """Writes other batches into some of these entries."""
-        for field in fields(self):
-            getattr(self, field.name)[where] = getattr(other, field.name)
+        for own, its in zip(self, other, strict=True):
+            own[where] = its
 
     def one(self, *where: int) -> tuple[float, float, float, float, float]:
         """Of one batch: reads, bytes moved, seconds in all, of them hidden ones, until the first data."""
-        first_data_s, service_s = float(self.first_data_s[where]), float(self.service_s[where])
-        hidden_s = min(first_data_s, service_s - float(self.occupied_s[where]))
-        return float(self.n_reads[where]), float(self.n_bytes[where]), service_s, hidden_s, first_data_s
+        n_reads, _, n_bytes, _, occupied_s, service_s, first_data_s = [own.item(where) for own in self]
+        return n_reads, n_bytes, service_s, min(first_data_s, service_s - occupied_s), first_data_s
 
     @property
     def hidden_s(self) -> Float64Array:
@@ -104,11 +112,17 @@ class Flash:
         spec: the storage.
         io_depth: reads that the runtime keeps in flight; None for as many as there are.
         is_kept: whether what is read fills slots of a cache.
+
+    Attributes:
+        forms_reads: whether time depends on how bytes are spread over reads.
+        n_sums: how many sums tell of a batch; see `batches`.
     """
 
     def __init__(self, spec: FlashSpec, io_depth: int | None = None, is_kept: bool = False) -> None:
         self._spec, self._io_depth = spec, io_depth
+        self.forms_reads = not spec.is_ideal
         self._map_bytes_per_s = spec.map_bytes_per_s if is_kept and spec.map_bytes_per_s else np.inf
+        self._longest_bytes = float(spec.max_read_bytes or np.inf)
         self._bytes_per_s = spec.read_bytes_per_s * spec.derate
         self._deepest = float(min(spec.queue_depth or np.inf, io_depth or np.inf))
         curves = spec.curves or {None: []}
@@ -116,6 +130,7 @@ class Flash:
         self._lacks_depth_1 = self._has_depths and 1 not in curves
         depths = [1] * self._lacks_depth_1 + [depth or 1 for depth in curves]
         self._depths = np.array(depths, np.float64)
+        self.n_sums = SECONDS + len(depths)
         self._curves = [np.array(points, np.float64).reshape(-1, 2) for points in curves.values()]
 
     @cached_property
@@ -123,33 +138,52 @@ class Flash:
         """The same storage as other apps use it, which keep as many reads in flight as they like."""
         return Flash(self._spec)
 
-    @property
-    def forms_reads(self) -> bool:
-        """Whether time depends on how bytes are spread over reads."""
-        return not self._spec.is_ideal
-
     def streams(self, n_bytes: Float64Array) -> ReadBatches:
         """Batches of one sequential stream each, in reads as long as may be; of 0 bytes, nothing is read."""
-        moved = self._whole_pages(n_bytes)
         if self._has_depths:
-            return self._batches(n_bytes, moved, np.moveaxis(self._costs(moved), 0, -1), np.zeros_like(moved))
-        n_reads, transfer_s = self._n_reads(moved), moved / self._bytes_per_s
-        n_each, submit_s = n_reads / self._spec.submitters, np.where(moved > 0, self._spec.submit_s, 0.0)
-        latency_s = np.where(moved > 0, self._spec.latency_s, 0.0)
-        alone_s = latency_s + np.minimum(moved, self._longest_bytes) / self._bytes_per_s
-        formed_s = np.maximum(n_each - 1, 0.0) * submit_s + np.maximum(alone_s, submit_s)
-        service_s, occupied_s = np.maximum(latency_s + transfer_s, formed_s), np.maximum(transfer_s, n_each * submit_s)
-        return ReadBatches(
-            *(n_reads, n_bytes, moved, transfer_s), occupied_s, service_s, np.maximum(latency_s, submit_s)
+            moved = self._whole_pages(n_bytes)
+            amounts = [n_bytes, np.zeros_like(moved), moved, *self._costs(moved)]
+            return self.batches(np.stack(amounts, axis=-1))
+        spec, batches = self._spec, np.empty((len(ReadBatches._fields), n_bytes.size))
+        kernels.time_streams(
+            *(
+                np.ascontiguousarray(n_bytes).reshape(-1),
+                float(spec.page_bytes or 0),
+                self._longest_bytes,
+                self._bytes_per_s,
+            ),
+            *(spec.latency_s, spec.submit_s, spec.submitters, batches),
         )
+        return ReadBatches(*batches.reshape(-1, *n_bytes.shape))
+
+    def batches(self, sums: Float64Array) -> ReadBatches:
+        """Batches, from sums over the reads of each, [..., sum]: bytes asked for, seconds of copies, bytes moved,
+        requests, and seconds by each curve."""
+        spec, out = self._spec, np.empty((len(ReadBatches._fields), sums.size // self.n_sums))
+        kernels.time_batches(
+            *(sums.reshape(-1, self.n_sums), spec.derate, self._bytes_per_s),
+            *(spec.latency_s, self._deepest, self._depths, self._has_depths),
+            *(spec.submit_s, spec.submitters, out),
+        )
+        return ReadBatches(*out.reshape(-1, *sums.shape[:-1]))
 
     def rows(self, row_bytes: float, n_rows: Float64Array) -> ReadBatches:
         """Batches of so many reads of one size, each from a place of its own."""
-        moved = self._whole_pages(np.array([row_bytes]))
-        costs = n_rows[..., None] * self._costs(moved)[:, 0]
-        return self._batches(n_rows * row_bytes, n_rows * moved, costs, np.zeros_like(n_rows))
+        return self.batches(self.sums_of_rows(row_bytes, n_rows))
 
-    def columns(
+    def sums_of_rows(self, row_bytes: float, n_rows: Float64Array) -> Float64Array:
+        """What `batches` makes of them."""
+        moved = self._whole_pages(np.array([row_bytes]))
+        sums: Float64Array = np.zeros((*n_rows.shape, self.n_sums))
+        sums[..., WANTED_BYTES], sums[..., N_BYTES] = n_rows * row_bytes, n_rows * moved
+        sums[..., N_READS:] = n_rows[..., None] * self._costs(moved)[:, 0]
+        return sums
+
+    def of_columns(self, sums: Float64Array) -> ReadBatches:
+        """Batches that fetch columns, from `sums_of_columns`."""
+        return self.batches(sums) if self.forms_reads else self.streams(sums[..., WANTED_BYTES])
+
+    def sums_of_columns(
         self,
         wanted: Uint64Array,
         n_wanted: Float64Array,
@@ -159,8 +193,9 @@ class Flash:
         places: Int32Array = BY_INDEX,
         is_aligned: bool = True,
         slices: Slices = WHOLE,
-    ) -> ReadBatches:
-        """Batches that fetch the wanted columns of one group, one for each token.
+    ) -> Float64Array:
+        """Sums over the reads that fetch the wanted columns of one group, a batch for each token: [token, sum]. Where
+        nobody forms reads, of bytes alone.
 
         Args:
             wanted: uint64 [token, word], sets of columns as `kernels.pack_bits` makes them.
@@ -172,19 +207,18 @@ class Flash:
             is_aligned: whether regions begin with a page, or in the middle of one.
             slices: of a column that is wanted, what is read.
         """
-        wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
+        sums: Float64Array = np.zeros((len(wanted), self.n_sums))
+        sums[:, WANTED_BYTES] = wanted_bytes = n_wanted * column_bytes * (slices.stop - slices.first)
         if not self.forms_reads:
-            return self.streams(wanted_bytes)
-        parts, n_copied = [], 0
-        for piece, n_regions in Counter(pieces).items():
-            piece_bytes = column_bytes * piece / sum(pieces)
-            region = self._region(n_columns, piece_bytes, is_aligned, slices)
-            parts.append(n_regions * kernels.batch_reads(wanted, places, *region))
-            n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
-        copied_bytes = wanted_bytes * (n_copied / sum(pieces))
+            return sums
+        regions, copied = self._regions(n_columns, column_bytes, pieces, is_aligned, slices)
+        for n_alike, region in regions:
+            of_reads = kernels.batch_reads(wanted, places, *region)
+            sums[:, N_BYTES:] += n_alike * of_reads[:, : 2 + len(self._depths)]
+        copied_bytes = wanted_bytes * copied
         copy_s = copied_bytes / (self._spec.copy_bytes_per_s or np.inf) + wanted_bytes / self._map_bytes_per_s
-        totals: Float64Array = sum(parts[1:], parts[0])
-        return self._batches(wanted_bytes, totals[:, 0], totals[:, 1 : 2 + len(self._depths)], copy_s)
+        sums[:, COPY_S] = copy_s
+        return sums
 
     def losses(self, batches: ReadBatches) -> dict[str, Float64Array]:
         """Seconds of each batch by what they are due to; together they are `service_s`.
@@ -211,27 +245,20 @@ class Flash:
         """What it delivers in random reads of that size at a full queue, heat and all."""
         return n_bytes / self.one_of_many(n_bytes)[1]
 
-    def _batches(
-        self, wanted_bytes: Float64Array, n_bytes: Float64Array, costs: Float64Array, copy_s: Float64Array
-    ) -> ReadBatches:
-        """Batches from the sums of their reads' costs, [..., cost]: reads, then seconds by each curve."""
-        spec, shape = self._spec, n_bytes.shape
-        flat = costs.reshape(-1, costs.shape[-1]).copy()
-        flat[:, 1:] /= spec.derate
-        times: Float64Array = np.empty((len(flat), 4))
-        kernels.time_batches(
-            *(n_bytes.reshape(-1), copy_s.reshape(-1)),
-            *(flat, np.empty(flat.shape[1] - 1)),
-            *(self._bytes_per_s, spec.latency_s, self._deepest, self._depths, self._has_depths),
-            *(spec.submit_s, spec.submitters, times),
-        )
-        n_reads, of_batches = flat[:, 0].reshape(shape), times.T.reshape(4, *shape)
-        return ReadBatches(n_reads, wanted_bytes, n_bytes, *of_batches)
-
     @lru_cache(maxsize=16)  # noqa: B019 - a few groups, as long as the device
-    def _region(
-        self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices
-    ) -> tuple[Int32Array, Int32Array, int, Float64Array]:
+    def _regions(
+        self, n_columns: int, column_bytes: float, pieces: tuple[int, ...], is_aligned: bool, slices: Slices
+    ) -> tuple[list[tuple[int, Region]], float]:
+        """Regions that columns of so many pieces lie in: how many are alike, and what each is; and the share of their
+        bytes that is copied."""
+        regions, n_copied = [], 0
+        for piece, n_regions in Counter(pieces).items():
+            piece_bytes = column_bytes * piece / sum(pieces)
+            regions.append((n_regions, self._region(n_columns, piece_bytes, is_aligned, slices)))
+            n_copied += piece * n_regions * self._is_copied(piece_bytes, is_aligned)
+        return regions, n_copied / sum(pieces)
+
+    def _region(self, n_columns: int, column_bytes: float, is_aligned: bool, slices: Slices) -> Region:
         """What `kernels.batch_reads` must know of a region: units of each column, units of a gap, costs of a read.
 
         A unit is a page, or a slice where the profile has no pages: either way reads are whole numbers of them.
@@ -269,10 +296,6 @@ class Flash:
     def _n_reads(self, n_bytes: Float64Array) -> Float64Array:
         """Requests that read so many bytes in a row."""
         return np.ceil(n_bytes / self._longest_bytes) if self._spec.max_read_bytes else (n_bytes > 0).astype(np.float64)
-
-    @property
-    def _longest_bytes(self) -> float:
-        return float(self._spec.max_read_bytes or np.inf)
 
     def _whole_pages(self, n_bytes: Float64Array) -> Float64Array:
         """Bytes widened to pages where the profile has them."""

@@ -6,11 +6,12 @@ and its layers are run, each independent of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures import Future as Pending
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from typing import Any
 
@@ -20,7 +21,7 @@ from dipsim import kernels
 from dipsim.cache import SharedCache, Usage
 from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
-from dipsim.engine.prompts import Prompt, begin
+from dipsim.engine.prompts import Prompt, prompt_of, warm
 from dipsim.engine.seconds import Formulas, Stages
 from dipsim.engine.stages import TokenStages, earlier_positions, layers_begun, stage_names
 from dipsim.engine.workload import GroupUse, Inputs, Work, uses_of
@@ -89,40 +90,63 @@ class Compiled:
         return Done(sequence, work, stages, timed, jobs)
 
     def _works(self) -> Iterator[tuple[Prompt | None, Work]]:
-        """Block after block of the trace; the next one is worked on while the caller is busy with this one."""
-        blocks = enumerate(self._setup.trace.blocks(self._setup.n_tokens))
-        if n_threads() == 1:
-            yield from (self._use(index, block, map) for index, block in blocks)
-            return
-        with ThreadPoolExecutor(1) as ahead, ThreadPoolExecutor(n_threads()) as pool:
-            upcoming: Pending[tuple[Prompt | None, Work]] | None = None
-            for index, block in blocks:
-                following = ahead.submit(self._use, index, block, map if self._is_plain else pool.map)
-                if upcoming is not None:
-                    yield upcoming.result()
-                upcoming = following
-            if upcoming is not None:
-                yield upcoming.result()
+        """Block after block of the trace, in order; those after it are worked on while the caller is busy with one.
+        Threads go on to a layer's next block when they are done with this one: nobody waits for the slowest."""
+        n, begun, in_turn = n_threads(), deque[_Begun](), self._is_plain or self._shared is not None
+        pool = _AtOnce() if n == 1 else ThreadPoolExecutor(1 if in_turn else n)
+        others = _AtOnce() if n == 1 or self._is_plain else ThreadPoolExecutor(n)
+        with _ending(pool), _ending(others):
+            for index, block in enumerate(self._setup.trace.blocks(self._setup.n_tokens)):
+                begun.append(self._begin(index, block, pool, others, begun[-1].tasks if begun else ()))
+                if n == 1 or len(begun) > 1:
+                    yield self._finished(begun.popleft())
+            for last in begun:
+                yield self._finished(last)
 
-    def _use(self, index: int, block: Block, for_each: Callable[..., Iterable[None]]) -> tuple[Prompt | None, Work]:
-        """A block, and the prompt before it where that warms the caches."""
-        setup, prompt = self._setup, None
-        if block.start == setup.trace.sequences[block.sequence].start:
-            prompt = begin(setup, self._uses, index, block.sequence)
-        work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+    def _begin(
+        self, index: int, block: Block, pool: Executor, others: Executor, before: Sequence[Pending[None]]
+    ) -> _Begun:
+        """A block is handed out, with the prompt before it where that warms the caches.
+
+        Args:
+            index, block: the block.
+            pool: takes its layers.
+            others: works on layers whose caches are one, which `pool` takes together.
+            before: the tasks of the block before.
+        """
+        setup = self._setup
+        shape = block.stop - block.start, setup.model.n_layers, len(setup.groups)
+        work = Work.empty(block, self._formulas.flash.n_sums, *shape)
+        is_first = block.start == setup.trace.sequences[block.sequence].start
+        own = _Begun(index, is_first, prompt_of(setup, block.sequence) if is_first else None, work, [])
         if self._shared is not None:
-            self._use_together(index, work, for_each, self._shared)
-            return prompt, work
-        for _ in for_each(partial(self._use_layers, index, work), self._together):
-            pass
-        return prompt, work
+            own.tasks.append(pool.submit(self._use_together, own, others.map, self._shared))
+            return own
+        for i, layers in enumerate(self._together):
+            uses = list(chain.from_iterable(layers))
+            own.tasks.append(pool.submit(self._use_layers, own, uses, before[i] if before else None))
+        return own
 
-    def _use_together(
-        self, index: int, work: Work, for_each: Callable[..., Iterable[Any]], shared: SharedCache
-    ) -> None:
+    def _finished(self, begun: _Begun) -> tuple[Prompt | None, Work]:
+        for task in begun.tasks:
+            task.result()
+        for use in self._uses[0]:
+            use.price((slice(None), slice(None), use.g), begun.work)
+        return begun.prompt, begun.work
+
+    def _use_layers(self, begun: _Begun, uses: list[GroupUse], before: Pending[None] | None) -> None:
+        if before is not None:
+            before.result()  # has begun, since tasks begin in turn
+        self._warm(begun, uses)
+        for use in uses:
+            inputs = use.inputs(begun.index, begun.work.use.block)
+            self._finish(begun, use, inputs, use.use(begun.work.use.block, inputs))
+
+    def _use_together(self, begun: _Begun, for_each: Callable[..., Iterable[Any]], shared: SharedCache) -> None:
         """All layers of a block where they share a cache: token after token, and in each of them layer after layer."""
-        block, uses = work.use.block, [use for layer in self._uses for use in layer]
-        inputs: list[Inputs] = list(for_each(lambda use: use.inputs(index, block), uses))
+        block, uses = begun.work.use.block, [use for layer in self._uses for use in layer]
+        self._warm(begun, uses)
+        inputs: list[Inputs] = list(for_each(lambda use: use.inputs(begun.index, block), uses))
         asked = [i for i, use in enumerate(uses) if use.part is not None and inputs[i].missed is None]
         answers = shared.run([uses[i].tokens(block, inputs[i]) for i in asked]) if asked else []
         usages = dict(zip(asked, answers, strict=True))
@@ -130,18 +154,54 @@ class Compiled:
         def finish(layers: list[list[GroupUse]]) -> None:
             for use in chain.from_iterable(layers):
                 i = use.layer * len(layers[0]) + use.g
-                self._finish(index, work, use, inputs[i], usages[i] if i in usages else use.use(block, inputs[i]))
+                self._finish(begun, use, inputs[i], usages[i] if i in usages else use.use(block, inputs[i]))
 
         for _ in for_each(finish, self._together):
             pass
 
-    def _use_layers(self, index: int, work: Work, layers: list[list[GroupUse]]) -> None:
-        block = work.use.block
-        for use in chain.from_iterable(layers):
-            inputs = use.inputs(index, block)
-            self._finish(index, work, use, inputs, use.use(block, inputs))
+    def _warm(self, begun: _Begun, uses: list[GroupUse]) -> None:
+        if begun.is_first:
+            warm(self._setup, uses, begun.index, begun.work.use.block.sequence, begun.prompt)
 
-    def _finish(self, index: int, work: Work, use: GroupUse, inputs: Inputs, usage: Usage) -> None:
+    def _finish(self, begun: _Begun, use: GroupUse, inputs: Inputs, usage: Usage) -> None:
         if self._setup.record is not None:
-            self._setup.record.write(index, use.layer, use.group, usage.active)
-        use.fetch(work.use.block, inputs, usage, work)
+            self._setup.record.write(begun.index, use.layer, use.group, usage.active)
+        use.ask(begun.work.use.block, inputs, usage, begun.work)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A block that is worked on.
+
+    Attributes:
+        index: which.
+        is_first: whether a sequence begins with it.
+        prompt: before it, where that warms the caches.
+        work: what its tokens use and ask for.
+        tasks: what is to be done for it, layers in turn.
+    """
+
+    index: int
+    is_first: bool
+    prompt: Prompt | None
+    work: Work
+    tasks: list[Pending[None]]
+
+
+class _AtOnce(Executor):
+    """No threads."""
+
+    def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Pending[Any]:
+        """Works while the caller waits."""
+        done: Pending[Any] = Pending()
+        done.set_result(work(*given, **named))
+        return done
+
+
+@contextmanager
+def _ending(pool: Executor) -> Iterator[None]:
+    """After the body, whatever became of it, nothing more is begun."""
+    try:
+        yield
+    finally:
+        pool.shutdown(cancel_futures=True)

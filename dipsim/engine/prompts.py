@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from dipsim.cache import Tokens
+from dipsim.cache import Tokens, Usage
 from dipsim.devices import ReadBatches
 from dipsim.engine.workload import GroupUse
 from dipsim.kernels import BoolArray, Int64Array
@@ -48,23 +49,40 @@ def begin(setup: Setup, uses: list[list[GroupUse]], index: int, sequence: int) -
     Raises:
         DipsimError: as `Replay.run`; the trace's prompts are damaged.
     """
-    for use in chain.from_iterable(uses):
-        use.replay.start()
+    prompt = prompt_of(setup, sequence)
+    warm(setup, list(chain.from_iterable(uses)), index, sequence, prompt)
+    return prompt
+
+
+def prompt_of(setup: Setup, sequence: int) -> Prompt | None:
+    """What the prompt of a sequence uses, to be filled by `warm`; None where it leaves the caches cold."""
     if not setup.warms or not setup.trace.sequences[sequence].prompt_length:
         return None
-    shape = 1, len(uses), len(setup.groups)
-    counts, demanded = np.zeros((4, *shape), np.int64), ReadBatches.empty(*shape)
-    for use in chain.from_iterable(uses):
+    shape = 1, setup.model.n_layers, len(setup.groups)
+    counts = np.zeros((4, *shape), np.int64)
+    return Prompt(counts[0], counts[1], counts[2], counts[3], ReadBatches.empty(*shape))
+
+
+def warm(setup: Setup, uses: Sequence[GroupUse], index: int, sequence: int, prompt: Prompt | None) -> None:
+    """Some of the caches are emptied, and the prompt runs through them; arguments as of `begin`."""
+    for use in uses:
+        use.replay.start()
+    if prompt is None:
+        return
+    for use in uses:
         by_token = prompt_masks(setup, use.layer, use.group, sequence)
         active = np.asarray(by_token.any(axis=0))
-        if not active.any():
-            continue
-        usage = use.replay.run(_tokens(setup, use, index, sequence, active))
-        where = slice(0, 1), use.layer, use.g
-        n_uses, n_uses_missed = by_token.sum(), by_token[:, usage.missed[0]].sum()
-        counts[:, 0, use.layer, use.g] = *usage.counts[0, :2], n_uses, n_uses_missed
-        demanded.fill(where, use.reads(usage.missed_set))
-    return Prompt(counts[0], counts[1], counts[2], counts[3], demanded)
+        if active.any():
+            usage = use.replay.run(_tokens(setup, use, index, sequence, active))
+            _fill(prompt, use, usage, by_token)
+
+
+def _fill(prompt: Prompt, use: GroupUse, usage: Usage, by_token: BoolArray) -> None:
+    where = slice(0, 1), use.layer, use.g
+    n_active, n_missed = usage.counts[0, :2]
+    prompt.n_active[where], prompt.n_missed[where] = n_active, n_missed
+    prompt.n_uses[where], prompt.n_uses_missed[where] = by_token.sum(), by_token[:, usage.missed[0]].sum()
+    prompt.demanded.fill(where, use.reads(usage.missed_set, np.array([float(n_missed)])))
 
 
 def prompt_masks(setup: Setup, layer: int, group: Group, sequence: int) -> BoolArray:

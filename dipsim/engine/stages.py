@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -62,7 +63,7 @@ class TokenStages:
         self._reach, self._reach_of = setup.reach(None), [setup.reach(group) for group in setup.groups]
         # The same as plain numbers, for one group at a time.
         self._column_bytes_of, self._column_ops_of = self._column_bytes.tolist(), self._column_ops.tolist()
-        self._n_scored_of = self._n_scored.tolist()
+        self._n_scored_of, self._first_of = self._n_scored.tolist(), self._first.tolist()
         beside_ops = sum(operations(own.n_weights, own.bits) for own in setup.beside)
         n_pinned = setup.model.pinned_weights[:, None]
         self._attention_ops = n_pinned * operations(1, bits.attention) + beside_ops  # [layer, 1]
@@ -92,7 +93,7 @@ class TokenStages:
         n_hits = float(work.use.n_active[t, layer, g]) - n_missed
         n_held = n_hits + float(work.n_used_ahead[t, layer, g])
         column_bytes, column_ops = self._column_bytes_of[layer][g], self._column_ops_of[g]
-        n_begun = float(self._first[g]) * n_hits
+        n_begun = self._first_of[g] * n_hits
         return self._formulas.of_one(
             work.demanded.one(t, layer, g),
             n_held * column_bytes,
@@ -155,13 +156,18 @@ class TokenStages:
             kv_bytes: keys and values that each layer reads, [row, layer].
             n_tokens: tokens that share a row's weights.
         """
-        model = self._setup.model
-        ones = np.ones((len(kv_bytes), model.n_layers, 1))
-        attention = self._pinned(self._attention_bytes, n_tokens * self._attention_ops, ones)
-        attention.dram_bytes[:] += kv_bytes[:, :, None]
-        head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
-        embedding = self._embedding(ones[:, :1], n_tokens)
+        embedding, attention, head = self._around(n_tokens)
+        attention = replace(attention, dram_bytes=attention.dram_bytes + kv_bytes[:, :, None])
         return _joined(embedding, attention, groups, head)
+
+    @lru_cache(maxsize=2)  # noqa: B019 - of a token and of the last prompt, as long as the run
+    def _around(self, n_tokens: int) -> tuple[Stages, Stages, Stages]:
+        """Embedding, attention without what it reads of KV, and LM head: of one row, which others are like."""
+        model = self._setup.model
+        ones = np.ones((1, model.n_layers, 1))
+        attention = self._pinned(self._attention_bytes, n_tokens * self._attention_ops, ones)
+        head = self._pinned(model.lm_head_bytes, n_tokens * self._head_ops, ones[:, :1])
+        return self._embedding(ones[:, :1], n_tokens), attention, head
 
     def _pinned(self, n_bytes: Float64Array | float, n_ops: Float64Array | float, ones: Float64Array) -> Stages:
         """Attention of a layer or the LM head; each streams its share of what did not fit into DRAM."""
@@ -189,14 +195,20 @@ def _reached(reach: Sequence[Reach], like: AnyArray) -> dict[str, Float64Array]:
 
 
 def _joined(embedding: Stages, attention: Stages, groups: Stages, head: Stages) -> Stages:
-    """[row, layer, stage of the layer] each, in the order of a token: [row, stage]."""
+    """[row, layer, stage of the layer] each, in the order of a token: [row, stage]. What is alike in all rows may be
+    told of one."""
+    n_rows, n_layers, n_groups = groups.dram_bytes.shape
+    n_in_layer = 1 + n_groups
 
     def join(name: str, part: Callable[[Stages], object] = lambda stages: stages) -> Float64Array:
         first, each, masked, last = (getattr(part(stages), name) for stages in (embedding, attention, groups, head))
-        layers = np.concatenate([each, masked], axis=2)
-        return np.concatenate([first[:, 0], layers.reshape(len(layers), -1), last[:, 0]], axis=1)
+        joined: Float64Array = np.empty((n_rows, n_layers * n_in_layer + 2))
+        joined[:, 0], joined[:, 1:-1:n_in_layer], joined[:, -1] = first[:, 0, 0], each[:, :, 0], last[:, 0, 0]
+        for g in range(n_groups):
+            joined[:, 2 + g : -1 : n_in_layer] = masked[:, :, g]
+        return joined
 
-    batches = ReadBatches(*(join(field.name, lambda stages: stages.batches) for field in fields(ReadBatches)))
+    batches = ReadBatches(*(join(name, lambda stages: stages.batches) for name in ReadBatches._fields))
     return Stages(batches, *(join(field.name) for field in fields(Stages) if field.name != "batches"))
 
 

@@ -28,25 +28,34 @@ class Work:
 
     Attributes:
         use: columns and scores.
-        demanded: reads of the missed columns that nobody read ahead.
-        ahead: reads that are begun before the layer; of layers that are read together, all with the first.
         n_used_ahead: missed columns that were read ahead, float64.
+        demanded: reads of the missed columns that nobody read ahead, priced.
+        ahead: reads that are begun before the layer; of layers that are read together, all with the first.
+        asked, asked_ahead: the same before they are priced, [token, layer, group, sum].
     """
 
     use: BlockUse
+    n_used_ahead: Float64Array
     demanded: ReadBatches
     ahead: ReadBatches
-    n_used_ahead: Float64Array
+    asked: Float64Array
+    asked_ahead: Float64Array
 
     @classmethod
-    def empty(cls, block: Block, *shape: int) -> Self:
-        """To be filled by (layer, group)."""
-        empty = ReadBatches.empty
-        return cls(BlockUse.empty(block, *shape), empty(*shape), empty(*shape), np.zeros(shape))
+    def empty(cls, block: Block, n_sums: int, *shape: int) -> Self:
+        """To be filled by (layer, group).
+
+        Args:
+            block: the tokens.
+            n_sums: what tells of a batch before it is priced.
+            shape: tokens, layers and groups.
+        """
+        batches, sums = ReadBatches.empty, (*shape, n_sums)
+        both = batches(*shape), batches(*shape), np.zeros(sums), np.zeros(sums)
+        return cls(BlockUse.empty(block, *shape), np.zeros(shape), *both)
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What one (layer, group) is given for the tokens of a block, each [token, column] or None.
 
     Attributes:
@@ -65,12 +74,13 @@ class Inputs:
 
     def of(self, tokens: slice) -> Inputs:
         """Those of some of the tokens."""
+        scores, masks, missed, next_use, before = self
         return Inputs(
-            None if self.scores is None else self.scores[tokens],
-            None if self.masks is None else self.masks[tokens],
-            None if self.missed is None else self.missed[tokens],
-            None if self.next_use is None else self.next_use[tokens],
-            None if self.layer_before is None else self.layer_before[tokens],
+            None if scores is None else scores[tokens],
+            None if masks is None else masks[tokens],
+            None if missed is None else missed[tokens],
+            None if next_use is None else next_use[tokens],
+            None if before is None else before[tokens],
         )
 
 
@@ -94,9 +104,10 @@ class GroupUse:
         self, setup: Setup, flash: Flash, layer: int, g: int, future: Future | None, shared: SharedCache | None = None
     ) -> None:
         self.layer, self.g, self.group = layer, g, setup.groups[g]
-        self._setup = setup
+        self._setup, self._reads_ahead = setup, setup.reads_ahead
         self._flash = flash
         self._beside = setup.layers_beside(layer, self.group)
+        self._column_bytes, self._own_slices = self.group.bytes_in(layer), self._slices((layer,))
         self._is_pinned = setup.is_pinned(layer, self.group)
         self._future = None if self._is_pinned else future
         self.part = None if shared is None else shared.part_of(layer, self.group)
@@ -166,46 +177,66 @@ class GroupUse:
     def tokens(self, block: Block, inputs: Inputs) -> Tokens:
         """What the cache is told of these tokens."""
         first_token = block.start - self._setup.trace.sequences[block.sequence].start
-        n_tokens, reads_ahead = block.stop - block.start, self._setup.reads_ahead
-        return Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, reads_ahead)
+        n_tokens = block.stop - block.start
+        return Tokens(n_tokens, first_token, inputs.scores, inputs.next_use, inputs.masks, self._reads_ahead)
 
     def fetch(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> None:
         """Fills in what these tokens use and read, some of it ahead of its use."""
-        first = block.start - work.use.block.start
-        tokens = slice(first, first + block.stop - block.start)
+        tokens = _within(work, block)
+        for layer in self.ask(block, inputs, usage, work):
+            self.price((tokens, layer, self.g), work)
+
+    def ask(self, block: Block, inputs: Inputs, usage: Usage, work: Work) -> tuple[int, ...]:
+        """The same, whose reads are yet to be priced. Returns the layers of which all reads are known now: those that
+        are read together are known together."""
+        tokens = _within(work, block)
         where = tokens, self.layer, self.g
-        work.use.fill(tokens, self.layer, self.g, usage.counts)
-        if not self._setup.reads_ahead:
-            work.demanded.fill(where, self.reads(usage.missed_set, usage.counts[:, 1].astype(np.float64)))
-            return
+        work.use.counts[where] = usage.counts
+        if not self._reads_ahead:
+            work.asked[where] = self.sums(usage.missed_set, usage.counts[:, 1].astype(np.float64))
+            return (self.layer,)
         guess = self._guesses.scores(block, inputs.scores, inputs.layer_before, usage)
-        self.together.add(self, Asked(tokens, usage.missed_set, guess), work)
+        return self.together.add(self, Asked(tokens, usage.missed_set, guess), work)
+
+    def price(self, where: tuple[slice | int, ...], work: Work) -> None:
+        """Prices what was asked, of this group in any layers."""
+        work.demanded.fill(where, self._priced(work.asked[where]))
+        if self._reads_ahead:
+            work.ahead.fill(where, self._priced(work.asked_ahead[where]))
 
     @property
     def n_most_ahead(self) -> int:
         """Columns that are read ahead at most, for a token."""
         return self._guesses.n_most
 
-    def reads(
-        self, wanted: Uint64Array, n_wanted: Float64Array | None = None, layers: tuple[int, ...] = ()
-    ) -> ReadBatches:
-        """The batches that fetch some columns.
+    def reads(self, wanted: Uint64Array, n_wanted: Float64Array) -> ReadBatches:
+        """The batches that fetch some columns: sets of them, uint64 [token, word], and how many are in each."""
+        return self._priced(self.sums(wanted, n_wanted))
+
+    def _priced(self, sums: Float64Array) -> ReadBatches:
+        return self._flash.batches(sums) if self._reads else self._flash.of_columns(sums)
+
+    def sums(self, wanted: Uint64Array, n_wanted: Float64Array, layers: tuple[int, ...] = ()) -> Float64Array:
+        """What tells of the batches that fetch some columns, [token, sum].
 
         Args:
             wanted: uint64 [token, word], sets of columns as `kernels.pack_bits` makes them.
-            n_wanted: how many they are, where that is known.
+            n_wanted: how many they are.
             layers: whose slices of these columns, side by side; its own alone without any.
         """
-        column_bytes = self.group.bytes_in(self.layer)
-        if not column_bytes:
-            return ReadBatches.empty(len(wanted))
-        n_wanted = _count(wanted) if n_wanted is None else n_wanted
-        layers = layers or (self.layer,)
+        column_bytes = self._column_bytes
         if self._reads:
-            return self._flash.rows(column_bytes * len(layers) / len(self._reads), n_wanted * sum(self._reads))
-        slices = Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
+            row_bytes = column_bytes * max(len(layers), 1) / len(self._reads)
+            return self._flash.sums_of_rows(row_bytes, n_wanted * sum(self._reads))
+        if not column_bytes:
+            return np.zeros((len(wanted), self._flash.n_sums))
+        slices = self._slices(layers) if layers else self._own_slices
         group = self.group.n_columns, column_bytes, self._pieces
-        return self._flash.columns(wanted, n_wanted, *group, self._places, self._is_aligned, slices)
+        return self._flash.sums_of_columns(wanted, n_wanted, *group, self._places, self._is_aligned, slices)
+
+    def _slices(self, layers: tuple[int, ...]) -> Slices:
+        """Of some layers that lie side by side."""
+        return Slices(self._beside.index(layers[0]), self._beside.index(layers[-1]) + 1, len(self._beside))
 
 
 class Asked(NamedTuple):
@@ -233,22 +264,24 @@ class ReadTogether:
         self._n_layers = n_layers
         self._asked: list[tuple[GroupUse, Asked]] = []
 
-    def add(self, use: GroupUse, asked: Asked, work: Work) -> None:
-        """What a layer asks for; after the last of them all reads are filled in."""
+    def add(self, use: GroupUse, asked: Asked, work: Work) -> tuple[int, ...]:
+        """What a layer asks for; after the last of them all reads are filled in, and these layers are returned."""
         self._asked.append((use, asked))
         if len(self._asked) < self._n_layers:
-            return
+            return ()
         layers, self._asked = self._asked, []
         first = layers[0][0]
         ahead = kernels.pack_bits(columns_ahead([own.guess for _, own in layers], first.n_most_ahead))
-        batches = first.reads(ahead, layers=tuple(other.layer for other, _ in layers))
-        work.ahead.fill((asked.tokens, first.layer, first.g), batches)
+        together = tuple(other.layer for other, _ in layers)
+        tokens = layers[0][1].tokens
+        work.asked_ahead[tokens, first.layer, first.g] = first.sums(ahead, _count(ahead), together)
         for other, own in layers:
             where = own.tokens, other.layer, other.g
             demanded = own.missed & ~ahead
             n_demanded = _count(demanded)
             work.n_used_ahead[where] = _count(own.missed) - n_demanded
-            work.demanded.fill(where, other.reads(demanded, n_demanded))
+            work.asked[where] = other.sums(demanded, n_demanded)
+        return together
 
 
 def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[list[GroupUse]], SharedCache | None]:
@@ -268,6 +301,12 @@ def uses_of(setup: Setup, flash: Flash, future: Future | None) -> tuple[list[lis
             for other in together:
                 uses[other][g].together = own
     return uses, shared
+
+
+def _within(work: Work, block: Block) -> slice:
+    """Some tokens of a block."""
+    first = block.start - work.use.block.start
+    return slice(first, first + block.stop - block.start)
 
 
 def _count(columns: Uint64Array) -> Float64Array:

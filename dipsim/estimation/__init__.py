@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dipsim.description import METHOD, OPTIONS, Description, default_of
 from dipsim.errors import DipsimError, DipsimWarning
@@ -24,6 +22,9 @@ from dipsim.simulation.described import device_of
 from dipsim.synthetic import synthesize_in_memory
 from dipsim.trace import Trace
 from dipsim.units import three_digits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PRESETS = ("low", "default", "high")
 DENSE, NO_CACHE = "dense", "no cache"
@@ -56,6 +57,8 @@ class Estimate:
     def runs(self) -> pd.DataFrame:
         """A row for each run: `scores` (preset, dense or no cache), `tok_per_s`, `tpot_s`, `ttft_s`, `hit_rate`,
         `mlp_error`, `flash_bytes_per_token`, `dram_bytes_per_token`, `energy_j_per_token` and `bound`."""
+        import pandas as pd
+
         return pd.DataFrame([{"scores": name} | _row(result.to_dict()) for name, result in self.results.items()])
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +20,12 @@ from dipsim import methods
 from dipsim.evaluation.clusters import ratio, standard_error
 from dipsim.evaluation.losses import losses_table, tokens_sha256
 from dipsim.kernels import Float64Array, Int64Array
-from dipsim.model.groups import SITES
+from dipsim.model import ModelSpec
+from dipsim.model.groups import SITES, Site, site_width
 from dipsim.progress import shown_in_notebooks
 from dipsim.results import Result
 from dipsim.simulation import Simulation
-from dipsim.trace import Trace
+from dipsim.trace import HeldScores, Trace
 from dipsim.units import with_error
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dipsim.sparsify.loading import LoadedModel
 
 OnProgress = Callable[[int, int], None]
+_MOST_HELD_BYTES = 2**27  # of scores that nobody wants to keep
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,13 @@ def evaluate(
         DipsimError: as `Simulation`; no gated MLPs; an output that cannot be written.
     """
     from dipsim.sparsify.bos import begin_with_bos
-    from dipsim.sparsify.perplexity import losses, scored_tokens
+    from dipsim.sparsify.perplexity import losses, recorded_sites, scored_tokens
 
     bos = begin_with_bos(loaded.tokenizer, ids)
     scored = scored_tokens(ids, n_prompt, stride, bos=bos)
     plan = describe(Trace.planned(loaded.spec, SITES, ids[:, n_prompt:], n_prompt))
-    with _place(save_trace) as out:
+    sites = recorded_sites(plan.masking, loaded.spec)
+    with _place(save_trace, loaded.spec, sites, ids[:, n_prompt:].size) as out:
         loss = losses(
             loaded,
             ids,
@@ -180,8 +183,11 @@ def evaluate(
             compact=compact and save_trace is not None,
             on_progress=on_progress,
         )
-        run = describe(Trace.open(out))
-        table = losses_table(ids, loss, scored)
+        if isinstance(out, Path):
+            trace = Trace.open(out)
+        else:
+            trace = Trace.held(loaded.spec, out, ids[:, n_prompt:], n_prompt, {"kind": "captured"}, told_of(plan))
+        run, table = describe(trace), losses_table(ids, loss, scored)
         return Evaluation(table, tokens_sha256(ids, scored), run.run(), run.title, bos)
 
 
@@ -195,10 +201,17 @@ def told_of(plan: Simulation) -> dict[str, Any]:
 
 
 @contextmanager
-def _place(save_trace: str | Path | None) -> Iterator[Path]:
-    """Where the trace goes: to stay, or for the time of the body."""
+def _place(
+    save_trace: str | Path | None, spec: ModelSpec, sites: Sequence[Site], n_tokens: int
+) -> Iterator[Path | dict[str, HeldScores]]:
+    """Where scores go: to stay, or for the time of the body, which is in memory where they are few. (Files by the
+    hundred cost as much as the layers that fill them.)"""
     if save_trace is not None:
         yield Path(save_trace)
+        return
+    shapes = {site: (n_tokens, spec.n_layers, site_width(spec, site)) for site in sites}
+    if sum(2 * math.prod(shape) for shape in shapes.values()) <= _MOST_HELD_BYTES:
+        yield {site: HeldScores.empty(*shape) for site, shape in shapes.items()}
         return
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "evaluated.zarr"

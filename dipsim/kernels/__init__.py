@@ -20,7 +20,7 @@ with own_place():
         Uint16Array,
         Uint64Array,
     )
-    from dipsim.kernels.batches import time_batches
+    from dipsim.kernels.batches import COPY_S, N_BYTES, N_READS, SECONDS, WANTED_BYTES, time_batches
     from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
@@ -28,6 +28,7 @@ with own_place():
     from dipsim.kernels.lowest import choose_victims, mark_lowest
     from dipsim.kernels.making_room import find_candidates, look_up, score_sums, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
+    from dipsim.kernels.paths import path_of_stages
     from dipsim.kernels.products import add_columns
     from dipsim.kernels.queued_replay import replay_queued
     from dipsim.kernels.reads import batch_reads, costs_by_read
@@ -58,6 +59,7 @@ with own_place():
     from dipsim.kernels.shared_replay import share_replay
     from dipsim.kernels.stack_distances import stack_distances
     from dipsim.kernels.stages import time_stages
+    from dipsim.kernels.streams import time_streams
     from dipsim.kernels.synthetic import BEND_LOWEST_LOG2, BEND_OCTAVES, BEND_STEPS, synthetic_scores
     from dipsim.kernels.words import word_sum
 
@@ -66,16 +68,21 @@ __all__ = [
     "BEND_LOWEST_LOG2",
     "BEND_OCTAVES",
     "BEND_STEPS",
+    "COPY_S",
     "ENTRY",
     "LARGEST_FINITE",
     "LAST_USE",
     "NEXT_USE",
     "NO_LINK",
+    "N_BYTES",
+    "N_READS",
     "N_SEARCHES",
+    "SECONDS",
     "SHARE_ULP",
     "ULP",
     "USE_COUNT",
     "USE_COUNT_IN_CACHE",
+    "WANTED_BYTES",
     "Amount",
     "BoolArray",
     "Float32Array",
@@ -101,6 +108,7 @@ __all__ = [
     "mark_lowest",
     "next_uses",
     "pack_bits",
+    "path_of_stages",
     "read_codes",
     "replay_hooked",
     "replay_queued",
@@ -118,6 +126,7 @@ __all__ = [
     "synthetic_scores",
     "time_batches",
     "time_stages",
+    "time_streams",
     "top_k",
     "unpack_bits",
     "word_sum",

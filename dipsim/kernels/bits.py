@@ -9,6 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba import extending, types
 
+from dipsim.kernels.compiled_code import entry, inner
+
 # Called with all but its first parameter, which its own type does not say.
 intrinsic: Any = extending.intrinsic
 _64_FLAGS, _64_BYTES = ir.VectorType(ir.IntType(1), 64), ir.VectorType(ir.IntType(8), 64)
@@ -68,7 +70,7 @@ def _at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.PointerType(_64_BYTES))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def pack(flags, words):  # type: ignore[no-untyped-def]
     """Sets uint64 [word] to the set of contiguous bool [column]."""
     n_whole = flags.size // 64
@@ -81,7 +83,7 @@ def pack(flags, words):  # type: ignore[no-untyped-def]
         words[n_whole] = word
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def unpack(words, flags):  # type: ignore[no-untyped-def]
     """Sets contiguous bool [column] to the set of uint64 [word]."""
     n_whole = flags.size // 64
@@ -91,7 +93,7 @@ def unpack(words, flags):  # type: ignore[no-untyped-def]
         flags[i] = (words[n_whole] >> np.uint64(i % 64)) & np.uint64(1)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def pack_bits(flags):  # type: ignore[no-untyped-def]
     """bool [token, column] as sets, uint64 [token, word]."""
     n_tokens, n_columns = flags.shape
@@ -101,7 +103,7 @@ def pack_bits(flags):  # type: ignore[no-untyped-def]
     return words
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def unpack_bits(words, n_columns):  # type: ignore[no-untyped-def]
     """Sets, uint64 [token, word], as bool [token, column]."""
     flags = np.empty((words.shape[0], n_columns), np.bool_)
@@ -110,7 +112,7 @@ def unpack_bits(words, n_columns):  # type: ignore[no-untyped-def]
     return flags
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def count_set(words):  # type: ignore[no-untyped-def]
     """How many columns are in the set uint64 [word]."""
     total = np.int64(0)
@@ -119,7 +121,7 @@ def count_set(words):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def count_bits(words):  # type: ignore[no-untyped-def]
     """How many columns are in each set, uint64 [token, word]: int64 [token]."""
     counts = np.empty(words.shape[0], np.int64)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 # O'Neill's multiplier of 128 bits, and halves of a word.
 _HIGH, _LOW = np.uint64(0x2360ED051FC65DA4), np.uint64(0x4385DF649FCCF645)
 _HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _upper_product(a, b):  # type: ignore[no-untyped-def]
     """The upper word of the product of two."""
     a_low, a_high, b_low, b_high = a & _LOWER, a >> _HALF, b & _LOWER, b >> _HALF
@@ -19,7 +20,7 @@ def _upper_product(a, b):  # type: ignore[no-untyped-def]
     return a_high * b_high + (middle >> _HALF) + (other >> _HALF)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def draw(words, drawn):  # type: ignore[no-untyped-def]
     """The next numbers of a stream, 64 bits each, as float64.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 # Partners that a column has ready, best first; when none of them is left, it looks for more. Changes no result.
 _LISTED = 16
 NO_LINK = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _ones(word):  # type: ignore[no-untyped-def]
     """How many bits of a word are set: sums of 2, 4, 8 bits each, then of all bytes. Compiles to one instruction."""
     word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
@@ -19,7 +20,7 @@ def _ones(word):  # type: ignore[no-untyped-def]
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _pack(active, words, uses):  # type: ignore[no-untyped-def]
     """Sets one bit a token, uint64 [word, column], and adds up the tokens that use each column."""
     for t in range(active.shape[0]):
@@ -28,7 +29,7 @@ def _pack(active, words, uses):  # type: ignore[no-untyped-def]
             uses[column] += active[t, column]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _list_partners(place, free, n_free, words, links, far_end, counts, partners, shared):  # type: ignore[no-untyped-def]
     """The best partners of the column `free[place]` among the free ones behind it; `shared` is 0 where there are fewer.
 
@@ -51,7 +52,7 @@ def _list_partners(place, free, n_free, words, links, far_end, counts, partners,
             shared[rank], partners[rank] = counts[other], free[other]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _link(one, other, links, far_end):  # type: ignore[no-untyped-def]
     """Two ends of different chains become neighbours."""
     links[one, 0 if links[one, 0] == NO_LINK else 1] = other
@@ -60,7 +61,7 @@ def _link(one, other, links, far_end):  # type: ignore[no-untyped-def]
     far_end[first], far_end[last] = last, first
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _drop_taken(free, n_free, words, links, most):  # type: ignore[no-untyped-def]
     """Columns with two links leave `free`; returns how many stay, and the highest `most` of these."""
     n, level = 0, 0
@@ -75,7 +76,7 @@ def _drop_taken(free, n_free, words, links, most):  # type: ignore[no-untyped-de
     return n, level
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def link_columns(active):  # type: ignore[no-untyped-def]
     """Goes through all pairs of columns by the number of tokens in which both are active, most first, and links a pair
     where both have a link to spare and belong to different chains; of equal pairs the lower indices come first.

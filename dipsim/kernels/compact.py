@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import entry
 
-@numba.njit(cache=True, nogil=True)
+
+@entry
 def count_patterns(scores, counts):  # type: ignore[no-untyped-def]
     """Adds to `counts` how often each float16 bit pattern occurs in flat `scores`."""
     for i in range(scores.size):
         counts[scores[i]] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def write_codes(scores, codes, rows):  # type: ignore[no-untyped-def]
     """Sets uint8 `rows` [token, columns + ceil(columns / 8)], zeros until then, to the codes of patterns `scores`
     [token, column]; `codes` has one for each pattern."""
@@ -25,7 +26,7 @@ def write_codes(scores, codes, rows):  # type: ignore[no-untyped-def]
             rows[t, n_columns + (c >> 3)] |= (code >> 8) << (7 - (c & 7))
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def read_codes(rows, table, scores):  # type: ignore[no-untyped-def]
     """Sets patterns `scores` [token, column] to what `table` (uint16 [512]) has for the codes of `rows`."""
     n_tokens, n_columns = scores.shape

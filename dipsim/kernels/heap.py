@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import inner
 
-@numba.njit(cache=True, nogil=True)
+
+@inner
 def _is_before(rank, column, other):  # type: ignore[no-untyped-def]
     return rank[column] < rank[other] or (rank[column] == rank[other] and column < other)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _rise(heap, where, rank, place):  # type: ignore[no-untyped-def]
     column = heap[place]
     while place > 0:
@@ -25,7 +26,7 @@ def _rise(heap, where, rank, place):  # type: ignore[no-untyped-def]
     where[column] = place
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _sink(heap, n, where, rank, place):  # type: ignore[no-untyped-def]
     column = heap[place]
     while True:
@@ -43,7 +44,7 @@ def _sink(heap, n, where, rank, place):  # type: ignore[no-untyped-def]
     where[column] = place
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def heap_push(heap, n, where, rank, column):  # type: ignore[no-untyped-def]
     """Adds a column to a heap of n.
 
@@ -59,7 +60,7 @@ def heap_push(heap, n, where, rank, column):  # type: ignore[no-untyped-def]
     _rise(heap, where, rank, n)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def heap_remove(heap, n, where, rank, column):  # type: ignore[no-untyped-def]
     """Takes a column out of a heap of n; arguments as of `heap_push`."""
     place, last = where[column], heap[n - 1]

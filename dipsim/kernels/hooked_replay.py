@@ -15,6 +15,7 @@ import numpy as np
 from numba import types
 
 from dipsim.kernels.bits import count_set, pack, unpack
+from dipsim.kernels.compiled_code import entry
 from dipsim.kernels.hooks import ON_COLUMNS, ON_SCORES
 from dipsim.kernels.making_room import list_columns, settle
 from dipsim.kernels.rules import choose_set
@@ -27,7 +28,7 @@ _SET, _SETS, _NUMBERS = types.uint64[::1], types.uint64[:, ::1], types.float64[:
 _WHOLE_ROWS, _SCORES = types.int64[:, ::1], types.uint16[:, ::1]
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def _replay(  # type: ignore[no-untyped-def]
     select,
     on_access,

@@ -13,6 +13,7 @@ from numba import types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from dipsim.errors import DipsimError
+from dipsim.kernels.compiled_code import entry
 
 _TOKENS = 2.0**26  # of a use count and a token's index in one number
 _PRIORITY = _OPTIONS = types.float64[::1]
@@ -66,33 +67,33 @@ def _select(own: Any, n_options: int) -> Any:
     return numba.njit(nogil=True)(hook)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def nothing(priority, columns, token, options):  # type: ignore[no-untyped-def]
     """What a policy does that has no such hook."""
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def stamp(priority, columns, token, options):  # type: ignore[no-untyped-def]
     """`lru` of what is used, `fifo` of what enters."""
     for column in columns:
         priority[column] = token
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def count(priority, columns, token, options):  # type: ignore[no-untyped-def]
     """`lfu` of what is used."""
     for column in columns:
         priority[column] = (np.floor(priority[column] / _TOKENS) + 1.0) * _TOKENS + token
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def forget(priority, columns, token, options):  # type: ignore[no-untyped-def]
     """`lfu-in-cache` of what leaves."""
     for column in columns:
         priority[column] = 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def no_mask(scores, resident, token, mask, options):  # type: ignore[no-untyped-def]
     """What stands for `select` where a method is a top-k."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, ctpop64, cttz64
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
 from dipsim.kernels.selection import add_best, top_k
 
@@ -14,7 +14,7 @@ _FEW = 256
 _PATIENCE = 8
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _find_lower(keys, candidates, value, found):  # type: ignore[no-untyped-def]
     """Sets `found` to the candidates whose key is lower than the value. Returns how many they are."""
     total, bound = np.int64(0), keys.dtype.type(value)
@@ -24,7 +24,7 @@ def _find_lower(keys, candidates, value, found):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _narrow(keys, candidates, n_candidates, n, highest, guess, sets):  # type: ignore[no-untyped-def]
     """Moves from the candidates to `sets[0]` those that are among the n of lowest key for certain: what stays is few,
     or of one key. Returns how many stay, and how many of these are among the n."""
@@ -58,7 +58,7 @@ def _narrow(keys, candidates, n_candidates, n, highest, guess, sets):  # type: i
     return n_upper - n_lower, n - n_lower
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _add_first(columns, n, marked):  # type: ignore[no-untyped-def]
     """Adds the first n of a set."""
     for w in range(columns.size):
@@ -70,7 +70,7 @@ def _add_first(columns, n, marked):  # type: ignore[no-untyped-def]
             n -= 1
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):  # type: ignore[no-untyped-def]
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 
@@ -85,13 +85,14 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
         marked: uint64 [word], to be filled; may be the candidates.
     """
     sets = np.empty((4, candidates.size), np.uint64)
-    sets[0] = np.uint64(0)
+    sets[0, :] = np.uint64(0)
     left, n_left = candidates.copy(), count_set(candidates)
     if by_count:
         n_left, n = _narrow(counts, left, n_left, n, highest, guess[0], sets)
     if not by_count or n_left > _FEW:
         n_left, n = _narrow(times, left, n_left, n, highest, guess[1], sets)
-    marked[:] = sets[0]
+    for w in range(marked.size):
+        marked[w] = sets[0, w]
     if n_left > _FEW:
         _add_first(left, n, marked)
     elif n > 0:
@@ -107,7 +108,7 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
         add_best(columns, keys, n, marked)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def choose_victims(priority, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
     """Sets `victims` to the candidates of lowest priority; equal priorities give up the lower index first."""
     columns = np.flatnonzero(candidates)

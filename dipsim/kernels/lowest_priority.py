@@ -5,10 +5,10 @@ The border is looked for in a span of values where it was for the token before; 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, ctpop64, cttz64
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least, set_where
 
 # Above the bits of every number.
@@ -17,7 +17,7 @@ _NEVER = np.int64(0x7FFFFFFFFFFFFFFF)
 _WITHIN, _WIDEST, _HALVINGS = 256, np.int64(2**58), 8
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _keys_of(priority, candidates, keys):  # type: ignore[no-untyped-def]
     """Integers in the order of the priorities, `_NEVER` for who is no candidate, in whole words."""
     bits, lowest = priority.view(np.int64), np.int64(-0x8000000000000000)
@@ -29,7 +29,7 @@ def _keys_of(priority, candidates, keys):  # type: ignore[no-untyped-def]
         set_where(keys, w, ~candidates[w], _NEVER)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _count_from(keys, low, high):  # type: ignore[no-untyped-def]
     """How many keys are lower than a span, and how many are lower or within."""
     n_lower, n_not_higher = np.int64(0), np.int64(0)
@@ -39,19 +39,19 @@ def _count_from(keys, low, high):  # type: ignore[no-untyped-def]
     return n_lower, n_not_higher
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _below(value, step):  # type: ignore[no-untyped-def]
     """That much lower, but no lower than there are numbers."""
     return value - (step if value >= 0 else min(step, value + _NEVER))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _above(value, step):  # type: ignore[no-untyped-def]
     """That much higher, but no higher than there are numbers."""
     return value + (step if value <= 0 else min(step, _NEVER - 1 - value))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _find_span(keys, n, middle, width):  # type: ignore[no-untyped-def]
     """A span of values that the n-th lowest is in, how many keys are below it, and how many below or within: near the
     middle, or further and further on, and then halved while it is crowded."""
@@ -78,7 +78,7 @@ def _find_span(keys, n, middle, width):  # type: ignore[no-untyped-def]
     return low, high, n_lower, n_not_higher
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _split(keys, low, high, marked, columns):  # type: ignore[no-untyped-def]
     """Sets `marked` to the keys lower than a span, and fills in the columns within, ascending."""
     n = 0
@@ -92,7 +92,7 @@ def _split(keys, low, high, marked, columns):  # type: ignore[no-untyped-def]
             n += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _value_of_rank(pool, rank):  # type: ignore[no-untyped-def]
     """The value that so many are lower than, or equal to if it is there more than once; moves them about."""
     low, high = 0, pool.size - 1
@@ -116,7 +116,7 @@ def _value_of_rank(pool, rank):  # type: ignore[no-untyped-def]
     return pool[rank]
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def mark_lowest_priority(priority, candidates, n, span, marked):  # type: ignore[no-untyped-def]
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those of lower index.
 

@@ -6,16 +6,16 @@ As `dipsim.cache.WeightCache` takes them, where every column costs one slot. Set
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, cttz64, pack, unpack
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.replay import refuse
 from dipsim.kernels.scores import score_sum, whole_words
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def list_columns(columns, listed):  # type: ignore[no-untyped-def]
     """Fills in the columns of a set, ascending. Returns how many there are."""
     n = np.int64(0)
@@ -28,7 +28,7 @@ def list_columns(columns, listed):  # type: ignore[no-untyped-def]
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def seek_room(bypass, slots, active, missed, n_missed, resident, n_resident, candidates):  # type: ignore[no-untyped-def]
     """Sets `candidates` to who may leave, where room is short; returns how many of them have to.
 
@@ -49,7 +49,7 @@ def seek_room(bypass, slots, active, missed, n_missed, resident, n_resident, can
     return excess if bypass else min(excess, count_set(candidates))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refused):  # type: ignore[no-untyped-def]
     """The victims leave and the best of the missed columns enter; sets `refused` to the others. Scores in whole
     words."""
@@ -60,7 +60,7 @@ def let_in(scores, missed, n_admitted, n_missed, victims, guess, resident, refus
         resident[w] = (resident[w] | missed[w]) & ~(victims[w] | refused[w])
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone):  # type: ignore[no-untyped-def]
     """The victims leave, and as many of the missed columns enter as there is room for. Fills in who leaves and then who
     is refused, if anybody asks; returns how many these are, and how many enter."""
@@ -72,7 +72,7 @@ def _take_in(scores, missed, n_missed, n_room, victims, guess, resident, gone): 
     return n_gone, n_admitted
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def settle(  # type: ignore[no-untyped-def]
     bypass, slots, active, missed, n_missed, resident, n_resident, scores, priority, span, guess, gone
 ):
@@ -104,14 +104,14 @@ def settle(  # type: ignore[no-untyped-def]
     return n_resident - n_victims + n_admitted, n_gone
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _set_of(flags):  # type: ignore[no-untyped-def]
     words = np.empty((flags.size + 63) // 64, np.uint64)
     pack(flags, words)
     return words
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def look_up(active, resident, missed, columns, missed_columns):  # type: ignore[no-untyped-def]
     """Sets `missed`, bool [column] like the others, and fills in the active columns and the missed ones, ascending.
     Returns how many there are of each."""
@@ -123,7 +123,7 @@ def look_up(active, resident, missed, columns, missed_columns):  # type: ignore[
     return n_active, list_columns(active_set, missed_columns)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def find_candidates(bypass, slots, active, missed, n_missed, resident, n_resident, candidates):  # type: ignore[no-untyped-def]
     """As `seek_room`, of bool [column]."""
     found = np.zeros((candidates.size + 63) // 64, np.uint64)
@@ -132,7 +132,7 @@ def find_candidates(bypass, slots, active, missed, n_missed, resident, n_residen
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def settle_lowest(  # type: ignore[no-untyped-def]
     bypass, slots, active, missed, n_missed, resident, n_resident, scores, priority, span, guess, gone
 ):
@@ -146,7 +146,7 @@ def settle_lowest(  # type: ignore[no-untyped-def]
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def settle_chosen(  # type: ignore[no-untyped-def]
     n_room, scores, missed, n_missed, resident, candidates, n_victims, victims, guess, gone
 ):
@@ -173,7 +173,7 @@ def settle_chosen(  # type: ignore[no-untyped-def]
     return n_admitted, n_gone
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def score_sums(scores, active, counts):  # type: ignore[no-untyped-def]
     """Fills in the sums of scores of some tokens: the last three of int64 [token, 5], see `score_sum`."""
     for t in range(active.shape[0]):

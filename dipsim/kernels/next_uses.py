@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
+from dipsim.kernels.compiled_code import entry
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def next_uses(active, first_token, after, uses):  # type: ignore[no-untyped-def]
     """Sets `uses[t, c]` to the first token strictly after first_token + t at which column c is active.
 

@@ -6,10 +6,10 @@ column by column.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, pack, unpack
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.making_room import let_in, list_columns, seek_room
 from dipsim.kernels.queues import enter, evict, forget, touch
 from dipsim.kernels.rings import N_LISTS
@@ -17,7 +17,7 @@ from dipsim.kernels.rules import choose_set
 from dipsim.kernels.scores import set_sum, whole_words
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _update(  # type: ignore[no-untyped-def]
     scores, kind, bypass, slots, nodes, rings, resident, n_resident, guess, active, missed, n_missed, columns, flags
 ):
@@ -39,7 +39,7 @@ def _update(  # type: ignore[no-untyped-def]
     return n_resident + n_admitted - n_victims
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def replay_queued(  # type: ignore[no-untyped-def]
     scores,
     gammas,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.arrays import Float64Array
 from dipsim.kernels.bits import cttz64
+from dipsim.kernels.compiled_code import entry, inner
 
 # So many costs are added up together, each in the order of the reads.
 COSTS_AT_ONCE = 4
@@ -22,7 +22,7 @@ def costs_by_read(costs: Float64Array) -> Float64Array:
     return np.ascontiguousarray(padded.reshape(n_sets, COSTS_AT_ONCE, n_units).transpose(0, 2, 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _add_costs(wanted, starts, stops, gap, costs, totals):  # type: ignore[no-untyped-def]
     """Adds up four costs of the reads of one token; columns lie in the order of `wanted`.
 
@@ -50,7 +50,7 @@ def _add_costs(wanted, starts, stops, gap, costs, totals):  # type: ignore[no-un
     totals[2], totals[3] = c + costs[size, 2], d + costs[size, 3]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _place(wanted, places, placed):  # type: ignore[no-untyped-def]
     """Fills `placed` with what is wanted, in the order in which it lies in the file."""
     placed[:] = 0
@@ -62,7 +62,7 @@ def _place(wanted, places, placed):  # type: ignore[no-untyped-def]
             placed[place >> np.uint64(6)] |= _ONE << (place & np.uint64(63))
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def batch_reads(wanted, places, starts, stops, gap, costs):  # type: ignore[no-untyped-def]
     """The Flash reads for the wanted columns of one group, a batch for each token.
 

@@ -6,10 +6,10 @@ reweighted scores and for policies that rank columns by one integer; results are
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, ctpop64
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import add_where, at_least, set_where
 from dipsim.kernels.lowest import mark_lowest
 from dipsim.kernels.reweighted import NEVER, best_of
@@ -23,7 +23,7 @@ _STRETCH = 32768
 _SOONEST = np.int32(0x7FFFFFFB)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def count_true(flags):  # type: ignore[no-untyped-def]
     """How many of bool [column] are set."""
     total = np.int64(0)
@@ -36,7 +36,7 @@ def count_true(flags):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ignore[no-untyped-def]
     """Priorities after this token's use."""
     now = times.dtype.type(token)
@@ -52,7 +52,7 @@ def _rank(ranking, counts, times, active, missed, next_use, token):  # type: ign
             add_where(counts, w, active[w])
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _expire(times, latest, resident):  # type: ignore[no-untyped-def]
     """Columns leave whose last use is no later. Returns how many are resident then."""
     for w in range(resident.size):
@@ -60,11 +60,12 @@ def _expire(times, latest, resident):  # type: ignore[no-untyped-def]
     return count_set(resident)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`; without scores, the lower indices are best."""
     if n_admitted <= 0:
-        refused[:] = missed
+        for w in range(missed.size):
+            refused[w] = missed[w]
         return
     if scores.size:
         best_of(scores, missed, NEVER, n_admitted, guess, refused)
@@ -79,7 +80,7 @@ def refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyp
         refused[w] = own
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _admit(  # type: ignore[no-untyped-def]
     scores, active, missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
 ):
@@ -110,7 +111,7 @@ def _admit(  # type: ignore[no-untyped-def]
     return n_resident + n_admitted - n_victims
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _keep_best(  # type: ignore[no-untyped-def]
     missed, n_missed, counts, times, by_count, slots, n_resident, resident, highest, guess, gone
 ):
@@ -127,7 +128,7 @@ def _keep_best(  # type: ignore[no-untyped-def]
     return slots
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _update(  # type: ignore[no-untyped-def]
     scores,
     ranking,
@@ -151,7 +152,7 @@ def _update(  # type: ignore[no-untyped-def]
     if 0 < window <= token:
         n_resident = _expire(times, token - window, resident)
     highest = _SOONEST if ranking == NEXT_USE else token + 1
-    if bypass:
+    if bypass is not None:
         n_resident = _keep_best(
             missed, n_missed, uses, times, by_count, slots, n_resident, resident, highest, guess, gone
         )
@@ -167,7 +168,7 @@ def _update(  # type: ignore[no-untyped-def]
     return n_resident
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def replay_tokens(  # type: ignore[no-untyped-def]
     scores,
     gammas,
@@ -198,7 +199,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         k, rule, exempt, m: how columns are chosen, as of `choose_set`.
         ranking: one of the constants above.
         window: after so many tokens without use a column leaves in any case; 0 for never; of LAST_USE alone.
-        bypass: admission `priority` instead of `always`.
+        bypass: True for admission `priority`, None for `always`: numba compiles one of the two.
         slots: most columns that fit.
         first: index of the first of these tokens in its sequence.
         next_use: int32 [token, column] for NEXT_USE, [0, 0] else.
@@ -229,6 +230,19 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(
-                *(own, ranking, window, bypass, slots, first + t, future, resident, n_resident),
-                *(uses, times, guess, active[t], missed[t], counts[t, 1]),
+                own,
+                ranking,
+                window,
+                bypass,
+                slots,
+                first + t,
+                future,
+                resident,
+                n_resident,
+                uses,
+                times,
+                guess,
+                active[t],
+                missed[t],
+                counts[t, 1],
             )

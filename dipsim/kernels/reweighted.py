@@ -6,10 +6,10 @@ left between two values; these are ranked. A pass without a branch costs less th
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import ctpop64, cttz64, pack, unpack
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
 from dipsim.kernels.scores import pattern_below, score_value, whole_words
 from dipsim.kernels.selection import add_best
@@ -25,7 +25,7 @@ _FEW = 128
 _PATIENCE = 8
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _first_reaching(gamma, threshold):  # type: ignore[no-untyped-def]
     """The lowest float16 pattern whose product with gamma is at least the threshold, or the one beyond all."""
     if gamma * score_value(_BEYOND - 1) < threshold:
@@ -39,7 +39,7 @@ def _first_reaching(gamma, threshold):  # type: ignore[no-untyped-def]
     return pattern
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _find_reaching(scores, favoured, own, other, found):  # type: ignore[no-untyped-def]
     """Sets `found` to the columns whose score is at least `own` where favoured, and `other`, which is no lower,
     elsewhere. Returns how many they are."""
@@ -50,7 +50,7 @@ def _find_reaching(scores, favoured, own, other, found):  # type: ignore[no-unty
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
     """The columns that reach a value, at least k, and those that reach a higher one, fewer than k; such that few are
     between, or no other float16. Returns these sets, and how many the columns are."""
@@ -85,7 +85,7 @@ def _bracket(scores, favoured, gamma, k, guess):  # type: ignore[no-untyped-def]
     return low_set, high_set, n_low, n_high
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def best_of(scores, favoured, gamma, k, guess, chosen):  # type: ignore[no-untyped-def]
     """Sets `chosen` to the k columns of largest `score if favoured else gamma * score` (in float32); of equal ones to
     those of lower index.
@@ -119,7 +119,7 @@ def best_of(scores, favoured, gamma, k, guess, chosen):  # type: ignore[no-untyp
     guess[0] = min(max(pattern_below(values[0]), 1), 0x7BFF)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def reweighted_top_k(scores, favoured, gamma, k, guess, chosen):  # type: ignore[no-untyped-def]
     """As `best_of`, for bool [column] and any number of columns, 1 <= k <= n, with a guess of its own: a pattern from 1
     to 0x7BFF. Returns the guess for scores like these."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, pack, unpack
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
 from dipsim.kernels.reweighted import NEVER, best_of
 from dipsim.kernels.scores import ULP, blended_keys, score_value, set_sum, whole_words
@@ -18,7 +18,7 @@ _K, _EXEMPT, _M, _COMPETING = range(4)
 N_SEARCHES = 4
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _top_m(scores, resident, k, exempt, m, guess, chosen):  # type: ignore[no-untyped-def]
     """The rule `top-m`: the best k, of which those that are neither exempt nor resident give way, the lowest first, to
     residents among the best m, the highest first."""
@@ -47,7 +47,7 @@ def _top_m(scores, resident, k, exempt, m, guess, chosen):  # type: ignore[no-un
             chosen[w] = (chosen[w] & ~yielding[w]) | some[w]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _drop(scores, resident, least_share, k, exempt, guess, chosen):  # type: ignore[no-untyped-def]
     """The rule `drop`: the best k, less those that are neither exempt nor resident and whose score is below this share
     of all k; the best of all stays."""
@@ -67,7 +67,7 @@ def _drop(scores, resident, least_share, k, exempt, guess, chosen):  # type: ign
         chosen[w] &= safe[w] | resident[w] | at_least(scores, w, np.uint16(pattern))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _blend(scores, n_columns, favoured, gamma, k, chosen):  # type: ignore[no-untyped-def]
     """The rule `blend`."""
     flags, keys = np.empty(n_columns, np.bool_), np.empty(n_columns, np.int32)
@@ -77,7 +77,7 @@ def _blend(scores, n_columns, favoured, gamma, k, chosen):  # type: ignore[no-un
     pack(flags, chosen)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def choose_set(scores, n_columns, resident, gamma, k, rule, exempt, m, guess, chosen):  # type: ignore[no-untyped-def]
     """Sets `chosen` to k columns, or fewer under `DROP`; of equal ones to those of lower index.
 
@@ -91,16 +91,17 @@ def choose_set(scores, n_columns, resident, gamma, k, rule, exempt, m, guess, ch
             max(score) + (1 - gamma) * favoured`; favoured is what is resident or exempt. `TOP_M` fills its places from
             the exempt, the best k that are resident, the best m that are resident, and the best k that are not. `DROP`
             takes the best k without those that are not favoured and have less than the share gamma of their sum, but
-            for the very best.
+            for the very best. None is `REWEIGHT`, too, and known when numba compiles this, which then leaves out the
+            others: a third of the time until the first run.
         exempt: the best columns by score that are exempt, 0 to n.
         m: of `TOP_M`, 0 to n.
         guess: int64 [N_SEARCHES, 2], as of `best_of`.
         chosen: uint64 [word], to be filled.
     """
-    if rule == TOP_M:
+    if rule is not None and rule == TOP_M:
         _top_m(scores, resident, k, exempt, m, guess, chosen)
         return
-    if rule == DROP:
+    if rule is not None and rule == DROP:
         _drop(scores, resident, gamma, k, exempt, guess, chosen)
         return
     favoured = resident
@@ -109,13 +110,13 @@ def choose_set(scores, n_columns, resident, gamma, k, rule, exempt, m, guess, ch
         best_of(scores, resident, _PLAIN, exempt, guess[_EXEMPT], favoured)
         for w in range(resident.size):
             favoured[w] |= resident[w]
-    if rule == REWEIGHT:
-        best_of(scores, favoured, gamma, k, guess[_K], chosen)
-    else:
+    if rule is not None and rule == BLEND:
         _blend(scores, n_columns, favoured, gamma, k, chosen)
+    else:
+        best_of(scores, favoured, gamma, k, guess[_K], chosen)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def choose_columns(scores, resident, gamma, k, rule, exempt, m, guess, chosen):  # type: ignore[no-untyped-def]
     """As `choose_set`, for bool [column] and any number of columns."""
     whole = whole_words(scores)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, ctpop64, pack, unpack
 from dipsim.kernels.chance import draw
+from dipsim.kernels.compiled_code import inner
 from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.reweighted import best_of
 from dipsim.kernels.scores import score_value, score_values
@@ -17,7 +17,7 @@ FADED_COUNT, KTH_USE, FIXED_COUNT, AVERAGE_SCORE, BLENDED_SCORE, CHANCE = range(
 _TOKENS, _LEAST_SCORE, _MOST_THRESHOLDS = 2.0**26, 2.0**-24, 4.0
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _fade(priority, last_use, fading, active, now):  # type: ignore[no-untyped-def]
     for i in range(priority.size):
         faded = priority[i] * fading
@@ -25,7 +25,7 @@ def _fade(priority, last_use, fading, active, now):  # type: ignore[no-untyped-d
         last_use[i] = now if active[i] else last_use[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _shift(priority, uses, active, now):  # type: ignore[no-untyped-def]
     """The last uses, the latest in the last row; then the time of the first of them, and of the last. Whatever is
     loaded is loaded for all columns, so that many are worked on at once."""
@@ -44,7 +44,7 @@ def _shift(priority, uses, active, now):  # type: ignore[no-untyped-def]
         priority[i] = ranked if active[i] else own
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _blend(priority, averages, options, scores, n_active, guess):  # type: ignore[no-untyped-def]
     """`MagnitudeBlend`; the token's threshold is the lowest of its n best scores."""
     every, best = np.empty(scores.size // 64, np.uint64), np.empty(scores.size // 64, np.uint64)
@@ -66,7 +66,7 @@ def _blend(priority, averages, options, scores, n_active, guess):  # type: ignor
         priority[i] = (long[i] + short_weight * short[i]) + last_weight * value
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def rank_used(kind, priority, memory, options, scores, active, n_active, now, guess):  # type: ignore[no-untyped-def]
     """Priorities after a token's use.
 
@@ -98,7 +98,7 @@ def rank_used(kind, priority, memory, options, scores, active, n_active, now, gu
         _blend(priority, memory, options, scores, n_active, guess)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def mark_leaving(kind, priority, memory, words, candidates, n, spans, marked):  # type: ignore[no-untyped-def]
     """Sets `marked` to the n candidates of lowest priority; of equal ones to those used longest ago, where the kind has
     that (FADED_COUNT), then to those of lower index.
@@ -119,7 +119,7 @@ def mark_leaving(kind, priority, memory, words, candidates, n, spans, marked):  
     _use_ties(priority, memory[0], candidates, spans[1], marked)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _use_ties(priority, last_use, candidates, span, marked):  # type: ignore[no-untyped-def]
     """Of equal priorities at the border those used longest ago are marked, no more and no fewer than were."""
     flags = np.empty(priority.size, np.bool_)

@@ -5,17 +5,17 @@ The same steps as `dipsim.cache.WeightCache` takes for a token; results are equa
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import count_set, unpack
+from dipsim.kernels.compiled_code import entry
 from dipsim.kernels.making_room import let_in, seek_room
 from dipsim.kernels.rules import choose_set
 from dipsim.kernels.scored import mark_leaving, rank_used
 from dipsim.kernels.scores import set_sum, whole_words
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def replay_scored(  # type: ignore[no-untyped-def]
     scores,
     gammas,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import unpack
+from dipsim.kernels.compiled_code import entry, inner
 
 LARGEST_FINITE = np.uint16(0x7BFF)
 # Every float16 is a whole multiple of 2**-24, so sums of them are exact as integers in that unit.
@@ -14,7 +14,7 @@ SHARE_ULP = 2.0**-40  # the unit of shares that are kept as integers
 _FRACTION_BITS, _FRACTION, _LOW = np.uint64(10), np.uint64(0x3FF), np.uint64(0xFFFFFFFF)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def score_value(bits):  # type: ignore[no-untyped-def]
     """The number of one float16 bit pattern, as float32; patterns above the finite ones go on in the same way."""
     exponent, fraction = bits >> 10, bits & 0x3FF
@@ -23,13 +23,13 @@ def score_value(bits):  # type: ignore[no-untyped-def]
     return np.float32(((fraction | 0x400) << exponent) * 2.0**-25)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def pattern_below(value):  # type: ignore[no-untyped-def]
     """A float16 pattern at or a little below that of a non-negative float32, and 0 for one below the normal range."""
     return max(np.int64(np.float32(value).view(np.int32) >> 13) - (112 << 10), 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def score_values(scores, values):  # type: ignore[no-untyped-def]
     """float16 bit patterns to float32 numbers, exactly, subnormal ones included."""
     bits = values.view(np.uint32)
@@ -40,18 +40,19 @@ def score_values(scores, values):  # type: ignore[no-untyped-def]
         values[i] = values[i] * scale
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def whole_words(scores):  # type: ignore[no-untyped-def]
     """Scores [column] up to a multiple of 64: they themselves, or a copy with zeros behind."""
     n = (scores.size + 63) & ~63
     if n == scores.size:
         return scores
     padded = np.zeros(n, scores.dtype)
-    padded[: scores.size] = scores
+    for i in range(scores.size):  # for `padded[:n] = scores` numba compiles a message about shapes: 2 s
+        padded[i] = scores[i]
     return padded
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
     """Sort keys of `gamma * score / max(score) + (1 - gamma) * favoured`, in float32; all-zero scores count as 0."""
     values = keys.view(np.float32)
@@ -67,7 +68,7 @@ def blended_keys(scores, favoured, gamma, keys):  # type: ignore[no-untyped-def]
         values[i] = blended + bonus if favoured[i] else blended
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def score_sum(scores, active):  # type: ignore[no-untyped-def]
     """Sums of all scores and of the active ones, in units of 2**-24, and the active ones' share of all squares, in
     units of 2**-40 (all of it where all scores are 0): in integers, so that no order matters.
@@ -97,7 +98,7 @@ def score_sum(scores, active):  # type: ignore[no-untyped-def]
     return np.int64(total), np.int64(kept), np.int64(share * 2.0**40)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def set_sum(scores, active):  # type: ignore[no-untyped-def]
     """As `score_sum`, of scores in whole words and uint64 [word], a set as of `dipsim.kernels.bits`."""
     flags = np.empty(scores.size, np.bool_)
@@ -105,7 +106,7 @@ def set_sum(scores, active):  # type: ignore[no-untyped-def]
     return score_sum(scores, flags)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def first_bad(scores):  # type: ignore[no-untyped-def]
     """Flat index of the first score that is negative, infinite or not a number; -1 where all are fine."""
     for i in range(scores.size):
@@ -114,7 +115,7 @@ def first_bad(scores):  # type: ignore[no-untyped-def]
     return -1
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def clean_scores(scores):  # type: ignore[no-untyped-def]
     """Makes one zero of the two, in place; then as `first_bad`."""
     highest = np.uint16(0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 _BINS_LOG2 = 11
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
     """The k-th largest key (1 <= k <= n) and how many are larger: a radix select over the keys' own range."""
     pool = keys.copy()
@@ -44,7 +45,7 @@ def _kth_largest(keys, k):  # type: ignore[no-untyped-def]
         n = counts[bin_]
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
     """Sets `chosen` to the k largest keys; equal keys go to the lower index. 0 <= k <= n."""
     if k == 0:
@@ -62,10 +63,12 @@ def top_k(keys, k, chosen):  # type: ignore[no-untyped-def]
         i += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _value_of_rank(keys, k):  # type: ignore[no-untyped-def]
     """A value that k keys reach, if one does, else the k-th largest of them."""
-    low, high = keys.min(), keys.max()
+    low, high = keys[0], keys[0]
+    for i in range(1, keys.size):
+        low, high = min(low, keys[i]), max(high, keys[i])
     while low < high:
         middle, n = low + (high - low + 1) // 2, np.int64(0)
         for i in range(keys.size):
@@ -79,7 +82,7 @@ def _value_of_rank(keys, k):  # type: ignore[no-untyped-def]
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def add_best(columns, keys, k, chosen):  # type: ignore[no-untyped-def]
     """Adds to a set those k of a few columns that have the largest keys; of equal ones those of lower index.
 

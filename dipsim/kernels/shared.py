@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import entry, inner
 
-@numba.njit(cache=True, nogil=True)
+
+@inner
 def _hits_of(active, kept, n_hits, missed):  # type: ignore[no-untyped-def]
     """Sets `missed` to the active columns but the last `n_hits` of those kept: lower indices were given up first."""
     for c in range(active.size - 1, -1, -1):
@@ -15,7 +16,7 @@ def _hits_of(active, kept, n_hits, missed):  # type: ignore[no-untyped-def]
         missed[c] = active[c] and not is_hit
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def share_tokens(  # type: ignore[no-untyped-def]
     masks, next_use, edges, column_bytes, capacity_bytes, first_token, kept, waiting, state, missed
 ):

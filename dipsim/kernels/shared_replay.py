@@ -6,10 +6,10 @@ The same steps as `dipsim.cache.shared` takes with a `WeightCache` of all column
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from dipsim.kernels.bits import pack, unpack
+from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.heap import heap_push, heap_remove
 from dipsim.kernels.replay import ENTRY, NEXT_USE, USE_COUNT, USE_COUNT_IN_CACHE, count_true, refuse
 from dipsim.kernels.rules import choose_columns
@@ -19,7 +19,7 @@ from dipsim.kernels.scores import score_sum, whole_words
 _TIMES = np.int64(2**32)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _rank(ranking, rank, is_missed, next_use, now):  # type: ignore[no-untyped-def]
     """The rank of an active column whose rank was this."""
     if ranking == NEXT_USE:
@@ -31,7 +31,7 @@ def _rank(ranking, rank, is_missed, next_use, now):  # type: ignore[no-untyped-d
     return now
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _first_leaves(ranking, heap, n, where, rank, costs, resident):  # type: ignore[no-untyped-def]
     """What its leaving frees."""
     column = heap[0]
@@ -42,7 +42,7 @@ def _first_leaves(ranking, heap, n, where, rank, costs, resident):  # type: igno
     return costs[column]
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-untyped-def]
     """Sets `refused` to the missed columns beyond the best `n_admitted`, as `refuse` does."""
     sets = np.empty((2, (missed.size + 63) // 64), np.uint64)
@@ -51,7 +51,7 @@ def _refuse(scores, missed, n_admitted, guess, refused):  # type: ignore[no-unty
     unpack(sets[1], refused)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _update(  # type: ignore[no-untyped-def]
     scores,
     ranking,
@@ -106,7 +106,7 @@ def _update(  # type: ignore[no-untyped-def]
     state[0], state[1] = used, n
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def share_replay(  # type: ignore[no-untyped-def]
     scores,
     gammas,
@@ -162,7 +162,8 @@ def share_replay(  # type: ignore[no-untyped-def]
             for i in range(n):
                 own_missed[i] = mask[i] & ~before[i]
             if held.size:
-                held[low:high] = before
+                for i in range(n):
+                    held[low + i] = before[i]
             n_missed = count_true(own_missed)
             counts[p, t, 0], counts[p, t, 1] = count_true(mask), n_missed
             if own.size:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import entry
 
-@numba.njit(cache=True, nogil=True)
+
+@entry
 def stack_distances(active, first_counted, order, n_used, histogram):  # type: ignore[no-untyped-def]
     """Counts the depth at which each use finds its column among those used before it.
 

@@ -5,7 +5,9 @@ The same rules as the processes of `dipsim.engine.processes` play out event by e
 
 from __future__ import annotations
 
-import numba
+import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 # How devices overlap.
 NONE, IO, PIPELINED = range(3)
@@ -21,9 +23,11 @@ N_PARTS = 5
 # first data; the transfer from DRAM; choosing the mask; operations on what was in DRAM, and on what comes from Flash.
 FLASH_S, HIDDEN_S, FIRST_DATA_S, DRAM_S, SELECT_S, EARLY_S, LATE_S = range(7)
 FLASH, DRAM, COMPUTE = range(3)  # the devices, whose jobs before these end at `free_s`
+# As numbers that are no literals: for each of those numba compiles what takes them once more.
+_FLASH, _DRAM, _COMPUTE = np.arange(3)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _submit(free_s, device, service_s, ready_s, hidden_s, job):  # type: ignore[no-untyped-def]
     """A job queues: it begins when it is ready and those before it are done, but for what passes meanwhile."""
     start_s = max(ready_s, free_s[device] - hidden_s)
@@ -34,56 +38,56 @@ def _submit(free_s, device, service_s, ready_s, hidden_s, job):  # type: ignore[
     return end_s
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _nothing(at_s, job):  # type: ignore[no-untyped-def]
     """No job: it would begin and end at once."""
     job[READY], job[START], job[END], job[ALONE] = at_s, at_s, at_s, at_s
     return at_s
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _do(free_s, device, service_s, ready_s, job):  # type: ignore[no-untyped-def]
     """A job of no seconds is none."""
     return _submit(free_s, device, service_s, ready_s, 0.0, job) if service_s > 0 else _nothing(ready_s, job)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _in_turn(overlap, parts, now_s, free_s, jobs):  # type: ignore[no-untyped-def]
     """One device after another (`none`), or Flash beside DRAM and then compute (`io`)."""
-    read_s = _do(free_s, FLASH, parts[FLASH_S], now_s, jobs[READ])
-    moved_s = _do(free_s, DRAM, parts[DRAM_S], read_s if overlap == NONE else now_s, jobs[TRANSFER])
-    chosen_s = _do(free_s, COMPUTE, parts[SELECT_S], max(read_s, moved_s), jobs[SELECT])
-    early_end_s = _do(free_s, COMPUTE, parts[EARLY_S], chosen_s, jobs[EARLY])
-    return _do(free_s, COMPUTE, parts[LATE_S], early_end_s, jobs[LATE])
+    read_s = _do(free_s, _FLASH, parts[FLASH_S], now_s, jobs[READ])
+    moved_s = _do(free_s, _DRAM, parts[DRAM_S], read_s if overlap == NONE else now_s, jobs[TRANSFER])
+    chosen_s = _do(free_s, _COMPUTE, parts[SELECT_S], max(read_s, moved_s), jobs[SELECT])
+    early_end_s = _do(free_s, _COMPUTE, parts[EARLY_S], chosen_s, jobs[EARLY])
+    return _do(free_s, _COMPUTE, parts[LATE_S], early_end_s, jobs[LATE])
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _at_once(parts, due_s, now_s, free_s, jobs):  # type: ignore[no-untyped-def]
     """All devices at once: data is worked on as it arrives, that from Flash from its first data on, and what was read
     ahead when all of it has come (`due_s`). Reads wait for the mask."""
-    chosen_s = _do(free_s, COMPUTE, parts[SELECT_S], now_s, jobs[SELECT])
+    chosen_s = _do(free_s, _COMPUTE, parts[SELECT_S], now_s, jobs[SELECT])
     arrived_s = read_s = _nothing(chosen_s, jobs[READ])
     if parts[FLASH_S] > 0:
-        read_s = _submit(free_s, FLASH, parts[FLASH_S], chosen_s, parts[HIDDEN_S], jobs[READ])
+        read_s = _submit(free_s, _FLASH, parts[FLASH_S], chosen_s, parts[HIDDEN_S], jobs[READ])
         arrived_s = jobs[READ, START] + parts[FIRST_DATA_S]
     arrived_s = max(arrived_s, due_s)
-    moved_s = _do(free_s, DRAM, parts[DRAM_S], chosen_s, jobs[TRANSFER])
-    early_end_s = _do(free_s, COMPUTE, parts[EARLY_S], chosen_s, jobs[EARLY])
-    late_end_s = _do(free_s, COMPUTE, parts[LATE_S], arrived_s, jobs[LATE])
+    moved_s = _do(free_s, _DRAM, parts[DRAM_S], chosen_s, jobs[TRANSFER])
+    early_end_s = _do(free_s, _COMPUTE, parts[EARLY_S], chosen_s, jobs[EARLY])
+    late_end_s = _do(free_s, _COMPUTE, parts[LATE_S], arrived_s, jobs[LATE])
     return max(read_s, moved_s, early_end_s, late_end_s)
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _begin(free_s, at_s, seconds, jobs):  # type: ignore[no-untyped-def]
     """Reads ahead for a layer queue, behind the stage's own: [group, part], [group, device, field]."""
     for g in range(seconds.shape[0]):
         read_s, hidden_s, write_s = seconds[g, 0], seconds[g, 1], seconds[g, 2]
         if read_s > 0:
-            _submit(free_s, FLASH, read_s, at_s, hidden_s, jobs[g, FLASH])
-            _submit(free_s, DRAM, write_s, at_s, 0.0, jobs[g, DRAM])
+            _submit(free_s, _FLASH, read_s, at_s, hidden_s, jobs[g, FLASH])
+            _submit(free_s, _DRAM, write_s, at_s, 0.0, jobs[g, DRAM])
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def time_stages(overlap, seconds, ahead_seconds, is_used, begun, firsts, now_s, free_s, jobs, ahead, edges_s):  # type: ignore[no-untyped-def]
     """Runs the stages of some tokens, each of which waits for the one before.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from dipsim.kernels.compiled_code import entry, inner
 
 # Magnitudes are looked up by their float32 bits: octaves from 2**-24 on, each in 2**7 steps.
 BEND_LOWEST_LOG2, BEND_OCTAVES, _STEPS_LOG2 = -24, 36, 7
 BEND_STEPS = 1 << _STEPS_LOG2
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _random_bits(place):  # type: ignore[no-untyped-def]
     """64 random bits of a place in a stream (SplitMix64): the same on every machine, in any order."""
     bits = place * np.uint64(0x9E3779B97F4A7C15)
@@ -19,7 +20,7 @@ def _random_bits(place):  # type: ignore[no-untyped-def]
     return bits ^ (bits >> np.uint64(31))
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _advance(place, normals, gain, static, steps, slow, fast, m):  # type: ignore[no-untyped-def]
     """One token: the two processes take a step, and `m` is worked out."""
     keep_slow, new_slow, share_slow, keep_fast, new_fast, share_fast = steps
@@ -30,7 +31,7 @@ def _advance(place, normals, gain, static, steps, slow, fast, m):  # type: ignor
         m[j] = gain[j] * abs(static[j] + share_slow * slow[j] + share_fast * fast[j])
 
 
-@numba.njit(cache=True, nogil=True)
+@inner
 def _bend(m, table, scores):  # type: ignore[no-untyped-def]
     """Looks m up, linearly between two steps, and rounds to the bit patterns of float16."""
     shift = np.uint32(23 - _STEPS_LOG2)
@@ -48,7 +49,7 @@ def _bend(m, table, scores):  # type: ignore[no-untyped-def]
         scores[j] = (bits[j] + np.uint32(0xFFF) + ((bits[j] >> np.uint32(13)) & np.uint32(1))) >> np.uint32(13)
 
 
-@numba.njit(cache=True, nogil=True)
+@entry
 def synthetic_scores(  # type: ignore[no-untyped-def]
     place, starts, normals, gain, static, first_steps, steps, slow, fast, table, scores
 ):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from dipsim.kernels.compiled_code import entry
 
-@numba.njit(cache=True, nogil=True)
+
+@entry
 def word_sum(words):  # type: ignore[no-untyped-def]
     """Sum of int64 words, modulo 2**64: integers, so that the compiler may add many at once."""
     total = np.int64(0)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.errors import DipsimError
-from dipsim.kernels import BoolArray, Uint16Array
+from dipsim.kernels import BoolArray, Float32Array, Uint16Array
 from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.registry import Registry
@@ -52,6 +53,15 @@ class TopK:
     def choice(self) -> tuple[int, int, int, int]:
         """k, rule, exempt and m, as `kernels.choose_columns` takes them."""
         return self.k, RULES.index(self.rule), self.exempt, self.m
+
+    def gammas(self, tokens: range) -> Float32Array:
+        """gamma at each of some tokens in a row, not to be written to."""
+        return _gammas(self.gamma_at, tokens.start, tokens.stop)
+
+
+@lru_cache(maxsize=64)  # every layer asks for those of the same tokens
+def _gammas(gamma_at: Callable[[int], float], first: int, stop: int) -> Float32Array:
+    return np.array([gamma_at(token) for token in range(first, stop)], np.float32)
 
 
 class Method:

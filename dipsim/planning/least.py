@@ -22,7 +22,7 @@ def warn_of_empty_caches(setup: Setup, budget: str, n_positions: int) -> None:
         n_positions: positions of the KV cache.
     """
     cache_bytes = setup.dram.cache_bytes
-    if setup.keeps_nothing or setup.shares or (cache_bytes and budget != "uniform"):
+    if setup.keeps_nothing or setup.shares or (cache_bytes and budget != "uniform") or _is_ample(setup):
         return
     slots = allot("uniform", BudgetRequest(setup.model, setup.groups, Fraction(cache_bytes)))
     empty = [f"'{group.name}'" for group in setup.cached_groups if not any(slots[group.name])]
@@ -36,6 +36,15 @@ def warn_of_empty_caches(setup: Setup, budget: str, n_positions: int) -> None:
             DipsimWarning,
             stacklevel=3,
         )
+
+
+def _is_ample(setup: Setup) -> bool:
+    """Whether every group surely has a slot in every layer: what a sweep need not work out exactly for each run."""
+    cached = setup.cached_groups
+    dense_bytes = sum(own.n_columns * own.column_bytes for own in setup.groups if own not in cached)
+    matrix_bytes = max(group.column_bytes / group.n_matrices for group in cached)
+    layer_bytes = dense_bytes + matrix_bytes * sum(group.n_matrices for group in cached)
+    return setup.dram.cache_bytes > 1.01 * setup.model.n_layers * layer_bytes
 
 
 def least_dram_bytes(setup: Setup) -> int:

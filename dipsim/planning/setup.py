@@ -107,8 +107,7 @@ class Setup:
         """Whether a cache has room for all its columns, which are there before the first prompt. Not where something
         else says what is there: a hit rate that is given, prompts that warm empty caches, or a policy that keeps
         nothing or gives columns up before it must."""
-        gives_up = self.keeps_nothing or hasattr(self.new_policy(), "outdated")
-        if self.given_hit_rate is not None or self.warms or gives_up:
+        if self.given_hit_rate is not None or self.warms or self._gives_up:
             return False
         if self.shares:
             return self.competed_bytes * (1 + LOST_IN_FLOATS) >= self._all_bytes
@@ -181,10 +180,15 @@ class Setup:
         plan = replace(self.dram, streamed_pinned_bytes=0.0)
         return replace(self.with_resident(range(self.model.n_layers)), dram=plan)
 
-    @property
+    @cached_property
     def keeps_nothing(self) -> bool:
         """Whether the policy wants no cache."""
         return getattr(self.new_policy(), "keeps_nothing", False)
+
+    @cached_property
+    def _gives_up(self) -> bool:
+        """Whether the policy keeps nothing, or gives columns up before it must."""
+        return self.keeps_nothing or hasattr(self.new_policy(), "outdated")
 
     @property
     def keeps_reads(self) -> bool:

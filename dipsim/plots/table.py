@@ -4,8 +4,10 @@ are one cell."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +23,7 @@ _ROWS = ("method", "policy", "density", "model", "profile", "dram")
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
     sign: f"\\{sign}" for sign in "&%$#_{}"
 }
+_OF_CELLS = ["quantity", "value", "low", "high", "is_best", "place"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class ResultTable:
     def _names(self) -> list[str]:
         return [name.rpartition(".")[2] for name in self.by]
 
+    @cached_property
     def _columns(self) -> pd.DataFrame:
         """Quantity and x of each column, in their order."""
         columns = self.data[["quantity", *([self.x] if self.x else [])]].drop_duplicates()
@@ -93,7 +97,7 @@ class ResultTable:
 
     def _headings(self) -> list[str]:
         """Quantity and its unit, or the value of x where there is one quantity alone."""
-        columns, units = self._columns(), self._units()
+        columns, units = self._columns, self._units
         told = [_heading(quantity, units[quantity][1]) for quantity in columns["quantity"]]
         if self.x is None:
             return told
@@ -102,6 +106,7 @@ class ResultTable:
         first = f"{told[0]}, {values[0]}" if alone else ""
         return [first, *values[1:]] if alone else [f"{name}, {of}" for name, of in zip(told, values, strict=True)]
 
+    @cached_property
     def _units(self) -> dict[str, tuple[float, str]]:
         """Factor and unit of each quantity, that of its largest value."""
         found = {}
@@ -111,30 +116,37 @@ class ResultTable:
             found[str(quantity)] = factor, f"{prefix}{meaning.unit}"
         return found
 
-    def _groups(self) -> list[tuple[str, list[tuple[list[str], pd.DataFrame]]]]:
+    def _groups(self) -> list[tuple[str, list[tuple[list[str], list[Any]]]]]:
         """Name of each group, and the names and cells of its rows."""
-        by = [*self.by]
+        by, cells = [*self.by], [*self._placed[_OF_CELLS].itertuples(index=False)]
         return [
-            (group, [([as_text(name, one) for name, one in zip(by, values, strict=True)], own) for values, own in rows])
-            for group, of_group in parts(self.data, self.panels)
-            for rows in [of_group.groupby(by, sort=False, dropna=False)]
+            (
+                group,
+                [
+                    ([as_text(name, one) for name, one in zip(by, values, strict=True)], [cells[i] for i in own.index])
+                    for values, own in of_group.groupby(by, sort=False, dropna=False)
+                ],
+            )
+            for group, of_group in parts(self._placed, self.panels)
         ]
 
-    def _cells(self, own: pd.DataFrame, best: str) -> list[str]:
+    @cached_property
+    def _placed(self) -> pd.DataFrame:
+        """The cells, and the place of each among the columns."""
+        columns = self._columns.assign(place=range(len(self._columns)))
+        return self.data.merge(columns, on=[*self._columns], how="left")
+
+    def _cells(self, own: Iterable[Any], best: str) -> list[str]:
         """The cells of a row; empty where no run is."""
-        on = [str(name) for name in self._columns()]
-        aligned = self._columns().merge(own, on=on, how="left")
-        numbers = aligned[["value", "low", "high"]].to_numpy(np.float64).tolist()
-        units, shown = self._units(), []
-        for quantity, is_best, (value, low, high) in zip(aligned["quantity"], aligned["is_best"], numbers, strict=True):
-            if np.isnan(value):
-                shown.append("")
+        shown = [""] * len(self._columns)
+        for cell in own:
+            if np.isnan(cell.value):
                 continue
-            factor = units[str(quantity)][0]
-            text = three_digits(value / factor)
-            text = best.format(text) if is_best else text
-            ends = f" ({three_digits(low / factor)} to {three_digits(high / factor)})"
-            shown.append(text + (ends if low < high else ""))
+            factor = self._units[str(cell.quantity)][0]
+            text = three_digits(cell.value / factor)
+            text = best.format(text) if cell.is_best else text
+            ends = f" ({three_digits(cell.low / factor)} to {three_digits(cell.high / factor)})"
+            shown[cell.place] = text + (ends if cell.low < cell.high else "")
         return shown
 
 

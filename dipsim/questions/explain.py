@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from dipsim.engine.stages import stage_names
 from dipsim.errors import DipsimError
@@ -16,6 +15,9 @@ from dipsim.methods import DipCa, ExpertsCa
 from dipsim.planning.setup import Setup
 from dipsim.results import Explanation, Result
 from dipsim.timeline import PARTS, Looked, OnBlock, OnProgress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Rework = Callable[[Setup], Setup]
 _FIDELITY = ("mlp_error", "retained_magnitude")
@@ -44,6 +46,8 @@ def explain_token(
     Raises:
         DipsimError: no such token is simulated.
     """
+    import pandas as pd
+
     if token is not None and not 0 <= token < setup.n_tokens:
         raise DipsimError(f"token: got {token}; must be at least 0 and below {setup.n_tokens}, the simulated tokens")
     look = _Look(setup, token)
@@ -133,6 +137,8 @@ class _Look:
             self.stages = self._taken_apart(looked, t)
 
     def _taken_apart(self, looked: Looked, t: int) -> pd.DataFrame:
+        import pandas as pd
+
         use, ahead = looked.work.use, looked.work.ahead
         layers, names = zip(*stage_names(self._setup), strict=True)
         parts = {f"{part}_s": looked.path[part][t] for part in PARTS}

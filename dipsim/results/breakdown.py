@@ -1,12 +1,11 @@
-"""Where seconds, bytes and joules went: numbers of the summary that take a token apart, from the table of tokens."""
+"""Where seconds, bytes and joules went: numbers of the summary that take a token apart, from the columns of tokens."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from dipsim.profile import ComputeUnit, DramSpec, EnergySpec, FlashSpec
+from dipsim.results.log import Columns
 
 # Of a token's time: parts of the critical path by what is to blame.
 BLAMED = {
@@ -20,7 +19,7 @@ BLAMED = {
 CAUSES = ("latency", "small_reads", "amplification", "bandwidth")
 
 
-def of_flash(tokens: pd.DataFrame, spec: FlashSpec) -> dict[str, Any] | None:
+def of_flash(tokens: Columns, spec: FlashSpec) -> dict[str, Any] | None:
     """Reads, and the seconds of Flash by what they are due to, whether or not anybody waited for them; None where Flash
     is ideal. See `dipsim.devices.Flash.losses`."""
     if spec.is_ideal:
@@ -34,7 +33,7 @@ def of_flash(tokens: pd.DataFrame, spec: FlashSpec) -> dict[str, Any] | None:
     }
 
 
-def of_prefetch(tokens: pd.DataFrame) -> dict[str, float] | None:
+def of_prefetch(tokens: Columns) -> dict[str, float] | None:
     """Bytes that were asked for ahead of their use, and what became of them; None without a prefetcher."""
     if "prefetch_bytes" not in tokens:
         return None
@@ -42,7 +41,7 @@ def of_prefetch(tokens: pd.DataFrame) -> dict[str, float] | None:
     return {"bytes_per_token": read, "used_bytes_per_token": used, "wasted_bytes_per_token": read - used}
 
 
-def of_others(tokens: pd.DataFrame) -> dict[str, float] | None:
+def of_others(tokens: Columns) -> dict[str, float] | None:
     """Seconds of a token for which the model's jobs waited for those of loads, by device; None without loads."""
     devices = ("flash", "dram", "compute")
     if "flash_others_s" not in tokens:
@@ -50,12 +49,12 @@ def of_others(tokens: pd.DataFrame) -> dict[str, float] | None:
     return {device: float(tokens[f"{device}_others_s"].mean()) for device in devices}
 
 
-def of_path(tokens: pd.DataFrame) -> dict[str, float]:
+def of_path(tokens: Columns) -> dict[str, float]:
     """Seconds of a token by the part of its critical path; together they are its time."""
     return {part: tokens[f"{part}_on_path_s"].mean() for part in BLAMED}
 
 
-def bound(tokens: pd.DataFrame) -> str:
+def bound(tokens: Columns) -> str:
     """The device that the critical path leads through for longest; of equal ones Flash, then DRAM."""
     seconds = dict.fromkeys(BLAMED.values(), 0.0)
     for part, own in of_path(tokens).items():
@@ -63,14 +62,14 @@ def bound(tokens: pd.DataFrame) -> str:
     return max(seconds, key=lambda device: seconds[device])
 
 
-def share_of_peak(tokens: pd.DataFrame, spec: DramSpec) -> float | None:
+def share_of_peak(tokens: Columns, spec: DramSpec) -> float | None:
     """What the bus carried of what its data sheet promises; None without that number."""
     if spec.peak_bytes_per_s is None:
         return None
     return float(tokens["dram_bytes"].sum() / tokens["token_s"].sum() / spec.peak_bytes_per_s)
 
 
-def of_energy(tokens: pd.DataFrame, spec: EnergySpec | None, unit: ComputeUnit | None) -> dict[str, Any]:
+def of_energy(tokens: Columns, spec: EnergySpec | None, unit: ComputeUnit | None) -> dict[str, Any]:
     """Joules per token, in all and by part, and mean power; None where the profile does not tell enough."""
     spec = spec or EnergySpec()
     if spec.missing(unit):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dipsim.notebook import as_bar, as_table
 from dipsim.results.breakdown import BLAMED
 from dipsim.units import scaled
+
+if TYPE_CHECKING:  # loaded by who makes frames: it takes a third of a second
+    import pandas as pd
 
 # What a token does in the seconds of each part of its critical path.
 _DOES = {
@@ -50,11 +52,13 @@ class Explanation:
     @property
     def headline(self) -> str:
         """The token in words: how slow it was, and what to blame most."""
+        from pandas import isna
+
         seconds = {part: self.stages[f"{part}_s"].sum() for part in BLAMED}
         worst = max(seconds, key=lambda part: seconds[part])
         share = seconds[worst] / self.token_s
         row = self.stages.sort_values([f"{worst}_s", "seconds"], ascending=False, kind="stable").iloc[0]
-        where = row["stage"] if pd.isna(row["layer"]) else f"layer {row['layer']} {row['stage']}"
+        where = row["stage"] if isna(row["layer"]) else f"layer {row['layer']} {row['stage']}"
         return (
             f"Token {self.token} took {scaled(self.token_s, 's')}, {self.token_s / self.median_s:.2f} times the "
             f"median; {100 * share:.0f} % of it {_DOES[worst]}, most in {where}{_misses(row)}."

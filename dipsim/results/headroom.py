@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from dipsim.notebook import as_table
 from dipsim.units import scaled, three_digits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Headroom:
             bypasses: whether the run may refuse columns already. The forced oracle, which may not, is then shown beside
                 the others, and the one with bypass differs from the run in eviction alone.
         """
+        import pandas as pd
+
         frame = pd.DataFrame(rates, columns=["tok_per_s", "hit_rate", "byte_hit_rate"])
         frame.insert(0, "step", [step.name for step in STEPS])
         frame.insert(1, "changes", [step.changes for step in STEPS])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from dipsim.kernels import SHARE_ULP, ULP, BoolArray, Float64Array, Int64Array
@@ -15,7 +14,8 @@ from dipsim.model import ModelSpec
 from dipsim.model.groups import Group
 from dipsim.trace.reading import Block
 
-_COUNTS = ("n_active", "n_missed", "total_score", "kept_score", "kept_squares")
+# A table as arrays of one length; pandas makes a frame of it when somebody looks.
+Columns = dict[str, NDArray[Any]]
 # What scores say of these tells how large the part of the MLP's output is that a mask leaves out; those of experts and
 # of predictors are no magnitudes of what is multiplied.
 _MAGNITUDES = ("mlp_input", "glu", "gate", "up")
@@ -23,30 +23,45 @@ _MAGNITUDES = ("mlp_input", "glu", "gate", "up")
 
 @dataclass(frozen=True)
 class BlockUse:
-    """What a block's tokens used; int64 [token, layer, group].
+    """What a block's tokens used.
 
     Attributes:
-        n_active, n_missed: columns.
-        total_score, kept_score: sums of all scores and of the active ones in units of 2**-24.
-        kept_squares: share of the active scores in the sum of all squares, in units of 2**-40; 0 if dense.
+        block: the tokens.
+        counts: int64 [token, layer, group, count], to be filled: the following.
     """
 
     block: Block
-    n_active: Int64Array
-    n_missed: Int64Array
-    total_score: Int64Array
-    kept_score: Int64Array
-    kept_squares: Int64Array
+    counts: Int64Array
 
     @classmethod
     def empty(cls, block: Block, *shape: int) -> Self:
         """To be filled by (layer, group)."""
-        return cls(block, *(np.zeros(shape, np.int64) for _ in range(5)))
+        return cls(block, np.zeros((*shape, 5), np.int64))
 
-    def fill(self, tokens: slice, layer: int, g: int, counts: Int64Array) -> None:
-        """Some tokens at one layer and group: [token, 5], in the order of the attributes."""
-        for name, count in zip(_COUNTS, counts.T, strict=True):
-            getattr(self, name)[tokens, layer, g] = count
+    @property
+    def n_active(self) -> Int64Array:
+        """Columns that are used, [token, layer, group]."""
+        return self.counts[..., 0]
+
+    @property
+    def n_missed(self) -> Int64Array:
+        """Those of them that are missed."""
+        return self.counts[..., 1]
+
+    @property
+    def total_score(self) -> Int64Array:
+        """Sums of all scores in units of 2**-24."""
+        return self.counts[..., 2]
+
+    @property
+    def kept_score(self) -> Int64Array:
+        """Those of the active ones."""
+        return self.counts[..., 3]
+
+    @property
+    def kept_squares(self) -> Int64Array:
+        """Share of the active scores in the sum of all squares, in units of 2**-40; 0 if dense."""
+        return self.counts[..., 4]
 
 
 class TokenLog:
@@ -73,7 +88,7 @@ class TokenLog:
         self._column_bytes = np.array([[group.bytes_in(layer) for group in groups] for layer in layers])
         self._n_mlp_weights = model.mlp_weights
         self._column_weights = np.array([group.column_weights for group in groups])
-        self._blocks: list[dict[str, NDArray[Any]]] = []
+        self._blocks: list[Columns] = []
 
     def add_prompt(self, seconds: float, counts: tuple[Int64Array, Int64Array] | None = None) -> None:
         """The prompt phase of a sequence took this long.
@@ -132,38 +147,37 @@ class TokenLog:
         error: Float64Array = (1 - kept).mean(axis=1)
         return error
 
-    def tokens(self) -> pd.DataFrame:
+    def tokens(self) -> Columns:
         """One row per token; `retained_magnitude` (1 where nothing is masked) is worked out here. It and
         `squared_error` are NaN where weights are left out without looking at scores."""
         columns = {name: np.concatenate([rows[name] for rows in self._blocks]) for name in self._blocks[0]}
-        frame = pd.DataFrame(columns)
-        masked = frame["total_score"] > 0
+        masked = columns["total_score"] > 0
         # Weights that no token uses, though no group is masked: what that costs scores do not tell.
-        is_known = any(group.site for group in self._groups) or bool(np.allclose(frame["density"], 1))
-        share = frame["kept_score"] / frame["total_score"].where(masked, 1)
-        frame["retained_magnitude"] = share.where(masked, 1.0 if is_known else np.nan)
+        is_known = any(group.site for group in self._groups) or bool(np.allclose(columns["density"], 1))
+        share = columns["kept_score"] / np.where(masked, columns["total_score"], 1)
+        columns["retained_magnitude"] = np.where(masked, share, 1.0 if is_known else np.nan)
         if not is_known:
-            frame["squared_error"] = np.nan
-        return frame
+            columns["squared_error"] = np.full(masked.size, np.nan)
+        return columns
 
-    def layers(self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]) -> pd.DataFrame:
-        """One row per layer and group that the layer has, over the counted tokens; `slots` is None in a cache that all
-        layers share."""
-        parts = [
-            pd.DataFrame(
-                {
+    def layers(
+        self, groups: Sequence[Group], slots: Mapping[str, Sequence[int | None]]
+    ) -> dict[str, dict[str, list[Any]]]:
+        """By group, one row per layer that has it, over the counted tokens; `slots` is None in a cache that all layers
+        share."""
+        parts = {}
+        for group in groups:
+            if layers := [layer for layer in range(len(slots[group.name])) if group.columns_in(layer)]:
+                n_active, n_hits = self.n_active[group.name][layers], self.n_hits[group.name][layers]
+                parts[group.name] = {
                     "layer": layers,
-                    "group": group.name,
-                    "n_columns": group.n_columns,
+                    "group": [group.name] * len(layers),
+                    "n_columns": [group.n_columns] * len(layers),
                     "column_bytes": [group.bytes_in(layer) for layer in layers],
                     "slots": [slots[group.name][layer] for layer in layers],
-                    "active_columns": self.n_active[group.name][layers],
-                    "hits": self.n_hits[group.name][layers],
-                    "misses": (self.n_active[group.name] - self.n_hits[group.name])[layers],
-                    "hit_rate": self.n_hits[group.name][layers] / self.n_active[group.name][layers],
+                    "active_columns": n_active.tolist(),
+                    "hits": n_hits.tolist(),
+                    "misses": (n_active - n_hits).tolist(),
+                    "hit_rate": (n_hits / n_active).tolist(),
                 }
-            )
-            for group in groups
-            for layers in [[layer for layer in range(len(slots[group.name])) if group.columns_in(layer)]]
-        ]
-        return pd.concat(parts).sort_values("layer", kind="stable", ignore_index=True)
+        return parts

@@ -269,8 +269,8 @@ class Simulation:
     ) -> Result:
         log = log_of(setup, on_progress, timeline, look)
         return Result(
-            tokens=log.tokens(),
-            layers=log.layers(setup.groups, setup.told_slots),
+            of_tokens=log.tokens(),
+            of_layers=log.layers(setup.groups, setup.told_slots),
             ttft_s=tuple(log.ttft_s),
             of_prompts=log.of_prompts,
             dram=setup.dram,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,9 +24,13 @@ from dipsim.progress import shown_in_notebooks
 from dipsim.sparsify.bos import begin_with_bos
 from dipsim.sparsify.hooks import Plan, Predictors, find_parts, hooked, without_cache
 from dipsim.sparsify.loading import LoadedModel
-from dipsim.trace import TraceWriter, check_trace_output
+from dipsim.trace import HeldScores, TraceWriter, check_trace_output
 
 OnProgress = Callable[[int, int], None]
+# Where scores go: to a trace, `NAME.zarr` or `NAME.zarr.zip`, or into memory by site.
+Out = str | Path | Mapping[str, HeldScores]
+# Called with site, layer, first token and scores [token, column].
+Write = Callable[[str, int, int, NDArray[np.float16]], None]
 
 
 @shown_in_notebooks("capturing", "sequences")
@@ -78,7 +82,7 @@ def capture(
 def recorded(
     loaded: LoadedModel,
     ids: NDArray[np.int64],
-    out: str | Path,
+    out: Out,
     plan: Plan,
     n_batch: int,
     text_source: dict[str, Any] | None,
@@ -91,7 +95,8 @@ def recorded(
     """Batch after batch through the model under a plan; the trace is complete when the last one was asked for.
 
     Args:
-        loaded, ids, out, n_batch, text_source, force, on_progress, compact: as `capture`.
+        loaded, ids, n_batch, text_source, force, on_progress, compact: as `capture`.
+        out: where the scores go.
         plan: what is masked and recorded.
         masking: what the trace says of it.
         network: the model, or what of it is to be run.
@@ -110,23 +115,11 @@ def recorded(
             raise DipsimError(f"sites: got '{site}'; '{spec.name}' has {has}")
     parts, without_experts = find_parts(model, spec), spec.mixture.dense_layers if spec.mixture else []
     n_recorded = ids.shape[1] - plan.n_prompt
-    writer = TraceWriter(
-        out,
-        spec,
-        plan.sites,
-        ids[:, plan.n_prompt :].reshape(-1),
-        [n_recorded] * len(ids),
-        [plan.n_prompt] * len(ids),
-        source=_source(loaded, ids, text_source),
-        masking=masking,
-        force=force,
-        compact=compact,
-    )
-    with writer, inference(model):
+    with _written(loaded, ids, out, plan, text_source, masking, force, compact) as write, inference(model):
         for first in range(0, len(ids), n_batch):
 
             def record(site: str, layer: int, scores: NDArray[np.float16], start: int = first * n_recorded) -> None:
-                writer.write(site, layer, start, scores.reshape(-1, scores.shape[-1]))
+                write(site, layer, start, scores.reshape(-1, scores.shape[-1]))
 
             batch = torch.from_numpy(ids[first : first + n_batch]).to(model.device)
             with hooked(parts, spec, plan, record):
@@ -135,6 +128,37 @@ def recorded(
                 record(site, layer, np.zeros((len(batch), n_recorded, site_width(spec, site)), np.float16))
             yield batch, output
             on_progress(min(first + n_batch, len(ids)), len(ids))
+
+
+@contextmanager
+def _written(
+    loaded: LoadedModel,
+    ids: NDArray[np.int64],
+    out: Out,
+    plan: Plan,
+    text_source: dict[str, Any] | None,
+    masking: dict[str, Any],
+    force: bool,
+    compact: bool,
+) -> Iterator[Write]:
+    """Takes scores to where they go; a trace is complete when the body ends."""
+    if isinstance(out, Mapping):
+        yield lambda site, layer, start, scores: out[site].write(layer, start, scores)
+        return
+    writer = TraceWriter(
+        out,
+        loaded.spec,
+        plan.sites,
+        ids[:, plan.n_prompt :].reshape(-1),
+        [ids.shape[1] - plan.n_prompt] * len(ids),
+        [plan.n_prompt] * len(ids),
+        source=_source(loaded, ids, text_source),
+        masking=masking,
+        force=force,
+        compact=compact,
+    )
+    with writer:
+        yield writer.write
 
 
 def check_windows(loaded: LoadedModel, ids: NDArray[np.int64], n_prompt: int, n_batch: int) -> None:

@@ -214,10 +214,11 @@ class _LayerHooks:
         return magnitude.clamp(max=_LARGEST).half().cpu().numpy()  # too large for float16, and no more
 
     def _mask(self, site: Any, scores: NDArray[np.float16]) -> Tensor:
-        """bool [sequence, token, column]; the prompt is dense."""
+        """0 or 1 as bytes, by which torch multiplies three times as fast as by bool, [sequence, token, column]; the
+        prompt is dense."""
         mask = np.ones(scores.shape, np.bool_)
         _choose(self._plan, self._layer, self._groups[site], scores, mask)
-        return torch.from_numpy(mask)
+        return torch.from_numpy(mask.view(np.uint8))
 
 
 class _RouterHooks:

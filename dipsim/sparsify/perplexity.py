@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ from torch.nn import functional
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray
 from dipsim.methods import Method, groups_of
-from dipsim.sparsify.capture import OnProgress, recorded
+from dipsim.model import ModelSpec
+from dipsim.model.groups import Site
+from dipsim.sparsify.capture import OnProgress, Out, recorded
 from dipsim.sparsify.hooks import Choose, Plan, Predictors
 from dipsim.sparsify.loading import LoadedModel
 from dipsim.sparsify.pruned import pruned
@@ -22,7 +23,7 @@ from dipsim.sparsify.pruned import pruned
 def losses(
     loaded: LoadedModel,
     ids: NDArray[np.int64],
-    out: str | Path,
+    out: Out,
     *,
     masking: Method,
     choose: Choose,
@@ -40,7 +41,7 @@ def losses(
     Args:
         loaded: the model; its mode and weights are afterwards as before.
         ids: int64 [window, token]; each window is a sequence of the trace.
-        out: the trace, `NAME.zarr` or `NAME.zarr.zip`.
+        out: where the scores go, those of `recorded_sites`.
         masking: the method.
         choose: its masks.
         about: what the trace says of both.
@@ -58,8 +59,7 @@ def losses(
     Raises:
         DipsimError: no gated MLPs, or an output that cannot be written.
     """
-    sites = [group.site for group in groups_of(masking, loaded.spec) if group.site is not None]
-    plan = Plan(masking, choose, sites, n_prompt, predictors)
+    plan = Plan(masking, choose, recorded_sites(masking, loaded.spec), n_prompt, predictors)
     found = np.full(ids.shape, np.nan)
     first = 0
     recording = recorded(loaded, ids, out, plan, n_batch, text_source, about, force, on_progress, loaded.model, compact)
@@ -73,6 +73,11 @@ def losses(
             found[first : first + len(batch), 1:] = own.view(labels.shape).double().cpu().numpy()
             first += len(batch)
     return found
+
+
+def recorded_sites(masking: Method, spec: ModelSpec) -> list[Site]:
+    """What masks are chosen from."""
+    return [group.site for group in groups_of(masking, spec) if group.site is not None]
 
 
 def scored_tokens(ids: NDArray[np.int64], n_prompt: int, stride: int | None, *, bos: bool = False) -> BoolArray:

@@ -7,6 +7,9 @@
 A run counts as soon as its file of the log is there. The table is written anew beside the old one and renamed; only
 then are files of the log removed, under a lock that sweeps of the same folder share. Killed anywhere in between, a run
 is in one of the two, or in both and read once. `pandas.read_parquet` passes over names with an underscore.
+
+The table is written while a sweep runs, too, so that the log, which takes longer to read, stays short; the longer that
+takes, the less often, so that a hundred thousand runs cost as much each as a hundred.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from dipsim.version import __version__
 
 _MOST_BYTES = 2**22  # of a run, or a spec
 _SHARE_OF_TIME = 0.02  # spent on writing the table while a sweep runs, at most
-_LEAST_S, _MOST_S = 0.5, 10.0  # between two tables
+_LEAST_S = 0.5  # between two tables
 
 
 class Results:
@@ -99,13 +102,11 @@ class Results:
         return frame_of([self._rows[key] for key in wanted if key in self._rows])
 
     def refresh(self, order: Sequence[str]) -> None:
-        """Writes the table anew, unless that was done just now; `order` as for `close`."""
+        """As `close`, unless that was done just now."""
         now = time.monotonic()
         if now >= self._next_s:
-            with self._locked():
-                self._write(order)
-            pause_s = (time.monotonic() - now) / _SHARE_OF_TIME
-            self._next_s = now + min(max(pause_s, _LEAST_S), _MOST_S)
+            took_s = self._absorb(order)
+            self._next_s = now + max(took_s / _SHARE_OF_TIME, _LEAST_S)
 
     def close(self, order: Sequence[str]) -> None:
         """Writes the table with all that is there, and empties the log.
@@ -113,10 +114,18 @@ class Results:
         Args:
             order: keys of the rows that come first; others follow in the order of their keys.
         """
+        self._absorb(order)
+        remove_left(self._log)
+
+    def _absorb(self, order: Sequence[str]) -> float:
+        """The log into the table; how long the table took, in seconds."""
+        began_s = time.monotonic()
         with self._locked():
-            for file in self._write(order):
+            files = self._write(order)
+            took_s = time.monotonic() - began_s
+            for file in files:
                 file.unlink(missing_ok=True)
-            remove_left(self._log)
+        return took_s
 
     def _write(self, order: Sequence[str]) -> list[Path]:
         """Under the lock, so that what other sweeps have put there is not lost. Gives the log's files."""
@@ -134,28 +143,33 @@ class Results:
     def _read(self) -> list[Path]:
         """Takes in the log, and the table where somebody has changed it; gives the log's files."""
         files = sorted(self._log.glob("[!.]*.json"))  # a name with a dot is half written, its writer killed
-        if self._table.is_file() and (seen := _identity(self._table)) != self._table_seen:
+        if self._is_changed():
+            seen = _identity(self._table)
             for row in read_table(self._table).to_pylist():
                 self._take(row)
             self._table_seen = seen
-        for file in files:
-            if file.stem not in self._rows or self._rows[file.stem]["error"] is not None:
-                self._take_file(file)
-        return files
+        wanted = [file for file in files if file.stem not in self._rows or self._rows[file.stem]["error"] is not None]
+        are_there = [self._take_file(file) for file in wanted]
+        return files if all(are_there) or not self._is_changed() else self._read()
 
-    def _take_file(self, file: Path) -> None:
-        """A run of the log; nothing where another sweep has moved it into the table just now."""
+    def _is_changed(self) -> bool:
+        """Whether there is a table that this has neither read nor written."""
+        return self._table.is_file() and _identity(self._table) != self._table_seen
+
+    def _take_file(self, file: Path) -> bool:
+        """A run of the log; false where another sweep has moved it into the table just now."""
         where = f"results '{file}'"
         try:
             row = read_json(file, where, _MOST_BYTES)
         except DipsimError as error:
             if isinstance(error.__cause__, FileNotFoundError):
-                return
+                return False
             raise
         check_row(row, where)
         if row["key"] != file.stem:
             raise DipsimError(f"{where}: key: got {row['key'][:60]!r}; must be the file's name")
         self._take(row)
+        return True
 
     def _take(self, row: Row) -> None:
         """Of one run's rows, one that did not fail counts."""

@@ -32,7 +32,7 @@ def row_of(config: dict[str, Any], result: Result, more: dict[str, Any], headroo
     row = inputs(config) | more | {name: value for name, value in flat(numbers).items() if value is not None}
     for group, rates in result.by_layer("hit_rate"):
         row[f"hit_rate_by_layer.{group}"] = [None if math.isnan(rate) else rate for rate in rates]
-    row["token_s_percentiles"] = np.quantile(result.counted["token_s"].to_numpy(), _PERCENTILES).tolist()
+    row["token_s_percentiles"] = np.quantile(result.of_counted["token_s"], _PERCENTILES).tolist()
     if headroom is not None:
         row |= {f"headroom.{name}": values.tolist() for name, values in headroom.steps.items()}
     return row | {"config": json.dumps(config)}

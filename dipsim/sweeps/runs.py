@@ -94,13 +94,15 @@ class Opened:
         self._sha256_of_trace = cache(_sha256_of_trace)
         self._sha256_of_file = cache(_sha256_of_file)
         self._planned = cache(_planned)
+        self._placed = cache(_placed)
+        self._parts: dict[str, dict[str, Any]] = {}
         self._devices: dict[str, HardwareProfile] = {}
 
     def run(self, point: Point) -> Run:
         """The run of a point."""
         spec, headroom = self._spec, point.get(HEADROOM, False)
         point = {name: value for name, value in point.items() if name != HEADROOM}
-        placed = {name: _placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
+        placed = {name: self._placed(value, spec.folder) if name in _PATHS else value for name, value in point.items()}
         description, text = describe(placed, spec.name)
         if self._varies_method:
             described, description = description, fitting(description)
@@ -122,7 +124,12 @@ class Opened:
         if text is not None:
             config["tokens"] = None  # all that the text has
         del config["trace"]
+        config |= {name: self._once(config[name]) for name in ("profile", "model")}
         return Run(_hash([*content, self._with_content(config), codes_of(config)]), point, config, **about)
+
+    def _once(self, part: dict[str, Any]) -> dict[str, Any]:
+        """What runs have in common is in memory once: it is three quarters of a configuration."""
+        return self._parts.setdefault(_hash([part]), part)
 
     def _with_content(self, config: dict[str, Any]) -> dict[str, Any]:
         """The configuration with the content of the one file that it names in place of its path."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomlkit
+from tomlkit.items import Array, Item, Trivia, Whitespace
 
 from dipsim.description import SPELLINGS, TABLES, Description
 from dipsim.documents import check_bounds, read_text, read_toml
@@ -76,7 +77,7 @@ class Spec:
         if isinstance(spec, dict):
             check_bounds(spec, "spec")
             data = as_toml(spec, "spec")
-            return cls._of(data, tomlkit.dumps(data), Path.cwd(), "spec")
+            return cls._of(data, tomlkit.dumps(_with_arrays(data)), Path.cwd(), "spec")
         path = Path(spec)
         try:
             data, text = read_toml(path, str(path), _MOST_BYTES)
@@ -106,6 +107,20 @@ class Spec:
         names = dict.fromkeys(name for point in self.points for name in point if name != HEADROOM)
         seen = {name: [*dict.fromkeys(_hashable(point.get(name)) for point in self.points)] for name in names}
         return {name: values for name, values in seen.items() if len(values) > 1}
+
+
+def _with_arrays(data: dict[str, Any]) -> dict[str, Any]:
+    """The same for tomlkit, which would look at all values of a list before it for each."""
+
+    def own(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _with_arrays(value)
+        if not isinstance(value, list) or not all(isinstance(one, int | float | str) for one in value):
+            return value
+        parts: list[Item] = [part for one in value for part in (Whitespace(","), Whitespace(" "), tomlkit.item(one))]
+        return Array(parts[2:], Trivia())
+
+    return {name: own(value) for name, value in data.items()}
 
 
 def describe(point: Point, where: str) -> tuple[Description, Text | None]:

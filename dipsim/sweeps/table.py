@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,9 @@ from dipsim.errors import DipsimError
 from dipsim.results.columns import meaning_of
 
 _REQUIRED = ("key", "error", "dipsim_version")
+_LOOKED_AT = (*_REQUIRED, "tok_per_s")  # value by value, not by their kind alone
 _MOST_COLUMNS = 5000
+_MOST_INTEGER = 2**63  # beside 0
 # What a table unpacks to grows with its file: a row has a key and numbers of its own, which do not shrink to nothing.
 _ROOM_BYTES, _ROOM_PER_BYTE = 2**25, 100
 
@@ -54,11 +57,30 @@ def check_row(row: object, where: str) -> None:
         raise DipsimError(f"{where}: got {type(row).__name__}; must be a run's columns")
     columns = {}
     for name, value in row.items():
+        kind = type(value).__name__
+        if name not in _LOOKED_AT and _is_plain(name) and _is_plain(value) and _is_right(name, kind):
+            continue
         try:
             columns[name] = pa.array([value])
         except Exception:  # whatever pyarrow makes of a stranger's values
             raise _wrong(where, name, value, "values of one kind") from None
     check_columns(pa.table(columns), where)
+
+
+def _is_plain(value: object) -> bool:
+    """A value that a table can hold, whichever of its kind it is."""
+    if isinstance(value, str):
+        return value.isascii()  # not all characters can be written
+    if isinstance(value, int):
+        return -_MOST_INTEGER < value < _MOST_INTEGER
+    return value is None or isinstance(value, float)
+
+
+@lru_cache(maxsize=_MOST_COLUMNS)
+def _is_right(name: str, kind: str) -> bool:
+    """Whether a column may hold a kind of plain values: the same for all of a hundred thousand rows."""
+    examples = {"str": "", "bool": False, "int": 0, "float": 0.0, "NoneType": None}
+    return kind in examples and _rule(name, pa.array([examples[kind]]).type)[0]
 
 
 def check_columns(table: pa.Table, where: str) -> None:

@@ -38,7 +38,8 @@ def synthesize_in_memory(model: ModelSpec, n_tokens: int, *, preset: str = "defa
     sites = sites_of(model)
     own = own_parameters(model, sites, preset)
     scores: dict[str, HeldScores] = {site: HeldScores(_by_layer(model, site, own[site], n_tokens)) for site in sites}
-    return Trace.held(model, scores, prompt_tokens, {"kind": "synthetic", "preset": preset})
+    ids, source = np.zeros((1, n_tokens), np.int32), {"kind": "synthetic", "preset": preset}
+    return Trace.held(model, scores, ids, prompt_tokens, source, {"name": "dense"})
 
 
 def _by_layer(model: ModelSpec, site: Site, own: list[Parameters], n_tokens: int) -> list[NDArray[np.float16]]:

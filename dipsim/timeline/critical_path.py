@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from dipsim import kernels
 from dipsim.engine.blocks import Done
 from dipsim.kernels import Float64Array
-from dipsim.kernels.stages import (
-    EARLY,
-    END,
-    FIRST_DATA_S,
-    GAVE_WAY,
-    LATE,
-    READ,
-    READY,
-    SELECT,
-    SERVICE,
-    START,
-    TRANSFER,
-)
+from dipsim.kernels.stages import EARLY, FIRST_DATA_S, GAVE_WAY, LATE, READ, READY, SELECT, SERVICE, START, TRANSFER
 from dipsim.planning.setup import Overlap
 
+# In the order of `dipsim.kernels.paths`.
 PARTS = ("flash_latency", "flash_bandwidth", "dram", "compute", "selection", "waiting")
 
 
@@ -54,37 +44,11 @@ def _in_turn(overlap: Overlap, done: Done) -> dict[str, Float64Array]:
 
 
 def _pipelined(done: Done) -> dict[str, Float64Array]:
-    jobs = done.jobs.of_stages
-    latency_s, transfer_s = _of_flash(done)
-    chosen_s, service_s = jobs[:, :, SELECT, END], jobs[:, :, READ, SERVICE]
-    is_read, is_late = service_s > 0, jobs[:, :, LATE, SERVICE] > 0
-    # Operations wait for those before them in their stage, which are on the path instead, and for others.
-    begun_s = jobs[:, :, LATE, START] - np.maximum(jobs[:, :, LATE, READY], jobs[:, :, EARLY, END])
-    late_s = np.where(is_late, jobs[:, :, LATE, SERVICE] + jobs[:, :, LATE, GAVE_WAY] + begun_s, 0)
-    early_s = _took(done, EARLY)
-    read_took_s = service_s + jobs[:, :, READ, GAVE_WAY]
-    first_data_s = np.where(is_read, np.minimum(done.timed.seconds[:, :, FIRST_DATA_S], read_took_s), 0)
-    # What was read ahead may come after the mask is chosen: it is waited for as if it were the stage's own.
-    late_by_s = jobs[:, :, LATE, READY] - chosen_s
-    arrived_s = np.where(is_read, jobs[:, :, READ, START] - chosen_s + first_data_s, late_by_s)
-    wait_s = arrived_s - first_data_s
-    on_arrival = is_late & (arrived_s > early_s)
-    computed_s = np.maximum(early_s, np.where(is_late, arrived_s, 0)) + late_s
-    fetched_s = np.where(is_read, _took(done, READ), wait_s)
-    read_s = _took(done, TRANSFER)
-    by_flash = fetched_s >= np.maximum(read_s, computed_s)
-    by_dram = ~by_flash & (read_s >= computed_s)
-    by_compute = ~by_flash & ~by_dram
-    waits = by_compute & on_arrival
-    parts = (
-        np.where(by_flash, latency_s, np.where(waits, first_data_s, 0)),
-        np.where(by_flash, transfer_s, 0),
-        np.where(by_dram, read_s, 0),
-        np.where(waits, late_s, np.where(by_compute, computed_s, 0)),
-        _took(done, SELECT),
-        np.where(by_flash, fetched_s - service_s, np.where(waits, wait_s, 0)),
-    )
-    return dict(zip(PARTS, parts, strict=True))
+    jobs, batches = done.jobs.of_stages, done.stages.batches
+    paths: Float64Array = np.empty((len(PARTS), *batches.service_s.shape))
+    first_data_s = done.timed.seconds[:, :, FIRST_DATA_S]
+    kernels.path_of_stages(jobs, first_data_s, batches.service_s, batches.queued_s, paths)
+    return dict(zip(PARTS, paths, strict=True))
 
 
 def _waited(done: Done, part: int) -> Float64Array:

@@ -173,18 +173,25 @@ class Trace:
         return cls(Path("(planned)"), model, None, None, sites, sequences, ids, {})
 
     @classmethod
-    def held(cls, model: ModelSpec, scores: Mapping[str, HeldScores], n_prompt: int, source: Mapping[str, Any]) -> Self:
-        """A trace of one sequence whose scores are in memory.
+    def held(
+        cls,
+        model: ModelSpec,
+        scores: Mapping[str, HeldScores],
+        token_ids: NDArray[np.integer[Any]],
+        n_prompt: int,
+        source: Mapping[str, Any],
+        masking: Mapping[str, Any],
+    ) -> Self:
+        """A trace whose scores are in memory.
 
         Args:
-            model: the model, dense.
+            model: the model.
             scores: of each site.
-            n_prompt: tokens of the prompt before the sequence.
-            source: how they came to be.
+            token_ids, n_prompt: as for `planned`.
+            source, masking: how they came to be.
         """
-        n_tokens, _, _ = next(iter(scores.values())).shape
-        planned = cls.planned(model, tuple(scores), np.zeros((1, n_tokens), np.int32), n_prompt)
-        return replace(planned, path=Path("(in memory)"), source=source, masking={"name": "dense"}, _scores=scores)
+        planned = cls.planned(model, tuple(scores), token_ids, n_prompt)
+        return replace(planned, path=Path("(in memory)"), source=source, masking=masking, _scores=scores)
 
     def read(self, site: str, start: int, stop: int, layer: int | None = None) -> Uint16Array:
         """Scores of tokens `start` to `stop` as float16 bit patterns: uint16 [token, layer, column], or [token, column]

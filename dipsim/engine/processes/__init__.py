@@ -1,7 +1,6 @@
-"""The engine that is the authority: devices, weight caches, loads and the token loop are SimPy processes.
+"""The engine that is the authority: devices, loads and the token loop live in simulated time, event by event.
 
-Read `loop` for what a token does, `stages` for how devices share a stage, `devices` for how one serves its users, and
-`caches` for how a mask is chosen.
+Read `loop` for what a token does, `stages` for how devices share a stage, and `devices` for how one serves its users.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from functools import partial
 import simpy
 
 from dipsim.engine.blocks import Done
-from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Clock, Watch, answer_of
 from dipsim.engine.processes.devices import Device
 from dipsim.engine.processes.job import Job
@@ -50,9 +48,8 @@ class Processes:
         machine = Machine(env, setup, formulas)
         future = Future(setup, on_tokens) if setup.new_policy().needs_future else None
         uses, _ = uses_of(setup, formulas.flash, future)
-        caches = [[CacheProcess(env, use) for use in layer] for layer in uses]
         overlaps = Overlaps(env, machine, setup.overlap)
-        self._loop = Loop(env, setup, formulas, overlaps, caches, self._watch)
+        self._loop = Loop(env, setup, formulas, overlaps, uses, self._watch)
         for load in setup.loads:
             name = loads.name_of(load)
             # A copy: what it keeps to itself does not go from one run into the next.

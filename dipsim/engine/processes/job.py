@@ -6,6 +6,14 @@ import simpy
 
 from dipsim.kernels import Float64Array
 
+# Of a job, in the order of `dipsim.kernels.stages`.
+Fields = tuple[float, ...]
+
+
+def nothing_at(now_s: float) -> Fields:
+    """Of a job that there was no need of: it would begin and end at once."""
+    return now_s, now_s, now_s, now_s, 0.0, 0.0, 0.0
+
 
 class Job:
     """What a user wants of a device. Times are in simulated seconds.
@@ -24,16 +32,19 @@ class Job:
         served_s: for how long the device has worked on it.
         gave_way_s: for how long others were served after it had begun.
         others_s: for how long loads kept it waiting in all, less what latency passed meanwhile.
-        is_done: whether it has ended.
+        has_begun, is_done: whether it has begun, and ended.
         begun, done: events, where somebody waits for these.
         row: where `fields` are written when it ends.
     """
 
-    __slots__ = (
-        *("service_s", "hidden_s", "n_bytes", "n_ops", "n_reads", "user", "is_pause", "occupies_unit"),
-        *("ready_s", "start_s", "end_s", "alone_s", "served_s", "gave_way_s", "others_s"),
-        *("begun", "done", "row", "is_done", "n_slices", "n_left", "stopped_s", "others_before_s"),
-    )
+    # A job is made for every device and stage of every token: what most of them never change stands here.
+    has_begun = is_done = False
+    ready_s = start_s = end_s = alone_s = stopped_s = 0.0
+    served_s = gave_way_s = others_s = others_before_s = 0.0
+    n_slices = n_left = 0  # equal ones
+    row: Float64Array | None = None
+    begun: simpy.Event | None = None
+    done: simpy.Event | None = None
 
     def __init__(
         self,
@@ -49,13 +60,6 @@ class Job:
         self.service_s, self.hidden_s = service_s, hidden_s
         self.n_bytes, self.n_ops, self.n_reads = n_bytes, n_ops, n_reads
         self.user, self.is_pause, self.occupies_unit = user, is_pause, occupies_unit
-        self.ready_s = self.start_s = self.end_s = self.alone_s = self.stopped_s = 0.0
-        self.served_s = self.gave_way_s = self.others_s = self.others_before_s = 0.0
-        self.n_slices = self.n_left = 0  # equal ones; none until it begins
-        self.row: Float64Array | None = None
-        self.is_done = False
-        self.begun: simpy.Event | None = None
-        self.done: simpy.Event | None = None
 
     def end(self, env: simpy.Environment) -> simpy.Event | None:
         """Its end, to be waited for; None where it has ended."""
@@ -64,7 +68,7 @@ class Job:
         return None if self.is_done else self.done
 
     @property
-    def fields(self) -> tuple[float, ...]:
+    def fields(self) -> Fields:
         """In the order of `dipsim.kernels.stages`."""
         return (
             *(self.ready_s, self.start_s, self.end_s, self.alone_s),

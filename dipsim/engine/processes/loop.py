@@ -1,7 +1,11 @@
-"""What does a token do: stage after stage, the mask of each group chosen by its cache when the token gets there."""
+"""What does a token do: stage after stage, the mask of each group chosen by its cache when the token gets there.
+
+A cache has no other user than the token, which waits for it: it answers at once, at that simulated moment.
+"""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +15,13 @@ import simpy
 
 from dipsim.engine.blocks import Done
 from dipsim.engine.jobs import Jobs
-from dipsim.engine.processes.caches import CacheProcess
 from dipsim.engine.processes.contract import Watch
 from dipsim.engine.processes.job import Job
 from dipsim.engine.processes.stages import Overlaps, Stage, StageSeconds
 from dipsim.engine.prompts import Prompt, begin
 from dipsim.engine.seconds import Formulas, Stages, Timed
 from dipsim.engine.stages import TokenStages, earlier_positions, layers_begun, stage_names
-from dipsim.engine.workload import Inputs, Work
+from dipsim.engine.workload import GroupUse, Inputs, Work
 from dipsim.kernels import BoolArray, Float64Array
 from dipsim.planning.setup import Setup
 from dipsim.trace.reading import Block
@@ -107,6 +110,11 @@ def _rows(stages: Stages, timed: Timed) -> Float64Array:
     return np.concatenate([timed.seconds, np.stack(amounts, axis=-1)], axis=-1)
 
 
+def _numbers(told: list[float]) -> Float64Array:
+    """Many plain numbers as an array, several times faster than NumPy looks at each of them."""
+    return np.frombuffer(struct.pack(f"{len(told)}d", *told))
+
+
 class Loop:
     """The token loop, whose runs of prompts and blocks are SimPy processes.
 
@@ -115,7 +123,7 @@ class Loop:
         setup: the run.
         formulas: how long things take alone.
         overlaps: runs a stage.
-        caches: by layer and group.
+        uses: the caches, by layer and group, and what is read for them.
         watch: is told of every stage that has ended.
     """
 
@@ -125,13 +133,12 @@ class Loop:
         setup: Setup,
         formulas: Formulas,
         overlaps: Overlaps,
-        caches: Sequence[Sequence[CacheProcess]],
+        uses: list[list[GroupUse]],
         watch: Watch,
     ) -> None:
         self._env, self._setup, self._formulas = env, setup, formulas
         self._stages = TokenStages(setup, formulas)
-        self._overlaps, self._caches, self._watch = overlaps, caches, watch
-        self._uses = [[cache.use for cache in layer] for layer in caches]
+        self._overlaps, self._uses, self._watch = overlaps, uses, watch
         self._n_in_layer = 1 + len(setup.groups)
         layers = range(setup.model.n_layers)
         self._firsts = [[setup.layers_together(layer, own)[0] for own in setup.groups] for layer in layers]
@@ -149,7 +156,8 @@ class Loop:
                     part = self._part(block.sequence, self._stages.prompt(sequence.prompt_length, prompt), 0)
                     part.prompt = prompt
                     yield part
-            work = Work.empty(block, block.stop - block.start, setup.model.n_layers, len(setup.groups))
+            shape = block.stop - block.start, setup.model.n_layers, len(setup.groups)
+            work = Work.empty(block, self._formulas.flash.n_sums, *shape)
             stages = self._stages.tokens(work, earlier_positions(setup.trace, block))
             part = self._part(block.sequence, stages, setup.model.n_layers if setup.reads_ahead else 0)
             part.index, part.work = index, work
@@ -177,67 +185,69 @@ class Loop:
 
     def _prompt(self, part: Part) -> Events:
         """Every weight once; the caches are not asked."""
-        stages = [Stage(StageSeconds(*row)) for row in _rows(part.stages, part.timed)[0].tolist()]
-        for s, stage in enumerate(stages):
-            yield from self._stage(part.jobs.edges_s[0], s, stage)
-        part.jobs.of_stages[0] = [[job.fields for job in stage.jobs] for stage in stages]
+        edges_s, jobs = part.jobs.edges_s[0], list[float]()
+        for s, row in enumerate(_rows(part.stages, part.timed)[0].tolist()):
+            stage = Stage(StageSeconds(*row))
+            edges_s[s] = self._env.now
+            yield from self._overlaps.run(stage)
+            self._watch.got_on()
+            stage.tell(jobs)
+        edges_s[-1] = self._env.now
+        part.jobs.of_stages[0] = _numbers(jobs).reshape(part.jobs.of_stages[0].shape)
 
     def _tokens(self, part: Part, work: Work) -> Events:
-        block = work.use.block
-        inputs = [[cache.use.inputs(part.index, block) for cache in caches] for caches in self._caches]
+        block, env, run = work.use.block, self._env, self._overlaps.run
+        inputs = [[use.inputs(part.index, block) for use in layer] for layer in self._uses]
         masks = None if self._setup.record is None else _Masks(self._setup, block.stop - block.start)
-        rows = _rows(part.stages, part.timed)
-        for t in range(block.stop - block.start):
-            token, stages = _Token(t, work, inputs, masks), []
-            for s, row in enumerate(rows[t].tolist()):
+        for t, rows in enumerate(_rows(part.stages, part.timed)):
+            token, jobs, edges_s = _Token(t, work, inputs, masks), list[float](), list[float]()
+            for s, row in enumerate(rows.tolist()):
                 layer, place = divmod(s - 1, self._n_in_layer)
-                stage = Stage(StageSeconds(*row))
-                if s > 0 and place > 0:
-                    stage = yield from self._of_group(token, layer, place - 1)
-                yield from self._begin_ahead(part, token, self._begun[s], stage)
-                stages.append(stage)
-                yield from self._stage(part.jobs.edges_s[t], s, stage)
-            part.jobs.of_stages[t] = [[job.fields for job in stage.jobs] for stage in stages]
+                is_group = s > 0 and place > 0
+                stage = self._of_group(token, layer, place - 1) if is_group else Stage(StageSeconds(*row))
+                if self._begun[s]:
+                    self._begin_ahead(part, token, self._begun[s], stage)
+                edges_s.append(env.now)
+                yield from run(stage)
+                self._watch.got_on()
+                stage.tell(jobs)
+            part.jobs.edges_s[t] = *edges_s, env.now
+            part.jobs.of_stages[t] = _numbers(jobs).reshape(part.jobs.of_stages[t].shape)
         if masks is not None:
             masks.record(part.index)
 
-    def _stage(self, edges_s: Float64Array, s: int, stage: Stage) -> Events:
-        """A stage on the devices, between two edges of its token."""
-        edges_s[s] = self._env.now
-        yield from self._overlaps.run(stage)
-        edges_s[s + 1] = self._env.now
-        self._watch.got_on()
-
-    def _of_group(self, token: _Token, layer: int, g: int) -> Generator[simpy.Event, Any, Stage]:
+    def _of_group(self, token: _Token, layer: int, g: int) -> Stage:
         """The stage of a group, whose cache chooses the mask unless it was asked when reads ahead began."""
-        yield from self._chosen(token, layer, g)
+        self._choose(token, layer, g)
         t = token.index
         seconds = StageSeconds(*self._stages.group(token.work, t, layer, g))
-        due = token.ahead.get((self._firsts[layer][g], g))
-        is_used = token.work.n_used_ahead[t, layer, g] > 0
-        return Stage(seconds, due=due if is_used else None)
+        due = token.ahead.get((self._firsts[layer][g], g)) if token.ahead else None
+        is_used = due is not None and token.work.n_used_ahead[t, layer, g] > 0
+        return Stage(seconds, due if is_used else None)
 
-    def _chosen(self, token: _Token, layer: int, g: int) -> Events:
+    def _choose(self, token: _Token, layer: int, g: int) -> None:
+        """Has the cache choose the mask, from what it holds now, unless it has."""
         if (layer, g) in token.chosen:
             return
         token.chosen.add((layer, g))
-        inputs = token.inputs[layer][g].of(slice(token.index, token.index + 1))
-        usage = yield self._caches[layer][g].choose(token.block, inputs, token.work)
+        use, inputs = self._uses[layer][g], token.inputs[layer][g].of(slice(token.index, token.index + 1))
+        usage = use.use(token.block, inputs)
+        use.fetch(token.block, inputs, usage, token.work)
         if token.masks is not None:
             token.masks.keep(layer, g, token.index, usage.active[0])
 
-    def _begin_ahead(self, part: Part, token: _Token, layers: range, stage: Stage) -> Events:
+    def _begin_ahead(self, part: Part, token: _Token, layers: range, stage: Stage) -> None:
         """What the caches of some layers want to have read before the token gets there begins with this stage."""
         places = [(layer, g) for layer in layers for g in range(len(self._setup.groups))]
         for layer, g in places:
-            yield from self._chosen(token, layer, g)
+            self._choose(token, layer, g)
         for layer, g in places:
             n_reads, n_bytes, service_s, hidden_s, _ = token.work.ahead.one(token.index, layer, g)
             if service_s == 0:
                 continue
             write_s = float(self._formulas.dram.write_seconds(n_bytes))
             read, written = Job(service_s, hidden_s, n_bytes, n_reads=n_reads), Job(write_s, n_bytes=n_bytes)
-            stage.ahead = (*stage.ahead, (read, written))
+            stage.ahead.append((read, written))
             token.ahead[layer, g] = read
             read.row, written.row = part.jobs.ahead[token.index, layer, g]
             part.begun += read, written

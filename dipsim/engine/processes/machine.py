@@ -6,8 +6,9 @@ from typing import Any
 
 import simpy
 
+from dipsim.engine.processes.at_work import Clock
 from dipsim.engine.processes.contract import answer_of
-from dipsim.engine.processes.devices import Clock, Device
+from dipsim.engine.processes.devices import Device
 from dipsim.engine.processes.roles import ComputeDevice, DramDevice, FlashDevice
 from dipsim.engine.seconds import Formulas
 from dipsim.errors import DipsimError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import simpy
 
@@ -31,11 +33,17 @@ class FlashDevice(Device):
         n_bytes, reads = amount_of(n_bytes, "flash.read: n_bytes"), amount_of(n_reads, "flash.read: n_reads")
         if reads < 1 or reads % 1:
             raise DipsimError(f"flash.read: n_reads: got {n_reads!r}; must be a whole number, at least 1")
-        batch = self.formulas.of_others.rows(n_bytes / reads, np.array([reads]))
-        # What a read takes beyond its turn in a full queue passes while others are served.
-        service_s = float(batch.service_s[0])
-        hidden_s = service_s - float(batch.occupied_s[0])
-        return self._of_load(Job(service_s, hidden_s, n_bytes=float(batch.n_bytes[0]), n_reads=reads))
+        moved, service_s, hidden_s = _by_others(self.formulas, n_bytes, reads)
+        return self._of_load(Job(service_s, hidden_s, n_bytes=moved, n_reads=reads))
+
+
+@lru_cache(maxsize=256)  # apps ask for the same again and again
+def _by_others(formulas: Flash, n_bytes: float, n_reads: float) -> tuple[float, float, float]:
+    """Bytes moved, seconds, and what of these passes while others are served, of reads by another app: all that they
+    take beyond their turn in a full queue."""
+    batch = formulas.of_others.rows(n_bytes / n_reads, np.array([n_reads]))
+    service_s = float(batch.service_s[0])
+    return float(batch.n_bytes[0]), service_s, service_s - float(batch.occupied_s[0])
 
 
 class DramDevice(Device):
@@ -55,7 +63,7 @@ class DramDevice(Device):
             DipsimError: a number of bytes that is negative, infinite or none.
         """
         n_bytes = amount_of(n_bytes, "dram.move: n_bytes")
-        return self._of_load(Job(float(self.formulas.write_seconds(np.array(n_bytes))), n_bytes=n_bytes))
+        return self._of_load(Job(self.formulas.write_seconds(n_bytes), n_bytes=n_bytes))
 
 
 class ComputeDevice(Device):
