@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dipsim.errors import DipsimError, DipsimWarning
     from dipsim.estimation import Estimate, estimate
     from dipsim.estimation.devices import compare_devices
+    from dipsim.hooks import compiled
     from dipsim.layouts import register_layout
     from dipsim.loads import register_load
     from dipsim.methods import (
@@ -68,6 +69,7 @@ _HOMES = {
     "Estimate": "estimation",
     "estimate": "estimation",
     "compare_devices": "estimation.devices",
+    "compiled": "hooks",
     "register_layout": "layouts",
     "Cats": "methods",
     "Dense": "methods",
@@ -140,6 +142,7 @@ __all__ = [
     "Up",
     "budgets",
     "compare_devices",
+    "compiled",
     "devices",
     "estimate",
     "figures",

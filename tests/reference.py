@@ -368,6 +368,13 @@ def nine_bit_rows(codes: NDArray[np.uint16]) -> NDArray[np.uint8]:
     return np.concatenate([codes.astype(np.uint8), np.packbits(codes > 255, axis=1)], axis=1)
 
 
+def lowest_priority(priority: NDArray[np.float64], candidates: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
+    """The n candidates of lowest priority; of equal ones those of lower index."""
+    marked = np.zeros(priority.size, np.bool_)
+    marked[sorted(np.flatnonzero(candidates), key=lambda column: (priority[column], column))[:n]] = True
+    return marked
+
+
 def path_of_stage(
     jobs: Sequence[Sequence[float]], first_data_s: float, planned_s: float, queued_s: float
 ) -> list[float]:

@@ -87,7 +87,7 @@ class CacheLaws(RuleBasedStateMachine):
     def queues_hold_what_is_resident(self) -> None:
         if not hasattr(self, "cache") or not isinstance(self.cache.policy, QueuePolicy):
             return
-        nodes, rings = self.cache.policy._queues
+        nodes, rings = self.cache.policy.queues
         lists = [walk(nodes, int(ring["sentinel"])) for ring in rings]
         assert [len(members) for members in lists] == rings["length"].tolist()
         assert sorted(itertools.chain(*lists[:3])) == np.flatnonzero(self.cache.resident).tolist()

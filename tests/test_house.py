@@ -22,7 +22,7 @@ CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 LAYERS = [
     {"errors", "installation", "version"},
     {"units", "notebook", "kernels", "shipped", "files", "documents", "expressions", "schema", "threads", "children"},
-    {"listing", "progress"},
+    {"hooks", "listing", "progress"},
     {"model", "registry", "archives", "description"},
     {"profile", "trace", "plugin_files"},
     {"policies", "methods", "budgets", "layouts", "prefetchers", "loads", "calibration", "synthetic", "routes"},

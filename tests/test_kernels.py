@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dipsim import kernels
+from dipsim.kernels.chance import draw
 from dipsim.kernels.lanes import add_where, at_least, set_where
+from dipsim.kernels.lowest_priority import mark_lowest_priority
 from dipsim.kernels.scores import score_value
 
 # Few levels make ties; 0 and the smallest subnormal are always among them.
@@ -386,3 +388,51 @@ def test_paths_of_stages(seed: int, share_absent: float) -> None:
     for t, s in np.ndindex(*shape[:2]):
         expected = reference.path_of_stage(jobs[t, s].tolist(), first_data_s[t, s], planned_s[t, s], queued_s[t, s])
         assert paths[:, t, s].tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def marked_lowest(
+    priority: NDArray[np.float64], candidates: NDArray[np.bool_], n: int, span: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    sets = kernels.pack_bits(candidates[None])
+    marked = np.empty_like(sets)
+    mark_lowest_priority(priority, sets[0], n, span, marked[0])
+    found: NDArray[np.bool_] = kernels.unpack_bits(marked, priority.size)[0]
+    return found
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.floats(allow_nan=False) | st.sampled_from([0.0, -0.0, 1.0, math.inf, -math.inf]), min_size=1),
+    st.integers(0, 10_000),
+    st.tuples(st.integers(-(2**63) + 1, 2**63 - 1), st.integers(0, 2**58)),
+)
+def test_lowest_priorities_from_any_span(values: list[float], seed: int, span: tuple[int, int]) -> None:
+    """Searched for twice: from anywhere, then from where they were."""
+    rng, priority = np.random.default_rng(seed), np.array(values)
+    candidates = rng.random(priority.size) < 0.8
+    candidates[0] = True
+    n = int(rng.integers(1, candidates.sum() + 1))
+    where = np.array(span, np.int64)
+    for _ in range(2):
+        found = marked_lowest(priority, candidates, n, where)
+        np.testing.assert_array_equal(found, reference.lowest_priority(priority, candidates, n))
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-9, 0.0])
+def test_lowest_priorities_in_a_crowd(spread: float) -> None:
+    """More columns near the border than are looked at one by one, or all of them alike."""
+    rng = np.random.default_rng(4)
+    priority, candidates = 1000 + spread * rng.random(9000), rng.random(9000) < 0.9
+    span = np.zeros(2, np.int64)
+    for n in (4000, 4100, 700, 701):
+        found = marked_lowest(priority, candidates, n, span)
+        np.testing.assert_array_equal(found, reference.lowest_priority(priority, candidates, n))
+
+
+def test_draws_are_numpys_bits() -> None:
+    bits, drawn = np.random.PCG64([3, 1, 4]), np.empty(1000)
+    pair = bits.state["state"]
+    words = np.array([word for key in ("state", "inc") for word in divmod(pair[key], 2**64)], np.uint64)
+    for _ in range(3):
+        draw(words, drawn)
+        np.testing.assert_array_equal(drawn, bits.random_raw(1000).astype(np.float64))

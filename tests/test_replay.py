@@ -11,13 +11,25 @@ from hypothesis import strategies as st
 
 from dipsim import Cats, Dip, DipCa, DipsimError, Experts, ExpertsCa
 from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
-from dipsim.cache.replay import ChosenFirst, CompiledReplay, PlainReplay, Replay, Usage
+from dipsim.cache.known_policies import QueuedReplay, ScoredReplay
+from dipsim.cache.plain_replay import PlainReplay
+from dipsim.cache.replay import ChosenFirst, CompiledReplay, Replay, Usage
 from dipsim.methods import Dense, Gate, Glu, Method, Up, in_layer
 from dipsim.model.groups import Group
-from dipsim.policies import Lfu, Lru, Place, policies
+from dipsim.policies import Lfu, Lru, Place, Policy, make
 
 N = 87  # a word of columns and a part of one
-COMPILED = ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")
+COMPILED: dict[str, dict[str, Any]] = {
+    **{name: {} for name in ("lru", "window", "lfu", "lfu-in-cache", "fifo", "belady")},
+    **{name: {} for name in ("clock", "sieve", "s3-fifo", "two-queue", "arc", "random")},
+    "w-tinylfu": {"window": 0.3},
+    "lfu-decay": {"half_life": 3.0},
+    "lfu-decay, all gone after two tokens": {"half_life": 0.001},
+    "lru-k": {"k": 3},
+    "static": {"calibration_tokens": 6},
+    "magnitude": {"half_life": 2.0},
+    "magnitude-blend": {"half_life": 5.0, "short_half_life": 1.5, "last_weight": 0.3},
+}
 METHODS = {
     "dense": Dense(),
     "dip": Dip(keep_input=0.4, keep_glu=0.4),
@@ -52,9 +64,13 @@ def group_of(masking: Method) -> Group:
 
 def twins(name: str, admission: Admission, masking: Method, slots: int) -> tuple[Replay, Replay]:
     place, group = Place(N, slots), group_of(masking)
-    compiled = replay_of(place, policies[name](), admission, masking, group)
-    assert isinstance(compiled, CompiledReplay)
-    return compiled, PlainReplay(WeightCache(place, policies[name](), admission), masking, group)
+    compiled = replay_of(place, policy_of(name), admission, masking, group)
+    assert isinstance(compiled, CompiledReplay | QueuedReplay | ScoredReplay)
+    return compiled, PlainReplay(WeightCache(place, policy_of(name), admission), masking, group)
+
+
+def policy_of(name: str) -> Policy:
+    return make(name.split(",")[0], **COMPILED[name])
 
 
 def assert_same(one: Usage, other: Usage) -> None:
@@ -103,9 +119,9 @@ def test_a_long_sequence_at_full_width(masking: Method) -> None:
     rng = np.random.default_rng(1)
     group, place = Group("down", "glu", 1000, 1, 10, 10.0), Place(1000, 500)
     popular = np.exp(rng.standard_normal(1000))
-    for name in ("lfu", "lru"):
-        compiled = replay_of(place, policies[name](), "always", masking, group)
-        plain = PlainReplay(WeightCache(place, policies[name](), "always"), masking, group)
+    for name in ("lfu", "lru", "clock", "arc", "w-tinylfu", "lfu-decay", "magnitude-blend"):
+        compiled = replay_of(place, policy_of(name), "always", masking, group)
+        plain = PlainReplay(WeightCache(place, policy_of(name), "always"), masking, group)
         for first_token in range(0, 96, 32):
             scores = (np.abs(rng.standard_normal((32, 1000))) * popular).astype(np.float16).view(np.uint16)
             assert_same(compiled.run(Tokens(32, first_token, scores)), plain.run(Tokens(32, first_token, scores)))

@@ -12,12 +12,11 @@ from typing import ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.weight_cache import Admission, WeightCache
+from dipsim.cache.weight_cache import Admission
 from dipsim.kernels import BoolArray, Float32Array, Int32Array, Int64Array, Uint16Array, Uint64Array
-from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
+from dipsim.methods import Method, TopK, choose
 from dipsim.model.groups import Group
 from dipsim.policies import Belady, Fifo, Lfu, LfuInCache, Lru, Place, Policy, Window
-from dipsim.registry import blaming
 
 # Policies whose priority is one integer, which compiled code keeps. A subclass may rank as it likes: exact types only.
 _RANKINGS: dict[type, int] = {
@@ -140,17 +139,6 @@ class Replay(Protocol):
         """
 
 
-def replay_of(place: Place, policy: Policy, admission: Admission, masking: Method, group: Group) -> Replay:
-    """The cache of one place: compiled as far as method and policy are known to the kernels, else token by token."""
-    top_k = None if group.site is None else top_k_of(masking, place.layer, group)
-    own, ranking = in_layer(masking, place.layer), ranking_of(policy)
-    if ranking is not None and (top_k is not None or group.site is None):
-        return CompiledReplay(place, ranking, admission, top_k)
-    if ranking is not None and not own.looks_at_residency:
-        return ChosenFirst(CompiledReplay(place, ranking, admission, None), own, group)
-    return PlainReplay(WeightCache(place, policy, admission), own, group)
-
-
 class NoColumns(Replay):
     """A group that a layer does not have: nothing is used there, whatever the scores."""
 
@@ -197,61 +185,14 @@ def usage_of(active: BoolArray, missed: BoolArray, scores: Uint16Array | None, h
     counts: Int64Array = np.zeros((len(active), 5), np.int64)
     counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
     if scores is not None:
-        for t in range(len(active)):
-            counts[t, 2:] = kernels.score_sum(scores[t], active[t])
+        kernels.score_sums(scores, active, counts)
     return Usage.of(active, missed, counts, held)
-
-
-class PlainReplay(Replay):
-    """Any method and any policy, one token after another."""
-
-    is_plain: ClassVar[bool] = True
-
-    def __init__(self, cache: WeightCache, masking: Method, group: Group) -> None:
-        self._cache = cache
-        self._masking = masking
-        self._group = group
-        self._n_before = 0
-
-    def start(self) -> None:
-        """The cache is empty."""
-        self._n_before = 0
-        self._cache.start()
-
-    def run(self, tokens: Tokens) -> Usage:
-        """See `Replay`."""
-        n_tokens, first_token, scores, next_use, masks, tells_held = tokens
-        if first_token < 0:
-            self._n_before = 1
-        resident = self._cache.resident
-        shape = n_tokens, resident.size
-        active: BoolArray = masks if masks is not None else np.full(shape, scores is None)
-        missed: BoolArray = np.empty(shape, np.bool_)
-        counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
-        held: BoolArray | None = np.empty(shape, np.bool_) if tells_held else None
-        for t in range(n_tokens):
-            if held is not None:
-                held[t] = resident
-            own = None if scores is None else scores[t]
-            if own is not None:
-                if masks is None:
-                    seen = resident.copy() if self._masking.looks_at_residency else np.zeros_like(resident)
-                    select(self._masking, self._group, own, seen, first_token + t, active[t])
-                counts[t, 2:] = kernels.score_sum(own, active[t])
-            check_mask(self._masking, self._group, active[t])
-            np.logical_and(active[t], ~resident, out=missed[t])
-            with blaming(self._cache.policy, lambda: f"policy {type(self._cache.policy).__name__}"):
-                if next_use is not None:
-                    self._cache.policy.foresee(next_use[t])
-                self._cache.update(active[t], own, first_token + t + self._n_before)
-        counts[:, 0], counts[:, 1] = active.sum(axis=1), missed.sum(axis=1)
-        return Usage.of(active, missed, counts, held)
 
 
 class ChosenFirst(Replay):
     """A method that does not look at residency chooses for all tokens, then a compiled cache runs through the masks."""
 
-    def __init__(self, cache: CompiledReplay, masking: Method, group: Group) -> None:
+    def __init__(self, cache: Replay, masking: Method, group: Group) -> None:
         self._cache = cache
         self._masking = masking
         self._group = group

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dipsim import kernels
+from dipsim.cache.costed_cache import CostedCache
 from dipsim.cache.replay import GUESSES, NO_SCORES, Ranking, Replay, Tokens, Usage, ranking_of
-from dipsim.cache.weight_cache import Admission, WeightCache
+from dipsim.cache.weight_cache import Admission
 from dipsim.kernels import BoolArray, Float32Array, Int64Array, Uint16Array
 from dipsim.methods import Method, TopK, check_mask, choose, in_layer, select, top_k_of
 from dipsim.model.groups import Group
@@ -154,7 +155,7 @@ class _Plain:
 
     def __init__(self, cache: SharedCache, policy: Policy, admission: Admission) -> None:
         self._shared = cache
-        self._cache = WeightCache(cache.place, policy, admission, cache.costs, cache.capacity)
+        self._cache = CostedCache(cache.place, policy, admission, cache.costs, cache.capacity)
         n = cache.place.n_columns
         self._active: BoolArray = np.zeros(n, np.bool_)
         self._scores: Uint16Array = np.zeros(n, np.uint16)

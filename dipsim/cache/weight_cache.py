@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.errors import DipsimError
 from dipsim.kernels import BoolArray, Int64Array, Uint16Array
-from dipsim.policies import Place, Policy
+from dipsim.policies import Place, Policy, ScorePolicy, priority_of, wrong_priority
 from dipsim.registry import blaming
 
 Admission = Literal["always", "priority"]
 ADMISSIONS: tuple[Admission, ...] = ("always", "priority")
 
 
+_NO_SCORES: Uint16Array = np.empty(0, np.uint16)
+
+
+class Used(NamedTuple):
+    """What a token uses of a cache.
+
+    Attributes:
+        active, missed: bool [column], missed are those that are not resident.
+        columns, missed_columns: the same, their indices, ascending.
+    """
+
+    active: BoolArray
+    missed: BoolArray
+    columns: Int64Array
+    missed_columns: Int64Array
+
+
 class WeightCache:
-    """Columns of one (layer, group) in DRAM, or of all of them.
+    """Columns of one (layer, group) in DRAM.
 
     Args:
         place: columns of the group and slots, the most of them that fit.
@@ -26,43 +43,40 @@ class WeightCache:
         admission: `always`: the active columns enter and victims are resident inactive columns; if the misses do
             not fit even then, the highest-scoring ones are admitted. `priority`: of resident and active columns the
             best are kept (bypass).
-        costs: int64 [column], what each takes of the capacity; a slot unless given. Columns that are active together
-            cost the same.
-        capacity: of the cache; its slots unless given.
 
     Attributes:
         resident: bool [column].
     """
 
-    def __init__(
-        self,
-        place: Place,
-        policy: Policy,
-        admission: Admission = "always",
-        costs: Int64Array | None = None,
-        capacity: int | None = None,
-    ) -> None:
+    def __init__(self, place: Place, policy: Policy, admission: Admission = "always") -> None:
         self.place = place
         self.policy = policy
         self.admission = admission
-        self._outdated: Callable[[int], BoolArray] | None = getattr(policy, "outdated", None)
         self.resident: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._victims: BoolArray = np.zeros(place.n_columns, np.bool_)
-        self._costs: Int64Array = np.ones(place.n_columns, np.int64) if costs is None else costs
-        self._dearest = int(self._costs.max())
-        self._capacity = place.slots if capacity is None else capacity
-        self._used = 0  # of the capacity
+        self._bypasses = admission == "priority"
+        self._n_resident = 0
+        self._outdated: Callable[[int], BoolArray] | None = getattr(policy, "outdated", None)
+        # One that chooses in its own way is asked.
+        self._ranked = ranking_by_priority(policy)
+        self._candidates, self._victims = np.zeros((2, place.n_columns), np.bool_)
+        self._span: Int64Array = np.zeros(2, np.int64)
+        self._guess: Int64Array = np.full(2, kernels.ANY_THRESHOLD, np.int64)
         self._start_policy()
 
     def start(self) -> None:
         """A new sequence: nothing is resident."""
         self.resident[:] = False
-        self._used = 0
+        self._n_resident = 0
         self._start_policy()
 
     def _start_policy(self) -> None:
         with blaming(self.policy, lambda: f"policy {type(self.policy).__name__}: start"):
             self.policy.start(self.place)
+
+    @property
+    def _is_nothing(self) -> bool:
+        """Whether nothing fits."""
+        return self.place.slots == 0
 
     def update(self, active: BoolArray, scores: Uint16Array | None, token: int) -> None:
         """The cache after a token that used the active columns.
@@ -73,77 +87,79 @@ class WeightCache:
                 group is dense, then lower indices are.
             token: index in the sequence.
         """
-        if self._capacity == 0:
+        self.take(self.look_up(active, np.empty(active.size, np.bool_)), scores, token)
+
+    def look_up(self, active: BoolArray, missed: BoolArray) -> Used:
+        """What is used of what is resident; `missed` is to be filled. A policy may keep the indices that it is told."""
+        columns, missed_columns = np.empty(active.size, np.int64), np.empty(active.size, np.int64)
+        n_active, n_missed = kernels.look_up(active, self.resident, missed, columns, missed_columns)
+        return Used(active, missed, columns[:n_active], missed_columns[:n_missed])
+
+    def take(self, used: Used, scores: Uint16Array | None, token: int) -> None:
+        """As `update`, of what was looked up."""
+        if self._is_nothing:
             return
         if self.policy.needs_scores and scores is not None:
             values = np.empty(scores.size, np.float32)
             kernels.score_values(scores, values)
             self.policy.on_scores(values, token)
-        columns = np.flatnonzero(active)
-        missed = columns[~self.resident[columns]]
-        self.policy.on_access(columns, token)
-        self.policy.on_insert(missed, token)
-        expired = self._expire(active, token)
-        if self.admission == "priority":
-            self.resident[missed] = True
-            self._used += self._cost(missed)
-            gone = self._evict(self.resident, self._used - self._capacity)
-        else:
-            gone = self._admit(active, missed, scores)
-        gone = np.concatenate([expired, gone])
+        self.policy.on_access(used.columns, token)
+        self.policy.on_insert(used.missed_columns, token)
+        expired = None if self._outdated is None else self._expire(used.active, self._outdated(token))
+        gone = self._settle(used, scores)
+        if expired is not None and expired.size:
+            gone = np.concatenate([expired, gone])
         if gone.size:
             self.policy.on_evict(gone, token)
 
-    def _expire(self, active: BoolArray, token: int) -> Int64Array:
+    def _expire(self, active: BoolArray, outdated: BoolArray) -> Int64Array:
         """Who leaves whether or not there is room."""
-        if self._outdated is None:
-            return np.empty(0, np.int64)
-        leaving = np.flatnonzero(self.resident & ~active & self._outdated(token))
+        leaving = np.flatnonzero(self.resident & ~active & outdated)
         self.resident[leaving] = False
-        self._used -= self._cost(leaving)
+        self._n_resident -= leaving.size
         return leaving
 
-    def _cost(self, columns: Int64Array) -> int:
-        return int(self._costs[columns].sum())
+    def _settle(self, used: Used, scores: Uint16Array | None) -> Int64Array:
+        """Misses enter and others make room; returns who leaves or is refused."""
+        n_missed, known = used.missed_columns.size, _NO_SCORES if scores is None else scores
+        if self._n_resident + n_missed <= self.place.slots:
+            self.resident |= used.missed
+            self._n_resident += n_missed
+            return used.missed_columns[:0]
+        gone: Int64Array = np.empty(used.active.size, np.int64)
+        room = self._bypasses, self.place.slots, used.active, used.missed, n_missed, self.resident, self._n_resident
+        if self._ranked is not None:
+            priority = priority_of(self._ranked, used.active.size)
+            n_resident, n_gone = kernels.settle_lowest(*room, known, priority, self._span, self._guess, gone)
+            if n_resident < 0:
+                raise wrong_priority(self._ranked, used.active.size)
+            self._n_resident = n_resident
+            return gone[:n_gone]
+        n_victims = kernels.find_candidates(*room, self._candidates)
+        self._victims[:] = False
+        if n_victims:
+            self.policy.victims(self._candidates, n_victims, self._victims)
+        n_room = n_missed if self._bypasses else self.place.slots - self._n_resident + n_victims
+        n_admitted, n_gone = kernels.settle_chosen(
+            *(n_room, known, used.missed, n_missed, self.resident, self._candidates, n_victims, self._victims),
+            *(self._guess, gone),
+        )
+        if n_admitted < 0:
+            raise wrong_victims(self.policy, -1 - n_admitted, n_victims)
+        self._n_resident += n_admitted - n_victims
+        return gone[:n_gone]
 
-    def _admit(self, active: BoolArray, missed: Int64Array, scores: Uint16Array | None) -> Int64Array:
-        """Misses enter and inactive columns make room; returns who leaves or is refused."""
-        if missed.size == 0:
-            return missed
-        victims = self._evict(self.resident & ~active, self._used + self._cost(missed) - self._capacity)
-        admitted = self._highest_scoring(missed, (self._capacity - self._used) // int(self._costs[missed[0]]), scores)
-        self.resident[missed[admitted]] = True
-        self._used += self._cost(missed[admitted])
-        return np.concatenate([victims, missed[~admitted]])
 
-    def _evict(self, candidates: BoolArray, excess: int) -> Int64Array:
-        """Candidates leave, one after another, until the excess is gone, or they are."""
-        gone = [np.empty(0, np.int64)]
-        n_left = int(candidates.sum()) if excess > 0 else 0
-        while excess > 0 and n_left:
-            # As many as are needed if all are of the dearest.
-            victims = self._leave(candidates, min(n_left, -(-excess // self._dearest)))
-            gone.append(victims)
-            excess -= self._cost(victims)
-            n_left -= victims.size
-            candidates = candidates & self.resident
-        return np.sort(np.concatenate(gone))
+def ranking_by_priority(policy: Policy) -> ScorePolicy | None:
+    """The policy, where it leaves it to `ScorePolicy` who leaves."""
+    if not isinstance(policy, ScorePolicy) or type(policy).victims is not ScorePolicy.victims:
+        return None
+    return None if "victims" in vars(policy) else policy
 
-    def _leave(self, candidates: BoolArray, n_victims: int) -> Int64Array:
-        self.policy.victims(candidates, n_victims, self._victims)
-        victims = np.flatnonzero(self._victims)
-        if victims.size != n_victims or not candidates[victims].all():
-            raise DipsimError(
-                f"policy {type(self.policy).__name__}: victims() chose {victims.size} columns; "
-                f"must be exactly {n_victims} of the candidates"
-            )
-        self.resident[victims] = False
-        self._used -= self._cost(victims)
-        return victims
 
-    def _highest_scoring(self, missed: Int64Array, n: int, scores: Uint16Array | None) -> BoolArray:
-        """Which of the missed columns are the n best; without scores, the lowest indices."""
-        chosen: BoolArray = np.arange(missed.size) < n
-        if scores is not None and n < missed.size:
-            kernels.top_k(scores[missed], n, chosen)
-        return chosen
+def wrong_victims(policy: Policy, n_chosen: int, n_victims: int) -> DipsimError:
+    """What is said of a choice of others, of too many or of too few."""
+    return DipsimError(
+        f"policy {type(policy).__name__}: victims() chose {n_chosen} columns; must be exactly {n_victims} of the "
+        "candidates"
+    )

@@ -7,7 +7,9 @@ Selection works on integer sort keys, so it is exact and the same on every machi
 from dipsim.kernels.compiled_code import own_place
 
 with own_place():
-    import dipsim.kernels.queues  # noqa: F401
+    import dipsim.kernels.hooks
+    import dipsim.kernels.queues
+    import dipsim.kernels.scored  # noqa: F401
     from dipsim.kernels.arrays import (
         Amount,
         BoolArray,
@@ -22,10 +24,13 @@ with own_place():
     from dipsim.kernels.bits import count_bits, pack_bits, unpack_bits
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
+    from dipsim.kernels.hooked_replay import replay_hooked
     from dipsim.kernels.lowest import choose_victims, mark_lowest
+    from dipsim.kernels.making_room import find_candidates, look_up, score_sums, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.paths import path_of_stages
     from dipsim.kernels.products import add_columns
+    from dipsim.kernels.queued_replay import replay_queued
     from dipsim.kernels.reads import batch_reads, costs_by_read
     from dipsim.kernels.replay import (
         ENTRY,
@@ -38,6 +43,7 @@ with own_place():
     )
     from dipsim.kernels.reweighted import ANY_THRESHOLD, reweighted_top_k
     from dipsim.kernels.rules import N_SEARCHES, choose_columns
+    from dipsim.kernels.scored_replay import replay_scored
     from dipsim.kernels.scores import (
         LARGEST_FINITE,
         SHARE_ULP,
@@ -95,17 +101,25 @@ __all__ = [
     "count_bits",
     "count_patterns",
     "count_true",
+    "find_candidates",
     "first_bad",
     "link_columns",
+    "look_up",
     "mark_lowest",
     "next_uses",
     "pack_bits",
     "path_of_stages",
     "read_codes",
+    "replay_hooked",
+    "replay_queued",
+    "replay_scored",
     "replay_tokens",
     "reweighted_top_k",
     "score_sum",
+    "score_sums",
     "score_values",
+    "settle_chosen",
+    "settle_lowest",
     "share_replay",
     "share_tokens",
     "stack_distances",

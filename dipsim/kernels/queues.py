@@ -77,27 +77,48 @@ def _oldest(nodes, rings, which, candidates):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
+def _renew(nodes, rings, which, column):  # type: ignore[no-untyped-def]
+    """A column becomes the newest of the list that it is in."""
+    newer, older, sentinel = nodes[column].newer, nodes[column].older, rings[which].sentinel
+    nodes[older].newer = newer
+    nodes[newer].older = older
+    newest = nodes[sentinel].older
+    nodes[column].older, nodes[column].newer = newest, sentinel
+    nodes[newest].newer = column
+    nodes[sentinel].older = column
+
+
+@numba.njit(cache=True)
 def touch(kind, nodes, rings, columns):  # type: ignore[no-untyped-def]
     """These columns are used, in this order; those that are not resident matter to W-TinyLFU alone."""
+    if kind in (CLOCK, SIEVE, S3_FIFO):
+        # Those that are not resident begin anew when they enter: so nobody has to ask.
+        most = _MOST_USES if kind == S3_FIFO else 1
+        for column in columns:
+            nodes[column].uses = min(nodes[column].uses + 1, most)
+        return
     for column in columns:
+        which = nodes[column].where
         if kind == W_TINYLFU:
             nodes[column].uses += 1
-        which = nodes[column].where
         if not 0 <= which < GHOSTS:
             continue
-        if kind in (CLOCK, SIEVE, S3_FIFO):
-            nodes[column].uses = min(nodes[column].uses + 1, _MOST_USES if kind == S3_FIFO else 1)
-        elif kind == ARC or (kind == TWO_QUEUE and which == _AM):
-            _move(nodes, rings, _T2, column)
-        elif kind == W_TINYLFU:
+        if kind == W_TINYLFU:
             _promote(nodes, rings, column)
+        elif which == _T2:
+            _renew(nodes, rings, _T2, column)
+        elif kind == ARC:
+            _move(nodes, rings, _T2, column)
     if kind == W_TINYLFU:
         _age(nodes, rings, columns.size)
 
 
 @numba.njit(cache=True)
 def _promote(nodes, rings, column):  # type: ignore[no-untyped-def]
-    _move(nodes, rings, _WINDOW if nodes[column].where == _WINDOW else _PROTECTED, column)
+    if nodes[column].where != _PROBATION:
+        _renew(nodes, rings, nodes[column].where, column)
+        return
+    _move(nodes, rings, _PROTECTED, column)
     if rings[_PROTECTED].length > rings[_PROTECTED].limit:
         _move(nodes, rings, _PROBATION, nodes[rings[_PROTECTED].sentinel].newer)
 

@@ -8,14 +8,18 @@ from dipsim.policies.protocol import (
     make,
     name_and_options,
     policies,
+    priority_of,
     register_policy,
+    wrong_priority,
 )
-from dipsim.policies.queued import Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
-from dipsim.policies.scored import LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
+from dipsim.policies.queued import QUEUED, Arc, Clock, QueuePolicy, S3Fifo, Sieve, TwoQueue, WTinyLfu
+from dipsim.policies.scored import SCORED, LfuDecay, LruK, Magnitude, MagnitudeBlend, Random, Static
 from dipsim.policies.use_counts import save_use_counts
 from dipsim.registry import lists_when_called
 
 __all__ = [
+    "QUEUED",
+    "SCORED",
     "Arc",
     "Belady",
     "Clock",
@@ -42,8 +46,10 @@ __all__ = [
     "make",
     "name_and_options",
     "policies",
+    "priority_of",
     "register_policy",
     "save_use_counts",
+    "wrong_priority",
 ]
 
 lists_when_called(__name__)

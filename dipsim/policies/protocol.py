@@ -138,13 +138,30 @@ class ScorePolicy:
         Raises:
             DipsimError: `priority` is no longer one number per column.
         """
-        priority = np.asarray(self.priority, np.float64)
-        if priority.shape != candidates.shape or np.isnan(priority).any():
-            raise DipsimError(
-                f"policy {type(self).__name__}: priority: got shape {priority.shape}; must be one number for each of "
-                f"{candidates.size} columns, and none of them NaN"
-            )
+        priority = priority_of(self, candidates.size)
+        if np.isnan(priority).any():
+            raise wrong_priority(self, candidates.size)
         kernels.choose_victims(priority, candidates, n_victims, out)
+
+
+def priority_of(policy: ScorePolicy, n_columns: int) -> Float64Array:
+    """A policy's priorities.
+
+    Raises:
+        DipsimError: they are no longer one number per column.
+    """
+    priority: Float64Array = np.ascontiguousarray(policy.priority, np.float64)
+    if priority.shape != (n_columns,):
+        raise wrong_priority(policy, n_columns)
+    return priority
+
+
+def wrong_priority(policy: ScorePolicy, n_columns: int) -> DipsimError:
+    """What is said of priorities that rank nothing."""
+    return DipsimError(
+        f"policy {type(policy).__name__}: priority: got shape {np.shape(policy.priority)}; must be one number for each "
+        f"of {n_columns} columns, and none of them NaN"
+    )
 
 
 _HOOKS = ("start", "foresee", "on_scores", "on_access", "on_insert", "on_evict", "victims")

@@ -22,7 +22,12 @@ _NONE: Int64Array = np.empty(0, np.int64)
 
 
 class QueuePolicy(Policy):
-    """What the queue policies share: columns enter when it is known who leaves for them."""
+    """What the queue policies share: columns enter when it is known who leaves for them.
+
+    Attributes:
+        kind: a constant of the kernels, which know these very classes as a whole (`QUEUED`).
+        queues: their state, from `start` on.
+    """
 
     needs_future: ClassVar[bool] = False
     needs_scores: ClassVar[bool] = False
@@ -31,7 +36,7 @@ class QueuePolicy(Policy):
     def start(self, place: Place) -> None:
         """Empty queues, no ghosts."""
         self._slots = place.slots
-        self._queues: Queues = empty(place.n_columns, self.limits(place.slots))
+        self.queues: Queues = empty(place.n_columns, self.limits(place.slots))
         self._entering = _NONE
 
     def limits(self, slots: int) -> list[int]:
@@ -41,26 +46,26 @@ class QueuePolicy(Policy):
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Reuse of resident columns."""
         if self._entering.size:  # nobody had to leave for them: their bytes are fewer than the mean
-            queues.enter(self.kind, *self._queues, self._entering)
+            queues.enter(self.kind, *self.queues, self._entering)
             self._entering = _NONE
-        queues.touch(self.kind, *self._queues, columns)
+        queues.touch(self.kind, *self.queues, columns)
 
     def on_insert(self, columns: Int64Array, token: int) -> None:
         """The columns enter now if there is room for all of them."""
-        if n_resident(self._queues) + columns.size <= self._slots:
-            queues.enter(self.kind, *self._queues, columns)
+        if n_resident(self.queues) + columns.size <= self._slots:
+            queues.enter(self.kind, *self.queues, columns)
         else:
             self._entering = columns
 
     def on_evict(self, columns: Int64Array, token: int) -> None:
         """Columns that have not left by their queue's own choice were refused."""
-        queues.enter(self.kind, *self._queues, self._entering)
+        queues.enter(self.kind, *self.queues, self._entering)
         self._entering = _NONE
-        queues.forget(self.kind, *self._queues, columns)
+        queues.forget(self.kind, *self.queues, columns)
 
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
         """The candidates whose turn it is."""
-        queues.evict(self.kind, *self._queues, self._entering, candidates, n_victims, out)
+        queues.evict(self.kind, *self.queues, self._entering, candidates, n_victims, out)
         self._entering = _NONE
 
 
@@ -184,6 +189,9 @@ class WTinyLfu(QueuePolicy):
         """Window, main part, its protected segment."""
         window = max(1, int(slots * self.window))
         return [window, slots - window, (slots - window) * 4 // 5]
+
+
+QUEUED: tuple[type[QueuePolicy], ...] = (Clock, Sieve, S3Fifo, TwoQueue, Arc, WTinyLfu)
 
 
 def _check_share(name: str, share: float) -> None:

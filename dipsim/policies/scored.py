@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from dipsim import kernels
 from dipsim.errors import DipsimError
-from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int64Array
+from dipsim.kernels import BoolArray, Float32Array, Float64Array, Int64Array, Uint64Array, scored
 from dipsim.policies.protocol import Place, ScorePolicy, register_policy
 from dipsim.policies.use_counts import load_use_counts
 
@@ -25,9 +25,32 @@ _LONGEST_HISTORY = 64
 _HEAVIEST = 1_000_000
 
 
+_NO_MEMORY: Float64Array = np.empty((0, 0))
+_NO_OPTIONS: Float64Array = np.empty(0)
+_NO_WORDS: Uint64Array = np.empty(0, np.uint64)
+
+
+class ScoredState(NamedTuple):
+    """A policy's state as the kernels know it, of which they change the arrays: see `kernels.scored.rank_used`."""
+
+    kind: int
+    priority: Float64Array
+    memory: Float64Array = _NO_MEMORY
+    options: Float64Array = _NO_OPTIONS
+    words: Uint64Array = _NO_WORDS
+
+
+class KnownPolicy(ScorePolicy):
+    """What the kernels know as a whole, as long as no class derives from it (`SCORED`)."""
+
+    def state(self) -> ScoredState:
+        """From `start` on."""
+        raise NotImplementedError
+
+
 @register_policy("random")
 @dataclass
-class Random(ScorePolicy):
+class Random(KnownPolicy):
     """Evict any column: the floor that a policy must beat.
 
     Source: Belady, IBM Systems Journal 5(2), 1966.
@@ -47,6 +70,12 @@ class Random(ScorePolicy):
         # The bare bit stream is what numpy keeps the same from version to version.
         self._bits = np.random.PCG64([self.seed, place.layer, *place.group.encode()])
 
+    def state(self) -> ScoredState:
+        """Upper and lower word of the stream's state and of its increment."""
+        pair = self._bits.state["state"]
+        words = [word for key in ("state", "inc") for word in divmod(pair[key], 2**64)]
+        return ScoredState(scored.CHANCE, self.priority, words=np.array(words, np.uint64))
+
     def victims(self, candidates: BoolArray, n_victims: int, out: BoolArray) -> None:
         """Fresh random numbers decide."""
         self.priority = self._bits.random_raw(candidates.size).astype(np.float64)
@@ -55,7 +84,7 @@ class Random(ScorePolicy):
 
 @register_policy("lfu-decay")
 @dataclass
-class LfuDecay(ScorePolicy):
+class LfuDecay(KnownPolicy):
     """Evict the least used column, uses fading by half every half_life.
 
     Source: LRFU, Lee et al., IEEE Trans. Computers 50(12), 2001.
@@ -76,6 +105,10 @@ class LfuDecay(ScorePolicy):
         self._fading = _fading(self.half_life * place.n_batches)
         self._last_use: Float64Array = np.full(place.n_columns, -1.0)
 
+    def state(self) -> ScoredState:
+        """Last uses, and what a count is multiplied with."""
+        return ScoredState(scored.FADED_COUNT, self.priority, self._last_use[None], np.array([self._fading]))
+
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the faded count: it stays below 1 / (1 - fading), however long the sequence."""
         self.priority *= self._fading
@@ -94,7 +127,7 @@ class LfuDecay(ScorePolicy):
 
 @register_policy("lru-k")
 @dataclass
-class LruK(ScorePolicy):
+class LruK(KnownPolicy):
     """Evict the column whose k-th last use is longest ago.
 
     Source: O'Neil, O'Neil and Weikum, SIGMOD 1993.
@@ -116,6 +149,10 @@ class LruK(ScorePolicy):
         super().start(place)
         self._uses: Float64Array = np.full((self.k, place.n_columns), -1.0)
 
+    def state(self) -> ScoredState:
+        """The last k uses."""
+        return ScoredState(scored.KTH_USE, self.priority, self._uses)
+
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the time of the k-th last use, then that of the last."""
         self._uses[:-1, columns] = self._uses[1:, columns]
@@ -125,7 +162,7 @@ class LruK(ScorePolicy):
 
 @register_policy("static")
 @dataclass
-class Static(ScorePolicy):
+class Static(KnownPolicy):
     """Keep a fixed hot set, counted in a calibration prefix or a file.
 
     Source: as PowerInfer's hot neurons, Song et al., SOSP 2024.
@@ -153,21 +190,25 @@ class Static(ScorePolicy):
             return
         super().start(place)
         self._place = place
-        self._batches_left = self.calibration_tokens * place.n_batches
+        self._n_left: Float64Array = np.array([float(self.calibration_tokens * place.n_batches)])
         if self.path is not None:
             self.priority = load_use_counts(self.path, place)
-            self._batches_left = 0
+            self._n_left[0] = 0
+
+    def state(self) -> ScoredState:
+        """How many uses are still counted."""
+        return ScoredState(scored.FIXED_COUNT, self.priority, options=self._n_left)
 
     def on_access(self, columns: Int64Array, token: int) -> None:
         """Priority is the use count of the calibration."""
-        if self._batches_left > 0:
+        if self._n_left[0] > 0:
             self.priority[columns] += 1
-            self._batches_left -= 1
+            self._n_left[0] -= 1
 
 
 @register_policy("magnitude")
 @dataclass
-class Magnitude(ScorePolicy):
+class Magnitude(KnownPolicy):
     """Evict the column of lowest fading average score.
 
     Source: exponential smoothing (Brown, 1956) of scores.
@@ -190,6 +231,10 @@ class Magnitude(ScorePolicy):
         super().start(place)
         self._place = place
 
+    def state(self) -> ScoredState:
+        """What an average is multiplied with."""
+        return ScoredState(scored.AVERAGE_SCORE, self.priority, options=np.array([_fading(self.half_life)]))
+
     def on_scores(self, scores: Float32Array, token: int) -> None:
         """Priority is the average score."""
         fading, own = _fading(self.half_life), self._place.part_at(token)
@@ -199,7 +244,7 @@ class Magnitude(ScorePolicy):
 
 @register_policy("magnitude-blend")
 @dataclass
-class MagnitudeBlend(ScorePolicy):
+class MagnitudeBlend(KnownPolicy):
     """Evict the lowest blend of a long and a short average and last score.
 
     Source: dipsim's repository, benchmarks/studies/README.md, "Beating LFU".
@@ -234,7 +279,12 @@ class MagnitudeBlend(ScorePolicy):
         super().start(place)
         self._place = place
         self._scores: Float32Array | None = None
-        self._long, self._short = np.zeros((2, place.n_columns))
+        self._averages: Float64Array = np.zeros((2, place.n_columns))
+
+    def state(self) -> ScoredState:
+        """The averages, what they are multiplied with, and what they weigh."""
+        options = [_fading(self.half_life), _fading(self.short_half_life), self.short_weight, self.last_weight]
+        return ScoredState(scored.BLENDED_SCORE, self.priority, self._averages, np.array(options, np.float64))
 
     def on_scores(self, scores: Float32Array, token: int) -> None:
         """Kept until it is known how many columns are active."""
@@ -249,12 +299,16 @@ class MagnitudeBlend(ScorePolicy):
         values /= max(threshold, _LEAST_SCORE)
         np.minimum(values, _MOST_THRESHOLDS, out=values)
         own = self._place.part_at(token)
-        for average, half_life in ((self._long, self.half_life), (self._short, self.short_half_life)):
+        long, short = self._averages
+        for average, half_life in ((long, self.half_life), (short, self.short_half_life)):
             fading = _fading(half_life)
             average[own] *= fading
             average[own] += (1 - fading) * values
-        self.priority[own] = self._long[own] + self.short_weight * self._short[own]
+        self.priority[own] = long[own] + self.short_weight * short[own]
         self.priority[own] += self.last_weight * values
+
+
+SCORED: tuple[type[KnownPolicy], ...] = (Random, LfuDecay, LruK, Static, Magnitude, MagnitudeBlend)
 
 
 def _fading(half_life: float) -> float:
