@@ -49,7 +49,11 @@ class compiled:  # noqa: N801 - a decorator
         Raises:
             DipsimError: numba cannot compile it.
         """
-        return hooks.hook_of(self.function, len(self._options), self._is_select)
+        try:
+            return hooks.hook_of(self.function, len(self._options), self._is_select)
+        except hooks.CannotCompile as error:
+            told = " ".join(str(error).split())[:400]
+            raise DipsimError(f"{self.function.__qualname__}: cannot be compiled: {told}") from error
 
     def options(self, owner: object) -> Float64Array:
         """Their values."""

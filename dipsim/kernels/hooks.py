@@ -12,9 +12,9 @@ import numpy as np
 from numba import types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from dipsim.errors import DipsimError
 from dipsim.kernels.compiled_code import entry
 
+CannotCompile: type[Exception] = numba.core.errors.NumbaError
 _TOKENS = 2.0**26  # of a use count and a token's index in one number
 _PRIORITY = _OPTIONS = types.float64[::1]
 _MASK = types.boolean[::1]
@@ -34,15 +34,11 @@ def hook_of(function: Callable[..., None], n_options: int, is_select: bool = Fal
         is_select: whether it is a method's `select`, not a policy's hook.
 
     Raises:
-        DipsimError: numba cannot compile it.
+        CannotCompile: numba cannot.
     """
     own = numba.njit(nogil=True)(function)
     hook: Any = _select(own, n_options) if is_select else _on_columns(own, n_options)
-    try:
-        hook.compile(ON_SCORES if is_select else ON_COLUMNS)
-    except numba.core.errors.NumbaError as error:
-        told = " ".join(str(error).split())[:400]
-        raise DipsimError(f"{function.__qualname__}: cannot be compiled: {told}") from error
+    hook.compile(ON_SCORES if is_select else ON_COLUMNS)
     hook.disable_compile()
     return hook
 
