@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +19,7 @@ from dipsim import DipsimError
 from dipsim.cache import ADMISSIONS, Admission, Tokens, WeightCache, replay_of
 from dipsim.cache.hooked_replay import HookedReplay
 from dipsim.cache.plain_replay import PlainReplay
+from dipsim.kernels.hooks import compile_once
 from dipsim.methods import Method
 from dipsim.policies import Fifo, Lfu, LfuInCache, Lru, Place, Policy
 
@@ -206,3 +210,19 @@ def test_what_goes_wrong_is_named() -> None:
     ):
         with pytest.raises(DipsimError, match=message):
             run_once(policy, masking)
+
+
+def test_threads_that_ask_at_once_get_what_is_compiled_once() -> None:
+    """Each layer has a thread of its own, and all of them meet a hook for the first time."""
+
+    def double(values):  # type: ignore[no-untyped-def]
+        return values * 2
+
+    function, ready = numba.njit(double), Barrier(4)
+
+    def ask(_: int) -> float:
+        ready.wait()
+        return float(compile_once(function, numba.types.float64(numba.types.float64))(21.0))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == 4 * [42.0]

@@ -6,17 +6,14 @@ column by column.
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
 from dipsim.kernels.bits import count_set, pack, unpack
 from dipsim.kernels.compiled_code import entry
-from dipsim.kernels.hooks import ON_COLUMNS, ON_SCORES
+from dipsim.kernels.hooks import ON_COLUMNS, ON_SCORES, compile_once
 from dipsim.kernels.making_room import list_columns, settle
 from dipsim.kernels.rules import choose_set
 from dipsim.kernels.scores import set_sum, whole_words
@@ -101,20 +98,11 @@ def _replay(  # type: ignore[no-untyped-def]
     return FINE
 
 
-@cache
-def _compiled() -> Any:
-    """The loop, once for all hooks, when it is first asked for."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", numba.core.errors.NumbaExperimentalFeatureWarning)
-        _replay.compile(
-            (
-                *(_SELECT, _HOOK, _HOOK, _HOOK, *4 * [types.boolean], *4 * [_NUMBERS], _SCORES, types.float32[::1]),
-                *(*4 * [types.int64], _NUMBERS, types.boolean, *3 * [types.int64]),
-                *(_SET, _WHOLE_ROWS, types.int64[::1], _SETS, _SETS, _WHOLE_ROWS, _SETS),
-            )
-        )
-    _replay.disable_compile()
-    return _replay
+_SIGNATURE = (
+    *(_SELECT, _HOOK, _HOOK, _HOOK, *4 * [types.boolean], *4 * [_NUMBERS], _SCORES, types.float32[::1]),
+    *(*4 * [types.int64], _NUMBERS, types.boolean, *3 * [types.int64]),
+    *(_SET, _WHOLE_ROWS, types.int64[::1], _SETS, _SETS, _WHOLE_ROWS, _SETS),
+)
 
 
 def replay_hooked(*arguments: Any) -> int:
@@ -137,5 +125,5 @@ def replay_hooked(*arguments: Any) -> int:
     Returns:
         `FINE`, or `EMPTY_MASK`, or `NO_NUMBER` where a priority is NaN.
     """
-    found: int = _compiled()(*arguments)
+    found: int = compile_once(_replay, _SIGNATURE)(*arguments)
     return found

@@ -3,8 +3,10 @@ compiled anew."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numba
@@ -22,6 +24,18 @@ _MASK = types.boolean[::1]
 # token, the mask and options.
 ON_COLUMNS = types.void(_PRIORITY, types.int64[::1], types.int64, _OPTIONS)
 ON_SCORES = types.void(types.uint16[::1], _MASK, types.int64, _MASK, _OPTIONS)
+_COMPILING = Lock()
+
+
+def compile_once(function: Any, signature: Any) -> Any:
+    """The function, compiled for one signature and no other, whichever thread comes first."""
+    with _COMPILING:
+        if not function.signatures:
+            with warnings.catch_warnings():  # functions as arguments are new to numba
+                warnings.simplefilter("ignore", numba.core.errors.NumbaExperimentalFeatureWarning)
+                function.compile(signature)
+            function.disable_compile()
+    return function
 
 
 @lru_cache(maxsize=64)
@@ -38,9 +52,7 @@ def hook_of(function: Callable[..., None], n_options: int, is_select: bool = Fal
     """
     own = numba.njit(nogil=True)(function)
     hook: Any = _select(own, n_options) if is_select else _on_columns(own, n_options)
-    hook.compile(ON_SCORES if is_select else ON_COLUMNS)
-    hook.disable_compile()
-    return hook
+    return compile_once(hook, ON_SCORES if is_select else ON_COLUMNS)
 
 
 def _on_columns(own: Any, n_options: int) -> Any:
@@ -94,9 +106,6 @@ def no_mask(scores, resident, token, mask, options):  # type: ignore[no-untyped-
     """What stands for `select` where a method is a top-k."""
 
 
-@cache
 def own_hook(hook: Any, is_select: bool = False) -> Any:
     """One of the functions above, as `hook_of` makes others."""
-    hook.compile(ON_SCORES if is_select else ON_COLUMNS)
-    hook.disable_compile()
-    return hook
+    return compile_once(hook, ON_SCORES if is_select else ON_COLUMNS)
