@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.command import Row, Table, add_cores, add_runs, main
 from benchmarks.measuring import alternate, bandwidth_bytes_per_s, quiet_stdout, rates
 from dipsim import Dip, DipCa, ModelSpec
-from dipsim.cache import Tokens, replay_of
+from dipsim.cache import Tokens, Usage, replay_of
 from dipsim.methods import Method
 from dipsim.model.groups import Group
 from dipsim.policies import Place, make
@@ -46,16 +46,11 @@ def group_of(masking: Method, site: str) -> Group:
     return next(group for group in masking.groups(ModelSpec.load("phi-3-medium")) if group.site == site)
 
 
-def replay(masking: Method, group: Group, policy: str, scores: NDArray[np.uint16], masks: NDArray[np.bool_]) -> int:
-    """Selection and update of one cache for every token, in blocks as a simulation does; returns the hits."""
+def replay(masking: Method, group: Group, policy: str, scores: NDArray[np.uint16]) -> list[Usage]:
+    """Selection and update of one cache for every token, in blocks as a simulation does."""
     cache = replay_of(Place(group.n_columns, group.n_columns // 2), make(policy), "always", masking, group)
-    n_hits = 0
-    for start in range(0, len(scores), BLOCK_TOKENS):
-        own = scores[start : start + BLOCK_TOKENS]
-        usage = cache.run(Tokens(len(own), start, own))
-        masks[start : start + len(own)] = usage.active
-        n_hits += int(usage.counts[:, 0].sum() - usage.counts[:, 1].sum())
-    return n_hits
+    blocks = ((start, scores[start : start + BLOCK_TOKENS]) for start in range(0, len(scores), BLOCK_TOKENS))
+    return [cache.run(Tokens(len(own), start, own)) for start, own in blocks]
 
 
 def write_accesses(masks: NDArray[np.bool_], path: Path) -> int:
@@ -84,12 +79,12 @@ def cache_row(
 ) -> Row:
     group = group_of(masking, site)
     scores = scores_of(site, group.n_columns, n_tokens)
-    masks = np.zeros(scores.shape, np.bool_)
-    n_hits = replay(masking, group, policy, scores, masks)
+    usages = replay(masking, group, policy, scores)
+    n_hits = sum(int(usage.counts[:, 0].sum() - usage.counts[:, 1].sum()) for usage in usages)
     path, slots, found = folder / "accesses.bin", group.n_columns // 2, dict[str, float]()
-    n_active = write_accesses(masks, path)
+    n_active = write_accesses(np.concatenate([usage.active for usage in usages]), path)
     works: dict[str, Callable[[], object]] = {
-        "dipsim": lambda: replay(masking, group, policy, scores, masks),
+        "dipsim": lambda: replay(masking, group, policy, scores),
         "libcachesim": their_replay(path, policy, slots, found),
     }
     with quiet_stdout():
