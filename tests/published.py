@@ -56,7 +56,7 @@ def wheel_differs(wheel: Path) -> set[str]:
 
 
 def tour(wheel: Path, folder: Path) -> None:
-    """Installs the wheel elsewhere, and uses it there; kernels run as plain Python, since compiling takes long."""
+    """Installs the wheel elsewhere, and uses it there."""
     venv.create(folder / "venv")
     python = folder / "venv" / "bin" / "python"
     install = ["--python", str(python), "install", "-q", "--no-deps", "--no-index", str(wheel)]
@@ -65,7 +65,7 @@ def tour(wheel: Path, folder: Path) -> None:
     (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
     (site / "libraries.pth").write_text(f"{here['purelib']}\n{here['platlib']}\n")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL"))}
-    environment |= {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "NUMBA_DISABLE_JIT": "1"}
+    environment |= {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     empty = folder / "empty"
     empty.mkdir()
     subprocess.run(["bash", "-euxc", TOUR], cwd=empty, env=environment, check=True, stdout=subprocess.DEVNULL)
