@@ -16,7 +16,7 @@ import dipsim
 from dipsim.kernels import compiled_code
 from dipsim.kernels.compiled_code import SOURCES, own_place
 
-# `choose_victims` calls `top_k`, which is in another file.
+# `choose_victims` calls `unpack`, which is in another file.
 CODE = """
 import numpy as np
 from dipsim.kernels import choose_victims
@@ -45,11 +45,11 @@ def test_an_edit_in_another_file_is_seen(tmp_path: Path) -> None:
     shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(str(dipsim.__file__), tmp_path / "dipsim")
     assert [chosen_by(tmp_path) for _ in range(2)] == ["1 3 0", "1 3 1"]  # compiled once, then found
-    edited = copy / "selection.py"
+    edited = copy / "bits.py"
     text = edited.read_text()
-    assert "chosen[i] = keys[i] > threshold" in text
-    edited.write_text(text.replace("chosen[i] = keys[i] > threshold", "chosen[i] = keys[i] < threshold"))
-    assert chosen_by(tmp_path) == "0 1 2 0"
+    assert "flags[i] = (words" in text
+    edited.write_text(text.replace("flags[i] = (words", "flags[i] = (~words"))
+    assert chosen_by(tmp_path) == "0 2 0"
     (own,) = {path.parent.parent for path in tmp_path.rglob("*.nbc")}  # what was made before is gone
     assert own.parent == copy / "__pycache__"
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.known_policies import arrays_for
-from dipsim.cache.replay import Replay, Tokens, Usage
+from dipsim.cache.replay import Replay, Tokens, Usage, arrays_for
 from dipsim.cache.weight_cache import Admission, ranking_by_priority
 from dipsim.hooks import compiled, compiled_hook
 from dipsim.kernels import Float64Array, Int64Array, Uint64Array, hooks

@@ -3,60 +3,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from dipsim import kernels
-from dipsim.cache.replay import NO_SCORES, Replay, Tokens, Usage
+from dipsim.cache.replay import Arrays, Replay, Tokens, Usage, arrays_for
 from dipsim.cache.weight_cache import Admission
-from dipsim.kernels import Float32Array, Int64Array, Uint16Array, Uint64Array
+from dipsim.kernels import Int64Array, Uint64Array
 from dipsim.methods import TopK
 from dipsim.policies import QUEUED, SCORED, Place, Policy
 from dipsim.policies.queued import QueuePolicy
 from dipsim.policies.scored import KnownPolicy
-
-_NO_GAMMAS: Float32Array = np.empty(0, np.float32)
-_NOT_TOLD: Uint64Array = np.empty((0, 0), np.uint64)
-
-
-class Arrays(NamedTuple):
-    """What kernels take and fill in for some tokens, as of `kernels.replay_tokens`."""
-
-    scores: Uint16Array
-    gammas: Float32Array
-    choice: tuple[int, int, int, int]
-    active: Uint64Array
-    missed: Uint64Array
-    counts: Int64Array
-    held: Uint64Array
-
-    @property
-    def filled(self) -> tuple[Uint64Array, Uint64Array, Int64Array, Uint64Array]:
-        """The last four."""
-        return self.active, self.missed, self.counts, self.held
-
-    def usage(self, n_columns: int) -> Usage:
-        """What was filled in."""
-        return Usage(n_columns, self.active, self.missed, self.counts, None if self.held is _NOT_TOLD else self.held)
-
-
-def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
-    """Masks are chosen by the top-k, unless they are given or the group is dense."""
-    n_tokens, first_token, scores, _, masks, tells_held = tokens
-    shape = n_tokens, (n_columns + 63) // 64
-    gammas = _NO_GAMMAS
-    if scores is not None and masks is None and top_k is not None:
-        gammas = top_k.gammas(range(first_token, first_token + n_tokens))
-    return Arrays(
-        NO_SCORES if scores is None else scores,
-        gammas,
-        top_k.choice if top_k else (0, 0, 0, 0),
-        kernels.pack_bits(np.ones((n_tokens, n_columns), np.bool_) if masks is None else masks),
-        np.empty(shape, np.uint64),
-        np.zeros((n_tokens, 5), np.int64),
-        np.empty(shape, np.uint64) if tells_held else _NOT_TOLD,
-    )
 
 
 class _KnownReplay(Replay):

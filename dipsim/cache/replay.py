@@ -119,6 +119,46 @@ class Tokens(NamedTuple):
     tells_held: bool = False
 
 
+class Arrays(NamedTuple):
+    """What kernels take and fill in for some tokens, as of `kernels.replay_tokens`."""
+
+    scores: Uint16Array
+    gammas: Float32Array
+    choice: tuple[int, int, int, int]
+    active: Uint64Array
+    missed: Uint64Array
+    counts: Int64Array
+    held: Uint64Array
+
+    @property
+    def filled(self) -> tuple[Uint64Array, Uint64Array, Int64Array, Uint64Array]:
+        """The last four."""
+        return self.active, self.missed, self.counts, self.held
+
+    def usage(self, n_columns: int) -> Usage:
+        """What was filled in."""
+        return Usage(n_columns, self.active, self.missed, self.counts, None if self.held is _NOT_TOLD else self.held)
+
+
+def arrays_for(tokens: Tokens, n_columns: int, top_k: TopK | None) -> Arrays:
+    """Masks are chosen by the top-k or a hook, unless they are given or the group is dense."""
+    n_tokens, first_token, scores, _, masks, tells_held = tokens
+    shape, gammas = (n_tokens, (n_columns + 63) // 64), _NO_GAMMAS
+    if scores is not None and masks is None and top_k is not None:
+        gammas = top_k.gammas(range(first_token, first_token + n_tokens))
+    return Arrays(
+        NO_SCORES if scores is None else scores,
+        gammas,
+        top_k.choice if top_k else (0, 0, 0, 0),
+        np.repeat(kernels.pack_bits(np.ones((1, n_columns), np.bool_)), n_tokens, axis=0)
+        if masks is None
+        else kernels.pack_bits(masks),
+        np.empty(shape, np.uint64),
+        np.zeros((n_tokens, 5), np.int64),
+        np.empty(shape, np.uint64) if tells_held else _NOT_TOLD,
+    )
+
+
 class Replay(Protocol):
     """Runs one (layer, group) through tokens.
 
@@ -217,47 +257,36 @@ class CompiledReplay(Replay):
         self._ranking = ranking
         self._admission = admission
         self._top_k = top_k
-        self._all: Uint64Array = kernels.pack_bits(np.ones((1, place.n_columns), np.bool_))
+        self._n_words = (place.n_columns + 63) // 64
         self._guess: Int64Array = np.full(GUESSES, kernels.ANY_THRESHOLD, np.int64)
         self.start()
 
     def start(self) -> None:
         """The cache is empty and nothing was seen."""
-        self._resident: Uint64Array = np.zeros(self._all.size, np.uint64)
+        self._resident: Uint64Array = np.zeros(self._n_words, np.uint64)
         # Counts and times of a sequence fit narrow integers for long, which are faster to go through.
         kind = np.int32 if self._ranking.kind == kernels.NEXT_USE else np.uint16
-        self._uses, self._times = np.zeros((2, 64 * self._all.size), kind)
+        self._uses, self._times = np.zeros((2, 64 * self._n_words), kind)
 
     def run(self, tokens: Tokens) -> Usage:
         """See `Replay`."""
-        n_tokens, first_token, scores, next_use, masks, tells_held = tokens
-        shape = n_tokens, self._all.size
-        active = np.repeat(self._all, n_tokens, axis=0) if masks is None else kernels.pack_bits(masks)
-        missed: Uint64Array = np.empty(shape, np.uint64)
-        counts: Int64Array = np.zeros((n_tokens, 5), np.int64)
-        held: Uint64Array = np.empty(shape, np.uint64) if tells_held else _NOT_TOLD
-        chooses = scores is not None and masks is None and self._top_k is not None
-        places = range(first_token, first_token + n_tokens)
-        gammas = self._top_k.gammas(places) if chooses and self._top_k else _NO_GAMMAS
-        k, rule, exempt, m = self._top_k.choice if self._top_k else (0, 0, 0, 0)
-        if places.stop > _MOST_TOKENS:
+        arrays, next_use = arrays_for(tokens, self._place.n_columns, self._top_k), tokens.next_use
+        k, rule, exempt, m = arrays.choice
+        if tokens.first_token + tokens.n_tokens > _MOST_TOKENS:
             self._uses, self._times = self._uses.astype(np.int32), self._times.astype(np.int32)
         kernels.replay_tokens(
-            NO_SCORES if scores is None else scores,
-            gammas,
+            arrays.scores,
+            arrays.gammas,
             *(k, rule or None, exempt, m),  # the first rule is the usual one, and compiled without the others
             *self._ranking,
             True if self._admission == "priority" else None,
             self._place.slots,
-            first_token + 1,  # a prompt comes before the first
+            tokens.first_token + 1,  # a prompt comes before the first
             _NO_NEXT_USE if next_use is None else next_use,
             self._resident,
             self._uses,
             self._times,
             self._guess,
-            active,
-            missed,
-            counts,
-            held,
+            *arrays.filled,
         )
-        return Usage(self._place.n_columns, active, missed, counts, held if tells_held else None)
+        return arrays.usage(self._place.n_columns)

@@ -25,7 +25,8 @@ with own_place():
     from dipsim.kernels.coactivation import NO_LINK, link_columns
     from dipsim.kernels.compact import count_patterns, read_codes, write_codes
     from dipsim.kernels.hooked_replay import replay_hooked
-    from dipsim.kernels.lowest import choose_victims, mark_lowest
+    from dipsim.kernels.lowest import mark_lowest
+    from dipsim.kernels.lowest_priority import choose_victims
     from dipsim.kernels.making_room import find_candidates, look_up, score_sums, settle_chosen, settle_lowest
     from dipsim.kernels.next_uses import next_uses
     from dipsim.kernels.paths import path_of_stages

@@ -15,8 +15,9 @@ from dipsim.kernels.bits import count_set, pack, unpack
 from dipsim.kernels.compiled_code import entry
 from dipsim.kernels.hooks import ON_COLUMNS, ON_SCORES, compile_once
 from dipsim.kernels.making_room import list_columns, settle
+from dipsim.kernels.replay import note_use
 from dipsim.kernels.rules import choose_set
-from dipsim.kernels.scores import set_sum, whole_words
+from dipsim.kernels.scores import whole_words
 
 # What `replay_hooked` returns.
 FINE, EMPTY_MASK, NO_NUMBER = range(3)
@@ -70,16 +71,10 @@ def _replay(  # type: ignore[no-untyped-def]
             pack(mask, active[t])
         elif gammas.size:
             choose_set(own, n, resident, gammas[t], k, rule, exempt, m, guess[1:], active[t])
-        for w in range(resident.size):
-            missed[t, w] = active[t, w] & ~resident[w]
-        for w in range(held.shape[1]):
-            held[t, w] = resident[w]
-        n_active, n_missed = count_set(active[t]), count_set(missed[t])
-        counts[t, 0], counts[t, 1] = n_active, n_missed
+        note_use(t, own, resident, active, missed, held, counts)
+        n_active, n_missed = counts[t, 0], counts[t, 1]
         if n_active == 0:
             return EMPTY_MASK
-        if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
         if slots == 0:
             continue
         now = first + n_before + t

@@ -7,7 +7,7 @@ import numpy as np
 from dipsim.kernels.bits import count_set, ctpop64, cttz64
 from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least
-from dipsim.kernels.selection import add_best, n_few, top_k
+from dipsim.kernels.selection import add_best, n_few
 
 _PATIENCE = 8
 
@@ -104,22 +104,3 @@ def mark_lowest(counts, times, by_count, candidates, n, highest, guess, marked):
                 own &= own - np.uint64(1)
                 i += 1
         add_best(columns, keys, n, marked)
-
-
-@entry
-def choose_victims(priority, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
-    """Sets `victims` to the candidates of lowest priority; equal priorities give up the lower index first."""
-    columns = np.flatnonzero(candidates)
-    values = np.empty(columns.size, np.float64)
-    for i in range(columns.size):
-        values[i] = -priority[columns[i]] + 0.0  # + 0.0 makes one zero of the two
-    # float64 to integers of the same order: a negative number's bits run backwards.
-    keys = values.view(np.int64)
-    for i in range(keys.size):
-        if keys[i] < 0:
-            keys[i] = keys[i] ^ np.int64(0x7FFFFFFFFFFFFFFF)
-    chosen = np.empty(columns.size, np.bool_)
-    top_k(keys, n_victims, chosen)
-    victims[:] = False
-    for i in range(columns.size):
-        victims[columns[i]] = chosen[i]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dipsim.kernels.bits import count_set, ctpop64, cttz64
+from dipsim.kernels.bits import count_set, ctpop64, cttz64, pack, unpack
 from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.lanes import at_least, set_where
 
@@ -154,3 +154,14 @@ def mark_lowest_priority(priority, candidates, n, span, marked):  # type: ignore
         span[1] //= 2
     elif not is_near or n_within < _WITHIN // 2:
         span[1] = min(2 * span[1] + 1, _WIDEST)
+
+
+@entry
+def choose_victims(priority, candidates, n_victims, victims):  # type: ignore[no-untyped-def]
+    """Sets `victims` to the candidates of lowest priority, both bool [column]; equal priorities give up the lower index
+    first."""
+    sets = np.zeros((2, (priority.size + 63) // 64), np.uint64)
+    pack(candidates, sets[0])
+    if n_victims > 0:
+        mark_lowest_priority(np.ascontiguousarray(priority), sets[0], n_victims, np.zeros(2, np.int64), sets[1])
+    unpack(sets[1], victims)

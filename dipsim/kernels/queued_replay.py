@@ -12,9 +12,10 @@ from dipsim.kernels.bits import count_set, pack, unpack
 from dipsim.kernels.compiled_code import entry, inner
 from dipsim.kernels.making_room import let_in, list_columns, seek_room
 from dipsim.kernels.queues import enter, evict, forget, touch
+from dipsim.kernels.replay import note_use
 from dipsim.kernels.rings import N_LISTS
 from dipsim.kernels.rules import choose_set
-from dipsim.kernels.scores import set_sum, whole_words
+from dipsim.kernels.scores import whole_words
 
 
 @inner
@@ -74,13 +75,7 @@ def replay_queued(  # type: ignore[no-untyped-def]
         own = whole_words(scores[t]) if scores.size else no_scores
         if gammas.size:
             choose_set(own, n_columns, resident, gammas[t], k, rule, exempt, m, guess[1:], active[t])
-        for w in range(resident.size):
-            missed[t, w] = active[t, w] & ~resident[w]
-        for w in range(held.shape[1]):
-            held[t, w] = resident[w]
-        counts[t, 0], counts[t, 1] = count_set(active[t]), count_set(missed[t])
-        if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
+        note_use(t, own, resident, active, missed, held, counts)
         if slots > 0:
             n_resident = _update(
                 *(own, kind, bypass, slots, nodes, rings, resident, n_resident, guess, active[t], missed[t]),

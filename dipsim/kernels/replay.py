@@ -168,6 +168,18 @@ def _update(  # type: ignore[no-untyped-def]
     return n_resident
 
 
+@inner
+def note_use(t, scores, resident, active, missed, held, counts):  # type: ignore[no-untyped-def]
+    """Of one token what is missed, held, counted and summed; scores in whole words, else as of `replay_tokens`."""
+    for w in range(resident.size):
+        missed[t, w] = active[t, w] & ~resident[w]
+    for w in range(held.shape[1]):
+        held[t, w] = resident[w]
+    counts[t, 0], counts[t, 1] = count_set(active[t]), count_set(missed[t])
+    if scores.size:
+        counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(scores, active[t])
+
+
 @entry
 def replay_tokens(  # type: ignore[no-untyped-def]
     scores,
@@ -220,13 +232,7 @@ def replay_tokens(  # type: ignore[no-untyped-def]
         if gammas.size:
             n_columns = scores.shape[1]
             choose_set(own, n_columns, resident, gammas[t], k, rule, exempt, m, guess[3:], active[t])
-        for w in range(resident.size):
-            missed[t, w] = active[t, w] & ~resident[w]
-        for w in range(held.shape[1]):
-            held[t, w] = resident[w]
-        counts[t, 0], counts[t, 1] = count_set(active[t]), count_set(missed[t])
-        if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
+        note_use(t, own, resident, active, missed, held, counts)
         if slots > 0:
             future = next_use[t] if next_use.size else no_future
             n_resident = _update(

@@ -10,9 +10,10 @@ import numpy as np
 from dipsim.kernels.bits import count_set, unpack
 from dipsim.kernels.compiled_code import entry
 from dipsim.kernels.making_room import let_in, seek_room
+from dipsim.kernels.replay import note_use
 from dipsim.kernels.rules import choose_set
 from dipsim.kernels.scored import mark_leaving, rank_used
-from dipsim.kernels.scores import set_sum, whole_words
+from dipsim.kernels.scores import whole_words
 
 
 @entry
@@ -55,14 +56,8 @@ def replay_scored(  # type: ignore[no-untyped-def]
         own = whole_words(scores[t]) if scores.size else no_scores
         if gammas.size:
             choose_set(own, priority.size, resident, gammas[t], k, rule, exempt, m, guess[2:], active[t])
-        for w in range(resident.size):
-            missed[t, w] = active[t, w] & ~resident[w]
-        for w in range(held.shape[1]):
-            held[t, w] = resident[w]
-        n_active, n_missed = count_set(active[t]), count_set(missed[t])
-        counts[t, 0], counts[t, 1] = n_active, n_missed
-        if own.size:
-            counts[t, 2], counts[t, 3], counts[t, 4] = set_sum(own, active[t])
+        note_use(t, own, resident, active, missed, held, counts)
+        n_active, n_missed = counts[t, 0], counts[t, 1]
         if slots == 0:
             continue
         unpack(active[t], flags)
