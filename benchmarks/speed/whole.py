@@ -1,4 +1,4 @@
-"""How fast is the whole simulation, beside PyTorch, beside reading the scores once, and what of it is simpy's?
+"""How fast is the whole simulation, beside PyTorch and beside reading the scores once?
 
     python -m benchmarks.speed.whole --tokens 256 --cores 1 --json FILE
 
@@ -11,23 +11,17 @@ looks at all scores can be faster.
 from __future__ import annotations
 
 import argparse
-import cProfile
-import pstats
-import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
-import simpy
 import torch
 
 from benchmarks.command import Row, Table, add_cores, add_runs, main
-from benchmarks.measuring import alternate, bandwidth_bytes_per_s, rates, spread
+from benchmarks.measuring import alternate, bandwidth_bytes_per_s, rates
 from benchmarks.published.simulator import rivals
 from dipsim import DipCa, HardwareProfile, ModelSpec, Simulation, Trace, synthesize
 
@@ -83,56 +77,6 @@ def simulate(path: Path, profile: str, n_tokens: int) -> None:
     Simulation(HardwareProfile.load(profile), trace, MASKING, "lfu", dram=f"{DRAM}x", tokens=n_tokens).run()
 
 
-class Sampler:
-    """Every millisecond of wall time, which file is the main thread in? A timer's signal is handled at the next step
-    of the interpreter, in the frame that called when compiled code ran: so that code counts for its caller."""
-
-    def __init__(self) -> None:
-        self.files: Counter[str] = Counter()
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        self.files[frame.f_code.co_filename if frame is not None else ""] += 1
-
-    def __enter__(self) -> Sampler:
-        self._before = signal.signal(signal.SIGALRM, self._take)
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._before)
-
-    def share(self, folder: str) -> float:
-        inside = sum(count for file, count in self.files.items() if file.startswith(folder))
-        return inside / max(1, self.files.total())
-
-
-def simpy_rows(path: Path, given: argparse.Namespace) -> list[Row]:
-    """Time spent in functions of the package simpy itself, callees elsewhere left out, as a share of all."""
-    folder, rows = str(Path(simpy.__file__).parent), []
-    for profile in PROFILES:
-        simulate(path, profile, min(32, given.tokens))
-        shares, n_samples = [], 0
-        for _ in range(given.runs):
-            with Sampler() as sampler:
-                simulate(path, profile, given.tokens)
-            shares.append(sampler.share(folder))
-            n_samples += sampler.files.total()
-        row: Row = {"profile": profile, "method": "sampled every 1 ms", "simpy_share": spread(shares)}
-        rows.append(row | {"samples": n_samples})
-        rows.append({"profile": profile, "method": "cProfile", "simpy_share": _profiled(path, profile, given, folder)})
-    return rows
-
-
-def _profiled(path: Path, profile: str, given: argparse.Namespace, folder: str) -> float:
-    """Own time of simpy's functions; the profiler makes Python calls look dearer than compiled code."""
-    with cProfile.Profile() as profiler:
-        simulate(path, profile, given.tokens)
-    stats = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
-    own = {key: numbers[2] for key, numbers in stats.items()}
-    return float(sum(t for (file, _, _), t in own.items() if file.startswith(folder)) / sum(own.values()))
-
-
 def options(asked: argparse.ArgumentParser) -> None:
     add_runs(asked)
     add_cores(asked, 2)
@@ -146,7 +90,6 @@ def tables(given: argparse.Namespace) -> Iterator[Table]:
     yield Table("memory bandwidth", [{"GB_per_s": bytes_per_s / 1e9}])
     with trace_of(given, given.tokens) as path:
         yield Table("whole simulation, phi-3-medium", speed_rows(path, given, bytes_per_s))
-        yield Table("share of time in simpy", simpy_rows(path, given))
 
 
 if __name__ == "__main__":
