@@ -67,6 +67,15 @@ def legend_of(figure: Figure) -> list[str]:
     return [text.get_text() for text in legend.get_texts()]
 
 
+def test_a_single_line_has_its_accuracy_below_the_axis() -> None:
+    """There is no name beside it that could have brackets."""
+    frame = sweep(("dip",), ("lfu",))
+    own = frame[frame["density"] == 0.5]["retained_magnitude"]
+    (axes,) = plots.draw(frame, "dram", where="density == 0.5").figure.axes
+    span = f"{own.min():.2f}\u2013{own.max():.2f}"
+    assert axes.get_xlabel() == f"DRAM for this model (GB)\nscore magnitude retained ({span})"
+
+
 def test_a_line_for_each_method_from_left_to_right_in_units_of_people() -> None:
     frame = sweep()
     own = frame[(frame["policy"] == "lfu") & (frame["density"] == 0.5)]

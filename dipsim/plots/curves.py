@@ -103,7 +103,8 @@ def _draw(
     for axes in grid if is_lines else []:
         take_turns(axes)
     if accuracy is not None:
-        x_label += f"\nin brackets: {meaning_of(accuracy).axis}"
+        named = meaning_of(accuracy).axis  # of each name beside it, else of all points
+        x_label += f"\nin brackets: {named}" if by is not None else f"\n{with_span(named, rows, accuracy)}"
     name_axes(figure, grid, scales.label("x", x_label), scales.label("y", y_label))
     said = {name: with_span(name, own, accuracy) for name, own in parts(rows, by)}
     said = {name: f"{text}, bound" if name in bounds else text for name, text in said.items()}
